@@ -1,0 +1,95 @@
+"""Money is a whole number of fen; this is the only place that rounds.
+
+Prices and quantities are scaled integers too, because the specification bounds their decimals: a unit price is
+counted in ten-thousandths of a yuan (JG has 4 decimals), a quantity in hundredths (MCYL has 2), a ratio in
+ten-thousandths. Integers are exact, canonical on the wire and four times as fast as decimals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+PRICE_SCALE = 10_000
+QUANTITY_SCALE = 100
+RATIO_SCALE = 10_000
+
+MAX_FEN = 999_999_999_999
+"""The largest amount NUMBER(12,2) holds: 9,999,999,999.99 yuan."""
+
+_YUAN = re.compile(r"(-?)(0|[1-9][0-9]{0,9})\.([0-9]{2})", re.ASCII)
+_DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]{0,11})(?:\.([0-9]{1,6}))?", re.ASCII)
+
+
+class NotAnAmount(ValueError):
+    """The text is not an amount in yuan with two decimals."""
+
+
+def fen(yuan_text: str) -> int:
+    """Read a yuan string with exactly two decimals, such as "12.50", as fen. Raises NotAnAmount."""
+    found = _YUAN.fullmatch(yuan_text)
+    if found is None:
+        raise NotAnAmount("not an amount in yuan with two decimals")
+    sign, whole, cents = found.groups()
+    amount = int(whole) * 100 + int(cents)
+    return -amount if sign else amount
+
+
+def yuan(amount_fen: int) -> str:
+    """Write fen as a yuan string with two decimals: 1250 is "12.50"."""
+    sign = "-" if amount_fen < 0 else ""
+    whole, cents = divmod(abs(amount_fen), 100)
+    return f"{sign}{whole}.{cents:02d}"
+
+
+def scaled(text: str, scale: int) -> int:
+    """Read a plain decimal string exactly as an integer of 1/scale. Raises NotAnAmount for more decimals."""
+    found = _DECIMAL.fullmatch(text)
+    if found is None:
+        raise NotAnAmount("not a plain decimal number")
+    sign, whole, decimals = found.groups()
+    places = len(str(scale)) - 1
+    decimals = (decimals or "").rstrip("0")
+    if len(decimals) > places:
+        raise NotAnAmount(f"more than {places} decimals")
+    value = int(whole) * scale + int(decimals.ljust(places, "0") or "0")
+    return -value if sign else value
+
+
+def unscaled(value: int, scale: int) -> str:
+    """Write an integer of 1/scale as the shortest plain decimal: 125000 of 1/10000 is "12.5"."""
+    sign = "-" if value < 0 else ""
+    whole, rest = divmod(abs(value), scale)
+    decimals = str(rest).zfill(len(str(scale)) - 1).rstrip("0")
+    return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+
+
+def half_up(numerator: int, denominator: int) -> int:
+    """Divide and round to the nearest integer, halves away from zero, so that a reversal mirrors its original."""
+    rounded = (2 * abs(numerator) + denominator) // (2 * denominator)
+    return -rounded if numerator < 0 else rounded
+
+
+def amount_of(unit_price_1e4: int, quantity_1e2: int) -> int:
+    """Price times quantity in fen, rounded half up (INV-13)."""
+    return half_up(unit_price_1e4 * quantity_1e2, PRICE_SCALE)
+
+
+def portion(amount_fen: int, ratio_1e4: int) -> int:
+    """A ratio of an amount in fen, rounded half up."""
+    return half_up(amount_fen * ratio_1e4, RATIO_SCALE)
+
+
+def split(amount_fen: int, weights: Sequence[int]) -> list[int]:
+    """Share an amount by whole weights; the parts add up to it, the largest remainders take the odd fen.
+
+    Raises ValueError when the weights are negative or all zero.
+    """
+    whole = sum(weights)
+    if whole <= 0 or min(weights) < 0:
+        raise ValueError("weights must be non-negative and not all zero")
+    sign = -1 if amount_fen < 0 else 1
+    parts = [divmod(abs(amount_fen) * weight, whole) for weight in weights]
+    odd = abs(amount_fen) - sum(part for part, _ in parts)
+    favoured = sorted(range(len(parts)), key=lambda i: (-parts[i][1], i))[:odd]
+    return [sign * (part + (i in favoured)) for i, (part, _) in enumerate(parts)]
