@@ -1,0 +1,1 @@
+"""Plumbing: settings, Celery application, codec, databases, embedded servers, clock, logs, metrics."""

@@ -1,0 +1,158 @@
+"""The Celery applications: one for a front-end, one for the centre, with settings that were each learnt the hard way.
+
+The database is the truth and a message is a doorbell or a repeatable envelope, so nothing here is asked to be
+reliable, only bounded: no call hangs, nothing is retried for ever, nothing is evicted in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+import msgpack
+from celery import Celery, Task
+from kombu import Queue, serialization
+from kombu.exceptions import OperationalError
+
+from infra.codec import UnreadableMessage
+from infra.quarantine import set_aside
+from infra.transport import install as install_transport
+
+CONTENT_TYPE = "application/x-msgpack"
+TASK_TIME_LIMIT = 60
+VISIBILITY_TIMEOUT = 5 * TASK_TIME_LIMIT
+
+BrokerAway = (OperationalError, ConnectionError, TimeoutError)
+"""What sending raises when the broker is away, full or silent; the row stays where it is and is sent again."""
+
+
+def _unpack(body: Any) -> Any:
+    return msgpack.unpackb(bytes(body))
+
+
+def register_codec() -> None:
+    """Make msgpack the content of our tasks, on our transport; pickle and yaml cannot be read at all."""
+    install_transport()
+    registry: Any = serialization.registry  # type: ignore[attr-defined]  # missing in kombu's stubs
+    serialization.register("msgpack", msgpack.packb, _unpack, CONTENT_TYPE, "binary")
+    for name in ("pickle", "yaml"):
+        if name in registry.name_to_type:
+            serialization.unregister(name)
+
+
+class QuietTask(Task[Any, Any]):
+    """A task whose arguments never show: not in Flower, not in headers, not when it is sent again."""
+
+    abstract = True
+    acks_late = True
+    ignore_result = True
+    typing = True
+
+    def apply_async(self, *args: Any, **options: Any) -> Any:
+        """Send it with nothing to read but what the sender chose to show."""
+        options["argsrepr"] = "()"
+        options.setdefault("kwargsrepr", "{}")
+        return super().apply_async(*args, **options)
+
+    def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
+        """A message that no release of ours can have written is set aside; the rows send everything else again."""
+        if isinstance(exc, (UnreadableMessage, TypeError)):
+            set_aside(str(self.name), type(exc).__name__, msgpack.packb([list(args), kwargs], default=repr))
+
+
+def build_app(name: str, broker_url: str, *, queues: tuple[str, ...] = ()) -> Celery:
+    """A Celery application on the broker; `queues` are those its worker consumes from the start."""
+    register_codec()
+    app = Celery(name, broker=broker_url, task_cls="infra.broker:QuietTask", set_as_current=False)
+    app.conf.update(
+        accept_content=[CONTENT_TYPE],
+        task_serializer="msgpack",
+        result_serializer="msgpack",
+        event_serializer="json",
+        result_backend=None,
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_acks_on_failure=True,
+        task_acks_on_timeout=True,
+        task_reject_on_worker_lost=False,
+        task_time_limit=TASK_TIME_LIMIT,
+        task_soft_time_limit=TASK_TIME_LIMIT - 15,
+        task_create_missing_queues=True,
+        task_default_queue="admin",
+        task_queues=[Queue(queue) for queue in queues],
+        task_store_errors_even_if_ignored=False,
+        task_track_started=True,
+        worker_send_task_events=True,
+        worker_pool="solo",
+        worker_prefetch_multiplier=1,
+        worker_eta_task_limit=100,
+        worker_enable_remote_control=True,
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_soft_shutdown_timeout=10,
+        worker_consumer="infra.worker:QuarantiningConsumer",
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_pool_limit=4,
+        task_publish_retry=True,
+        task_publish_retry_policy={
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0.2,
+            "interval_max": 0.5,
+        },
+        timezone="Asia/Shanghai",
+        enable_utc=True,
+        broker_transport_options=transport_options(broker_url),
+    )
+    return app
+
+
+def transport_options(broker_url: str) -> dict[str, Any]:
+    """Bounded waits on Redis; confirmed publishing on RabbitMQ."""
+    if not broker_url.startswith(("redis", "rediss", "valkey")):
+        return {"confirm_publish": True}
+    return {
+        "visibility_timeout": VISIBILITY_TIMEOUT,
+        "unacked_restore_interval": 5,
+        "unacked_restore_throttle": 1,
+        "unacked_mutex_expire": 10,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 3,
+        "socket_keepalive": True,
+        "health_check_interval": 25,
+        "retry_on_timeout": False,
+        "priority_steps": [0],
+        "queue_order_strategy": "round_robin",
+    }
+
+
+class Post:
+    """Sends messages by name, over one connection kept open; what it shows is all that anybody reads of them."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def send(self, task: str, *, queue: str, shown: Mapping[str, object], **kwargs: Any) -> None:
+        """Put one task on a queue. Raises one of BrokerAway within a few seconds."""
+        with self._app.producer_or_acquire() as producer:
+            self._app.send_task(
+                task,
+                kwargs=kwargs,
+                queue=queue,
+                task_id=str(uuid4()),
+                argsrepr="()",
+                kwargsrepr=repr(dict(shown)),
+                producer=producer,
+                ignore_result=True,
+            )
+
+    def waiting(self, queue: str) -> int:
+        """How many messages wait on a queue. Raises one of BrokerAway."""
+        with self._app.connection_or_acquire() as connection:
+            channel = connection.default_channel
+            client = getattr(channel, "client", None)
+            if client is not None:
+                return int(client.llen(queue))
+            return int(channel.queue_declare(queue, passive=True).message_count)

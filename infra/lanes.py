@@ -1,0 +1,35 @@
+"""The lanes: which queue a message travels on, and the names of the tasks. Both are stable and written out."""
+
+from __future__ import annotations
+
+SETTLE = "settle"
+DETAILS = "details"
+BOOKS = "books"
+ADMIN = "admin"
+
+
+def preprocess(institution_code: str) -> str:
+    """The queue of one institution at its front-end."""
+    return f"preprocess.{institution_code}"
+
+
+def results(frontend: str) -> str:
+    """The centre's answers to one front-end."""
+    return f"results.{frontend}"
+
+
+def uploads(frontend: str) -> str:
+    """The centre's grants and questions to one front-end."""
+    return f"uploads.{frontend}"
+
+
+CLAIMS_PREPROCESS = "claims.preprocess"
+CLAIMS_SETTLE = "claims.settle"
+CLAIMS_DELIVER = "claims.deliver"
+DETAILS_UPLOAD = "details.upload"
+DETAILS_RECEIVE = "details.receive"
+DETAILS_CONFIRM = "details.confirm"
+WINDOWS_TICK = "windows.tick"
+BOOKS_TICK = "books.tick"
+BOOKS_REPORT = "books.report"
+BOOKS_RECONCILE = "books.reconcile"

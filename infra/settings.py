@@ -1,0 +1,100 @@
+"""What the environment decides. Policies, windows and institutions are data, not settings."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from infra.clock import Clock, clock_from
+from infra.envelope import frontend_key
+
+
+class MissingSetting(Exception):
+    """A role needs a setting that nobody gave; the message names it."""
+
+
+class Settings(BaseSettings):
+    """Environment first (prefix JIESUAN_), then `.env`; secrets come from files."""
+
+    model_config = SettingsConfigDict(env_prefix="JIESUAN_", env_file=".env", extra="ignore")
+
+    data_dir: Path = Path(".data")
+    policies_dir: Path = Path(__file__).parent.parent / "policies"
+    clock: str = ""
+
+    center_database_url: str = ""
+    center_broker_url: str = ""
+    center_secret_file: Path | None = None
+    """32 bytes in hex; every front-end's sealing key is derived from it."""
+
+    frontend: str = ""
+    """The code of this front-end server."""
+    frontend_database_url: str = ""
+    frontend_broker_url: str = ""
+    """The front-end's own broker; the centre's where it is left out."""
+    frontend_key_file: Path | None = None
+    """This front-end's sealing key in hex (`jiesuan key FRONTEND` at the centre prints it)."""
+    exchange_dir: Path | None = None
+    """The folder of the DBF exchange, one subfolder per institution code."""
+
+    api_host: str = "127.0.0.1"
+    api_port: int = 8080
+    flower_port: int = 5555
+    metrics_port: int = 0
+    """Where a centre worker serves /metrics; 0 does not serve."""
+    heartbeat_file: Path | None = None
+    """Touched by a worker while it is able to work."""
+
+    preprocess_batch: int = Field(default=100, ge=1, le=1000)
+    """Most claims of one institution taken per turn; 20 keeps a shared front-end fair."""
+    settle_late_seconds: float = 2.0
+    """Detail upload yields while the oldest waiting settlement is older than this (real seconds)."""
+    sweep_every_seconds: float = 2.0
+    sweep_after_seconds: float = 8.0
+    """An unanswered claim is sent again after this long (real seconds); longer than a healthy queue's dwell."""
+    window_tick_seconds: float = 2.0
+    books_tick_seconds: float = 60.0
+    log_level: str = "INFO"
+
+    @cached_property
+    def time(self) -> Clock:
+        """The business clock."""
+        return clock_from(self.clock)
+
+    @property
+    def local_broker_url(self) -> str:
+        """The broker of this front-end."""
+        return self.frontend_broker_url or self.center_broker_url
+
+    def center_secret(self) -> bytes:
+        """The centre's secret. Raises MissingSetting."""
+        return _secret(self.center_secret_file, "JIESUAN_CENTER_SECRET_FILE")
+
+    def sealing_key(self) -> bytes:
+        """This front-end's sealing key. Raises MissingSetting."""
+        return _secret(self.frontend_key_file, "JIESUAN_FRONTEND_KEY_FILE")
+
+    def key_of(self, frontend: str) -> bytes:
+        """The sealing key of a front-end, as the centre derives it."""
+        return frontend_key(self.center_secret(), frontend)
+
+    def need(self, *names: str) -> None:
+        """Raise MissingSetting naming every one of the settings that is empty."""
+        missing = [f"JIESUAN_{name.upper()}" for name in names if not getattr(self, name)]
+        if missing:
+            raise MissingSetting("missing: " + ", ".join(missing))
+
+
+def _secret(file: Path | None, name: str) -> bytes:
+    if file is None:
+        raise MissingSetting(f"missing: {name}")
+    try:
+        secret = bytes.fromhex(file.read_text().strip())
+    except (OSError, ValueError) as error:
+        raise MissingSetting(f"{name}: not a readable file of 64 hex digits") from error
+    if len(secret) != 32:
+        raise MissingSetting(f"{name}: not 64 hex digits")
+    return secret

@@ -1,0 +1,151 @@
+"""Runs a Celery worker for one role: its queues, its heartbeat file, its timers, its quarantine."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from celery import Celery, bootsteps
+from celery.worker.consumer import Consumer
+
+from infra.quarantine import set_aside
+
+log = logging.getLogger("worker")
+
+HEARTBEAT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """Something a worker does between messages, every so many seconds; a failure is logged and tried again."""
+
+    name: str
+    every_seconds: float
+    run: Callable[[], None]
+
+
+class QuarantiningConsumer(Consumer):
+    """Celery logs the body of what it cannot read and drops it; this one sets it aside with its reason."""
+
+    connection_errors: Any
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """The content is not msgpack."""
+        self._set_aside(message, "content unreadable")
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """Not a task at all."""
+        self._set_aside(message, "not a task")
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """A task this release does not know."""
+        self._set_aside(message, "unknown task")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """A task whose envelope or content type is refused."""
+        self._set_aside(message, "invalid task")
+
+    def _set_aside(self, message: Any, reason: str) -> None:
+        queue = (message.delivery_info or {}).get("routing_key") or "?"
+        body = message.body
+        set_aside(queue, reason, body if isinstance(body, bytes) else str(body).encode())
+        message.ack_log_error(log, self.connection_errors)
+
+
+def run(
+    app: Celery,
+    *,
+    role: str,
+    queues: Sequence[str] | Callable[[], Sequence[str]],
+    timers: Sequence[Timer] = (),
+    heartbeat_file: Path | None = None,
+    log_level: str = "INFO",
+) -> int:
+    """Run the worker in this process until it is told to stop; the exit code.
+
+    `queues` may be a function: it is asked again every few seconds, so that a queue can come and go without a restart.
+    """
+    first = list(queues() if callable(queues) else queues)
+    steps = [_timer_step(timer) for timer in timers]
+    if heartbeat_file is not None:
+        steps.append(_timer_step(Timer("heartbeat", HEARTBEAT_SECONDS, heartbeat_file.touch)))
+        heartbeat_file.parent.mkdir(parents=True, exist_ok=True)
+    if callable(queues):
+        steps.append(_queue_step(queues))
+    app.steps["consumer"].update(steps)
+    app.conf.worker_hijack_root_logger = False
+    worker = app.Worker(
+        hostname=f"{role}@%h",
+        pool_cls="solo",
+        queues=first,
+        loglevel=log_level,
+        without_mingle=True,
+        without_gossip=True,
+        quiet=True,
+        task_events=True,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def _guarded(timer: Timer) -> Callable[[], None]:
+    def tick() -> None:
+        try:
+            timer.run()
+        except Exception as error:
+            # A timer must outlive a database or broker that is away; the next tick tries again.
+            log.warning("timer_failed", extra={"timer": timer.name, "error": type(error).__name__})
+            log.debug("timer_failure", exc_info=True)
+
+    return tick
+
+
+def _timer_step(timer: Timer) -> type[bootsteps.StartStopStep]:
+    class TimerStep(bootsteps.StartStopStep):
+        requires = ("celery.worker.consumer.tasks:Tasks",)
+        name = f"jiesuan.{timer.name}"
+
+        def __init__(self, consumer: Any, **_: Any) -> None:
+            self._entry: Any = None
+
+        def start(self, consumer: Any) -> None:
+            tick = _guarded(timer)
+            tick()
+            self._entry = consumer.timer.call_repeatedly(timer.every_seconds, tick)
+
+        def stop(self, consumer: Any) -> None:
+            if self._entry is not None:
+                self._entry.cancel()
+                self._entry = None
+
+    return TimerStep
+
+
+def _queue_step(queues: Callable[[], Sequence[str]]) -> type[bootsteps.StartStopStep]:
+    class QueueStep(bootsteps.StartStopStep):
+        requires = ("celery.worker.consumer.tasks:Tasks",)
+        name = "jiesuan.queues"
+
+        def __init__(self, consumer: Any, **_: Any) -> None:
+            self._entry: Any = None
+
+        def start(self, consumer: Any) -> None:
+            def follow() -> None:
+                wanted = set(queues())
+                consumed = {queue.name for queue in consumer.task_consumer.queues}
+                for queue in sorted(wanted - consumed):
+                    consumer.add_task_queue(queue)
+                for queue in sorted(consumed - wanted):
+                    consumer.cancel_task_queue(queue)
+
+            self._entry = consumer.timer.call_repeatedly(2.0, _guarded(Timer("queues", 2.0, follow)))
+
+        def stop(self, consumer: Any) -> None:
+            if self._entry is not None:
+                self._entry.cancel()
+                self._entry = None
+
+    return QueueStep
