@@ -1,0 +1,142 @@
+"""Reading claims: for the API, for the door that hands results back, for whoever waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from domain.lifecycle import FINAL, ClaimState
+from domain.messages import ClaimAnswer, ClaimTotals
+from domain.visit import ChargeLine, Visit, unpack_lines
+from infra.codec import unpack
+from workers.tables import claim, claim_content, verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineVerdict:
+    """One line's verdict: the first failed code (00 when it passed) and all failed codes."""
+
+    code: str
+    all_codes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimView:
+    """A claim as its institution may see it."""
+
+    claim_id: int
+    claim_no: str
+    institution_code: str
+    visit_no: str
+    charge_batch_no: int
+    channel: str
+    source: str
+    state: ClaimState
+    line_count: int
+    total_fen: int
+    accepted_at: datetime
+    settled_at: datetime | None
+    detail_state: int
+    visit: Visit
+    lines: list[ChargeLine]
+    totals: ClaimTotals | None
+    answer: ClaimAnswer | None
+    refusal: str
+    verdicts: tuple[LineVerdict, ...]
+
+
+def claim_no(visit_no: str, charge_batch_no: int) -> str:
+    """A claim's number outside: its visit number and batch number."""
+    return f"{visit_no}-{charge_batch_no}"
+
+
+def split_claim_no(number: str) -> tuple[str, int] | None:
+    """The visit number and batch number, or None when the text is not a claim number."""
+    visit_no, dash, batch = number.rpartition("-")
+    if not dash or not visit_no or not batch.isascii() or not batch.isdigit() or len(batch) > 4:
+        return None
+    return visit_no, int(batch)
+
+
+_WHOLE = (
+    select(claim, claim_content.c.visit, claim_content.c.lines, verdict.c.codes)
+    .join(claim_content, claim_content.c.claim_id == claim.c.claim_id)
+    .outerjoin(verdict, verdict.c.claim_id == claim.c.claim_id)
+)
+
+
+def show(connection: Connection, institution_code: str, number: str) -> ClaimView | None:
+    """The claim with this number, if it is the institution's own."""
+    key = split_claim_no(number)
+    if key is None:
+        return None
+    row = connection.execute(
+        _WHOLE.where(
+            claim.c.institution_code == institution_code,
+            claim.c.visit_no == key[0],
+            claim.c.charge_batch_no == key[1],
+        )
+    ).first()
+    return None if row is None else _view(row)
+
+
+def views(connection: Connection, claim_ids: Sequence[int]) -> dict[int, ClaimView]:
+    """Whole claims by id, for whoever waits for several."""
+    rows = connection.execute(_WHOLE.where(claim.c.claim_id.in_(claim_ids)))
+    return {row.claim_id: _view(row) for row in rows}
+
+
+def states(connection: Connection, claim_ids: Iterable[int]) -> dict[int, ClaimState]:
+    """The states of these claims; one small query however many wait."""
+    rows = connection.execute(select(claim.c.claim_id, claim.c.state).where(claim.c.claim_id.in_(list(claim_ids))))
+    return {claim_id: ClaimState(state) for claim_id, state in rows}
+
+
+def ready_to_hand_back(connection: Connection, limit: int) -> list[ClaimView]:
+    """Claims of the DBF door that have their final state and were not handed back yet, oldest first."""
+    rows = connection.execute(
+        _WHOLE.where(
+            claim.c.channel == "dbf",
+            ~claim.c.handed_back,
+            claim.c.state.in_([str(state) for state in sorted(FINAL)]),
+        )
+        .order_by(claim.c.claim_id)
+        .limit(limit)
+    )
+    return [_view(row) for row in rows]
+
+
+def mark_handed_back(connection: Connection, claim_ids: Iterable[int]) -> None:
+    """These claims' verdicts and results are with the institution."""
+    ids = [{"id": claim_id} for claim_id in claim_ids]
+    if ids:
+        connection.execute(update(claim).where(claim.c.claim_id == bindparam("id")).values(handed_back=True), ids)
+
+
+def _view(row: Any) -> ClaimView:
+    codes = () if row.codes is None else unpack(row.codes, list[tuple[str, tuple[str, ...]]])
+    return ClaimView(
+        claim_id=row.claim_id,
+        claim_no=claim_no(row.visit_no, row.charge_batch_no),
+        institution_code=row.institution_code,
+        visit_no=row.visit_no,
+        charge_batch_no=row.charge_batch_no,
+        channel=row.channel,
+        source=row.source,
+        state=ClaimState(row.state),
+        line_count=row.line_count,
+        total_fen=row.total_fen,
+        accepted_at=row.accepted_at,
+        settled_at=row.settled_at,
+        detail_state=row.detail_state,
+        visit=unpack(row.visit, Visit),
+        lines=unpack_lines(row.lines),
+        totals=None if row.totals is None else unpack(row.totals, ClaimTotals),
+        answer=None if row.answer is None else unpack(row.answer, ClaimAnswer),
+        refusal=row.refusal or "",
+        verdicts=tuple(LineVerdict(code=code, all_codes=all_codes) for code, all_codes in codes),
+    )

@@ -1,0 +1,91 @@
+"""Recording what the centre answered. A claim leaves the outbox here and nowhere else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, update
+
+from domain.lifecycle import ClaimState
+from domain.messages import ClaimAnswer, ClaimsAnswered, DetailReceived
+from infra.codec import pack
+from workers.tables import claim
+
+DETAIL_DUE, DETAIL_AT_CENTER, DETAIL_MISMATCH = 0, 1, 2
+
+_KEY = (claim.c.visit_no == bindparam("visit"), claim.c.charge_batch_no == bindparam("batch"))
+
+_SETTLED = (
+    update(claim)
+    .where(*_KEY, claim.c.state == ClaimState.TOTALLED)
+    .values(
+        state=ClaimState.SETTLED,
+        answer=bindparam("packed"),
+        settled_at=bindparam("at"),
+        settled_day=bindparam("day"),
+        fund_pay_fen=bindparam("fund"),
+        account_pay_fen=bindparam("account"),
+        rung_at=0,
+    )
+)
+_REFUSED = (
+    update(claim)
+    .where(*_KEY, claim.c.state == ClaimState.TOTALLED)
+    .values(state=ClaimState.REFUSED, answer=bindparam("packed"), refusal=bindparam("code"))
+)
+_DETAIL = (
+    update(claim)
+    .where(*_KEY, claim.c.state == ClaimState.SETTLED, claim.c.detail_state != DETAIL_AT_CENTER)
+    .values(detail_state=bindparam("received"))
+)
+
+
+def record_answers(connection: Connection, answered: ClaimsAnswered, *, at: datetime) -> int:
+    """Record the answers to totalled claims; how many were new. A repeated answer changes nothing."""
+    settled = [_settled(answer, at) for answer in answered.answers if not answer.refusal]
+    refused = [
+        {
+            "visit": answer.visit_no,
+            "batch": answer.charge_batch_no,
+            "packed": pack(answer),
+            "code": answer.refusal,
+        }
+        for answer in answered.answers
+        if answer.refusal
+    ]
+    recorded = 0
+    if settled:
+        recorded += connection.execute(_SETTLED, settled).rowcount
+    if refused:
+        recorded += connection.execute(_REFUSED, refused).rowcount
+    return recorded
+
+
+def record_receipts(connection: Connection, received: DetailReceived) -> int:
+    """Record which claims' detail is at the centre, and which it found not to be the detail; how many were new."""
+    if not received.receipts:
+        return 0
+    return connection.execute(
+        _DETAIL,
+        [
+            {
+                "visit": receipt.visit_no,
+                "batch": receipt.charge_batch_no,
+                "received": DETAIL_AT_CENTER if receipt.accepted else DETAIL_MISMATCH,
+            }
+            for receipt in received.receipts
+        ],
+    ).rowcount
+
+
+def _settled(answer: ClaimAnswer, at: datetime) -> dict[str, object]:
+    settled_at = answer.settled_at or at
+    return {
+        "visit": answer.visit_no,
+        "batch": answer.charge_batch_no,
+        "packed": pack(answer),
+        "at": settled_at,
+        "day": settled_at.date(),
+        "fund": answer.fund_pay_fen,
+        "account": answer.account_pay_fen,
+    }

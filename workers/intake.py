@@ -1,0 +1,299 @@
+"""Accepting claims: the only way in. A claim is accepted when its rows are committed, never before (R1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from domain.lifecycle import OPEN, ClaimState
+from domain.visit import ChargeLine, Visit, pack_lines
+from infra.codec import pack
+from workers.tables import claim, claim_content, institution, visit_counter
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+VISITS_PER_DAY = len(ALPHABET) ** 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One claim as a door hands it in. An empty visit number asks for one; no batch number asks for the next."""
+
+    institution_code: str
+    visit: Visit
+    charge_batch_no: int | None
+    lines: list[ChargeLine]
+    idempotency_key: str
+    content_digest: bytes
+    channel: str
+    source: str = ""
+    settle_now: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Durably stored under this key."""
+
+    claim_id: int
+    visit_no: str
+    charge_batch_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The same content was accepted before, under this key."""
+
+    claim_id: int
+    visit_no: str
+    charge_batch_no: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyConflict:
+    """The idempotency key was used for other content."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisitConflict:
+    """The visit and batch number are taken by other content, or the visit is another institution's."""
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogFull:
+    """The institution has as many open claims as it may have; nothing was stored and the key is not used up."""
+
+    open_claims: int
+    cap: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotServed:
+    """The institution is not, or no longer, served by this front-end."""
+
+
+Outcome = Accepted | Replayed | KeyConflict | VisitConflict | BacklogFull | NotServed
+
+
+class VisitNumbersUsedUp(Exception):
+    """An institution registered more visits in a day than its numbers hold."""
+
+
+def accept(engine: Engine, submissions: Sequence[Submission], *, at: datetime) -> list[Outcome]:
+    """Accept claims in one transaction and say, in their order, what became of each. Durable when it returns."""
+    try:
+        with engine.begin() as connection:
+            return _Desk(connection, submissions, at).take_all()
+    except IntegrityError:
+        # Another process took one of the keys in between (PostgreSQL only): look again, it is there now.
+        with engine.begin() as connection:
+            return _Desk(connection, submissions, at).take_all()
+
+
+def release(connection: Connection, institution_code: str, claim_id: int) -> bool:
+    """Let a held claim be settled; False when it is not held (any more)."""
+    released = connection.execute(
+        update(claim)
+        .where(claim.c.claim_id == claim_id, claim.c.institution_code == institution_code)
+        .where(claim.c.state == ClaimState.HELD)
+        .values(state=ClaimState.ACCEPTED)
+    )
+    return bool(released.rowcount)
+
+
+def visit_number(short_code: str, day: date, sequence: int) -> str:
+    """A visit number: the institution's short code, the day, four base-36 digits in order of issue."""
+    if sequence >= VISITS_PER_DAY:
+        raise VisitNumbersUsedUp(short_code)
+    digits = ""
+    for _ in range(4):
+        sequence, digit = divmod(sequence, len(ALPHABET))
+        digits = ALPHABET[digit] + digits
+    return f"{short_code}{day:%y%m%d}{digits}"
+
+
+class _Desk:
+    """One transaction's view: what is known of the submissions, and the rows they become."""
+
+    def __init__(self, connection: Connection, submissions: Sequence[Submission], at: datetime) -> None:
+        self._connection, self._submissions, self._at = connection, submissions, at
+        self._served = self._institutions()
+        self._backlog = self._open_claims()
+        self._by_key: dict[tuple[str, str], Any] = {}
+        self._by_visit: dict[tuple[str, int], Any] = {}
+        self._owner: dict[str, str] = {}
+        self._last_batch: dict[str, int] = {}
+        self._counters: dict[str, int] = {}
+        self._rows: list[dict[str, Any]] = []
+        self._contents: list[dict[str, Any]] = []
+        self._look_up()
+
+    def take_all(self) -> list[Outcome]:
+        """Decide every submission in order, then write what was accepted."""
+        next_id = self._first_free_id()
+        outcomes: list[Outcome] = []
+        for submission in self._submissions:
+            outcome = self._take(submission, next_id + len(self._rows))
+            outcomes.append(outcome)
+        if self._rows:
+            self._connection.execute(insert(claim), self._rows)
+            self._connection.execute(insert(claim_content), self._contents)
+            self._keep_counters()
+        return outcomes
+
+    def _take(self, submission: Submission, claim_id: int) -> Outcome:
+        code = submission.institution_code
+        served = self._served.get(code)
+        if served is None:
+            return NotServed()
+        taken = self._taken(submission)
+        if taken is not None:
+            return taken
+        visit_no, batch_no = submission.visit.visit_no, submission.charge_batch_no
+        if self._backlog.get(code, 0) >= served.backlog_cap:
+            return BacklogFull(self._backlog[code], served.backlog_cap)
+
+        visit_no = visit_no or self._next_visit_no(code, served.short_code)
+        batch_no = batch_no or self._last_batch.get(visit_no, 0) + 1
+        self._write(submission, claim_id, visit_no, batch_no)
+        return Accepted(claim_id, visit_no, batch_no)
+
+    def _taken(self, submission: Submission) -> Outcome | None:
+        """What stands in the way: the key or the visit's batch is taken, by the same content or by other."""
+        code, digest = submission.institution_code, submission.content_digest
+        visit_no, batch_no = submission.visit.visit_no, submission.charge_batch_no
+        by_key = self._by_key.get((code, submission.idempotency_key))
+        by_visit = self._by_visit.get((visit_no, batch_no or 0)) if visit_no else None
+        same = by_key or by_visit
+        if same is not None and same.content_digest == digest and same.institution_code == code:
+            return Replayed(same.claim_id, same.visit_no, same.charge_batch_no)
+        if by_key is not None:
+            return KeyConflict()
+        if by_visit is not None or self._owner.get(visit_no, code) != code:
+            return VisitConflict()
+        return None
+
+    def _write(self, submission: Submission, claim_id: int, visit_no: str, batch_no: int) -> None:
+        code, lines = submission.institution_code, submission.lines
+        self._rows.append(
+            {
+                "claim_id": claim_id,
+                "institution_code": code,
+                "visit_no": visit_no,
+                "charge_batch_no": batch_no,
+                "channel": submission.channel,
+                "source": submission.source,
+                "idempotency_key": submission.idempotency_key,
+                "content_digest": submission.content_digest,
+                "state": ClaimState.ACCEPTED if submission.settle_now else ClaimState.HELD,
+                "line_count": len(lines),
+                "total_fen": sum(line.line_amount_fen or 0 for line in lines),
+                "accepted_at": self._at,
+            }
+        )
+        visit = submission.visit if submission.visit.visit_no else replace(submission.visit, visit_no=visit_no)
+        self._contents.append({"claim_id": claim_id, "visit": pack(visit), "lines": pack_lines(lines)})
+        stored = _Stored(claim_id, code, visit_no, batch_no, submission.content_digest)
+        self._by_key[(code, submission.idempotency_key)] = stored
+        self._by_visit[(visit_no, batch_no)] = stored
+        self._owner[visit_no] = code
+        self._last_batch[visit_no] = max(batch_no, self._last_batch.get(visit_no, 0))
+        self._backlog[code] = self._backlog.get(code, 0) + 1
+
+    def _institutions(self) -> dict[str, Any]:
+        codes = {submission.institution_code for submission in self._submissions}
+        rows = self._connection.execute(
+            select(institution.c.institution_code, institution.c.short_code, institution.c.backlog_cap).where(
+                institution.c.institution_code.in_(codes), institution.c.active
+            )
+        )
+        return {row.institution_code: row for row in rows}
+
+    def _open_claims(self) -> dict[str, int]:
+        counts = {}
+        for code, served in self._served.items():
+            waiting = (
+                select(claim.c.claim_id)
+                .where(
+                    claim.c.institution_code == code,
+                    claim.c.state.in_([str(state) for state in sorted(OPEN)]),
+                )
+                .limit(served.backlog_cap)
+                .subquery()
+            )
+            counts[code] = self._connection.execute(select(func.count()).select_from(waiting)).scalar_one()
+        return counts
+
+    def _look_up(self) -> None:
+        columns = (
+            claim.c.claim_id,
+            claim.c.institution_code,
+            claim.c.visit_no,
+            claim.c.charge_batch_no,
+            claim.c.idempotency_key,
+            claim.c.content_digest,
+        )
+        for code in self._served:
+            keys = [s.idempotency_key for s in self._submissions if s.institution_code == code]
+            for row in self._connection.execute(
+                select(*columns).where(claim.c.institution_code == code, claim.c.idempotency_key.in_(keys))
+            ):
+                self._by_key[(code, row.idempotency_key)] = row
+        visits = [s.visit.visit_no for s in self._submissions if s.visit.visit_no]
+        if not visits:
+            return
+        for row in self._connection.execute(select(*columns).where(claim.c.visit_no.in_(visits))):
+            self._by_visit[(row.visit_no, row.charge_batch_no)] = row
+            self._owner[row.visit_no] = row.institution_code
+            self._last_batch[row.visit_no] = max(row.charge_batch_no, self._last_batch.get(row.visit_no, 0))
+
+    def _next_visit_no(self, code: str, short_code: str) -> str:
+        day = self._at.date()
+        if code not in self._counters:
+            last = self._connection.execute(
+                select(visit_counter.c.last)
+                .where(visit_counter.c.institution_code == code, visit_counter.c.day == day)
+                .with_for_update()
+            ).scalar()
+            if last is None:
+                self._connection.execute(insert(visit_counter).values(institution_code=code, day=day, last=0))
+            self._counters[code] = last or 0
+        self._counters[code] += 1
+        return visit_number(short_code, day, self._counters[code])
+
+    def _keep_counters(self) -> None:
+        for code, last in self._counters.items():
+            self._connection.execute(
+                update(visit_counter)
+                .where(visit_counter.c.institution_code == code, visit_counter.c.day == self._at.date())
+                .values(last=last)
+            )
+
+    def _first_free_id(self) -> int:
+        if self._connection.dialect.name == "sqlite":
+            # The transaction holds SQLite's only write lock, so nobody else can take these ids.
+            return (self._connection.execute(select(func.max(claim.c.claim_id))).scalar() or 0) + 1
+        # PostgreSQL: one lock per transaction keeps the range together.
+        self._connection.execute(text("SELECT pg_advisory_xact_lock(7370)"))
+        return (self._connection.execute(select(func.max(claim.c.claim_id))).scalar() or 0) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    claim_id: int
+    institution_code: str
+    visit_no: str
+    charge_batch_no: int
+    content_digest: bytes
+
+
+def institutions_of(outcomes: Iterable[Outcome], submissions: Iterable[Submission]) -> set[str]:
+    """The institutions whose bell is to be rung: those with a newly accepted claim to settle now."""
+    return {
+        submission.institution_code
+        for outcome, submission in zip(outcomes, submissions, strict=True)
+        if isinstance(outcome, Accepted) and submission.settle_now
+    }

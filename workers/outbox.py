@@ -1,0 +1,164 @@
+"""The outbox: totalled claims go to the centre in sealed batches, again and again, until an answer is recorded.
+
+The sweep is the only thing that sends again. It works under a lease, takes a bounded number of rows, waits longer
+after each attempt, and never feeds a lane that does not drain: the naive form of it was measured to be an outage.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine, bindparam, func, select, update
+
+from domain.lifecycle import ClaimState
+from domain.messages import ClaimTotals, TotalsSubmitted
+from infra import lanes
+from infra.broker import BrokerAway, Post
+from infra.codec import encode, unpack
+from infra.envelope import seal
+from infra.lease import LeaseLost, guard, take
+from workers.doorbell import Doorbell
+from workers.tables import claim, lease
+
+log = logging.getLogger("outbox")
+
+CLAIMS_PER_ENVELOPE = 200
+SWEEP_CAP = 1000
+LANE_IS_LONG = 20
+LONGEST_WAIT_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """Sends totals from this front-end to the centre."""
+
+    post: Post
+    frontend: str
+    key: bytes
+
+    def send(self, totals: Sequence[ClaimTotals], *, policy_version: str, catalogue_version: str) -> bool:
+        """Send one batch; False when the broker is away (the sweep sends it later)."""
+        submitted = TotalsSubmitted(
+            policy_version=policy_version, catalogue_version=catalogue_version, claims=tuple(totals)
+        )
+        envelope = seal(encode(submitted), frontend=self.frontend, lane=lanes.SETTLE, key=self.key)
+        try:
+            self.post.send(
+                lanes.CLAIMS_SETTLE, queue=lanes.SETTLE, shown=shown(self.frontend, totals), envelope=envelope
+            )
+        except BrokerAway as error:
+            log.warning("totals_not_sent", extra={"claims": len(totals), "error": type(error).__name__})
+            return False
+        return True
+
+
+def shown(frontend: str, totals: Sequence[ClaimTotals]) -> dict[str, object]:
+    """What Flower may show of a batch: where from and how many; the visit when there is one only."""
+    institutions = {row.institution_code for row in totals}
+    show: dict[str, object] = {"frontend": frontend, "claims": len(totals)}
+    if len(institutions) == 1:
+        show["institution"] = totals[0].institution_code
+    if len(totals) == 1:
+        show["visit"] = totals[0].visit_no
+    return show
+
+
+@dataclass(slots=True)
+class Sweep:
+    """Finds what nobody has answered for a while and rings or sends again."""
+
+    engine: Engine
+    outbox: Outbox
+    doorbell: Doorbell
+    holder: str
+    after_seconds: float
+    _lane_was: int = field(default=0, init=False)
+
+    def run(self, *, now: float) -> int:
+        """One round under the lease; how many claims were sent again."""
+        with self.engine.begin() as connection:
+            fence = take(connection, lease, name="sweep", holder=self.holder, now=now, seconds=3 * self.after_seconds)
+            if fence is None:
+                return 0
+            unrung = self._unrung(connection, now)
+        for institution_code in unrung:
+            self.doorbell.ring(institution_code)
+        if not self._lane_drains():
+            return 0
+        try:
+            with self.engine.begin() as connection:
+                guard(connection, lease, name="sweep", fence=fence)
+                due = self._claim_due(connection, now)
+        except LeaseLost:
+            return 0
+        return self._send(due)
+
+    def _unrung(self, connection: Connection, now: float) -> list[str]:
+        """Institutions with accepted claims whose bell may have been lost; each is rung once per waiting time."""
+        codes = connection.execute(
+            select(claim.c.institution_code)
+            .where(claim.c.state == ClaimState.ACCEPTED, claim.c.rung_at < now - self.after_seconds)
+            .group_by(claim.c.institution_code)
+        ).scalars()
+        return sorted(codes)
+
+    def _lane_drains(self) -> bool:
+        """Whether the settle lane is short, or at least shorter than at the last look."""
+        try:
+            waiting = self.outbox.post.waiting(lanes.SETTLE)
+        except BrokerAway:
+            return False
+        before, self._lane_was = self._lane_was, waiting
+        return waiting < LANE_IS_LONG or waiting < before
+
+    def _claim_due(self, connection: Connection, now: float) -> list[tuple[str, str, ClaimTotals]]:
+        rows = connection.execute(
+            select(
+                claim.c.claim_id,
+                claim.c.attempts,
+                claim.c.policy_version,
+                claim.c.catalogue_version,
+                claim.c.totals,
+            )
+            .where(claim.c.state == ClaimState.TOTALLED, claim.c.rung_at < now - self.after_seconds)
+            .order_by(claim.c.claim_id)
+            .limit(SWEEP_CAP)
+        ).all()
+        if not rows:
+            return []
+        connection.execute(
+            update(claim)
+            .where(claim.c.claim_id == bindparam("id"), claim.c.state == ClaimState.TOTALLED)
+            .values(rung_at=bindparam("due"), attempts=claim.c.attempts + 1),
+            [{"id": row.claim_id, "due": now + self._patience(row.attempts)} for row in rows],
+        )
+        return [(row.policy_version, row.catalogue_version, unpack(row.totals, ClaimTotals)) for row in rows]
+
+    def _patience(self, attempts: int) -> float:
+        """How much longer than the usual time to wait after this many attempts, in seconds."""
+        return float(min(self.after_seconds * (2 ** min(attempts, 10) - 1), LONGEST_WAIT_SECONDS))
+
+    def _send(self, due: Sequence[tuple[str, str, ClaimTotals]]) -> int:
+        batches: dict[tuple[str, str], list[ClaimTotals]] = defaultdict(list)
+        for policy_version, catalogue_version, totals in due:
+            batches[(policy_version, catalogue_version)].append(totals)
+        sent = 0
+        for (policy_version, catalogue_version), claims in batches.items():
+            for start in range(0, len(claims), CLAIMS_PER_ENVELOPE):
+                part = claims[start : start + CLAIMS_PER_ENVELOPE]
+                if not self.outbox.send(part, policy_version=policy_version, catalogue_version=catalogue_version):
+                    return sent
+                sent += len(part)
+        if sent:
+            log.info("claims_sent_again", extra={"claims": sent})
+        return sent
+
+
+def open_claims(connection: Connection) -> int:
+    """How many claims somebody still owes a step."""
+    return connection.execute(
+        select(func.count()).where(claim.c.state.in_((str(ClaimState.ACCEPTED), str(ClaimState.TOTALLED))))
+    ).scalar_one()

@@ -1,0 +1,232 @@
+"""The front-end's tasks: each decodes, calls one use case, returns.
+
+Two workers serve a front-end. The *desk* listens on the site's own broker to its institutions' queues; the *link*
+listens on the centre's broker to what the centre says to this front-end. Settling never waits behind detail.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, TypeVar
+
+from celery import Celery
+from sqlalchemy import Engine, select
+
+from domain import messages
+from domain.lifecycle import ClaimState
+from infra import lanes
+from infra.broker import BrokerAway, Post, build_app
+from infra.codec import decode, encode
+from infra.database import open_database, reading
+from infra.envelope import seal, unseal
+from infra.quarantine import Quarantine, keep_with
+from infra.reference import ReferenceShelf
+from infra.settings import Settings
+from infra.worker import Timer
+from workers import books, deliver, desk, upload
+from workers.doorbell import Doorbell
+from workers.outbox import Outbox, Sweep
+from workers.tables import claim, institution, quarantine, reference
+
+log = logging.getLogger("frontend")
+
+T = TypeVar("T")
+
+
+@dataclass
+class Frontend:
+    """What the tasks of one front-end server work with."""
+
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        self.settings.need("frontend", "frontend_database_url", "center_broker_url")
+        self.key = self.settings.sealing_key()
+        self.code = self.settings.frontend
+        self.clock = self.settings.time
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The front-end's database."""
+        return open_database(self.settings.frontend_database_url)
+
+    @cached_property
+    def shelf(self) -> ReferenceShelf:
+        """The published reference data."""
+        return ReferenceShelf(reference)
+
+    @cached_property
+    def to_center(self) -> Post:
+        """Posts on the centre's broker."""
+        return Post(build_app("to-center", self.settings.center_broker_url))
+
+    @cached_property
+    def on_site(self) -> Post:
+        """Posts on the site's own broker."""
+        return Post(build_app("on-site", self.settings.local_broker_url))
+
+    @cached_property
+    def doorbell(self) -> Doorbell:
+        """Rings this front-end's desk."""
+        return Doorbell(self.on_site)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """Sends totals to the centre."""
+        return Outbox(self.to_center, self.code, self.key)
+
+    def sweep(self) -> Sweep:
+        """A sweep that knows this process by name."""
+        return Sweep(
+            self.engine,
+            self.outbox,
+            self.doorbell,
+            holder=f"{socket.gethostname()}:{os.getpid()}",
+            after_seconds=self.settings.sweep_after_seconds,
+        )
+
+    def institution_queues(self) -> list[str]:
+        """The queues of the institutions this front-end serves now."""
+        with reading(self.engine) as connection:
+            codes = connection.execute(select(institution.c.institution_code).where(institution.c.active)).scalars()
+            return [lanes.preprocess(code) for code in sorted(codes)]
+
+    def opened(self, envelope: bytes, lane: str, expected: type[T]) -> T:
+        """The message in an envelope the centre sealed for us. Raises UnreadableMessage."""
+        return decode(unseal(envelope, lane=lane, key=self.key), expected)
+
+    def send(self, task: str, lane: str, message: messages.Message, shown: dict[str, object]) -> bool:
+        """Send one sealed message to a lane of the centre; False when the broker is away."""
+        envelope = seal(encode(message), frontend=self.code, lane=lane, key=self.key)
+        try:
+            self.to_center.send(task, queue=lane, shown={"frontend": self.code, **shown}, envelope=envelope)
+        except BrokerAway as error:
+            log.warning("not_sent", extra={"task": task, "error": type(error).__name__})
+            return False
+        return True
+
+    def keep_quarantine(self) -> None:
+        """Set unreadable messages aside in this front-end's database."""
+        keep_with(Quarantine(self.engine, quarantine, site=self.code, key=self.key, clock=self.clock))
+
+    def now(self) -> datetime:
+        """The business moment."""
+        return self.clock.now()
+
+
+def desk_app(settings: Settings) -> Celery:
+    """The application of the desk: `claims.preprocess` for every institution of this front-end."""
+    frontend = Frontend(settings)
+    frontend.keep_quarantine()
+    app = build_app("desk", settings.local_broker_url)
+
+    @app.task(name=lanes.CLAIMS_PREPROCESS, bind=True)
+    def preprocess(task: Any, institution: str) -> None:
+        turn = desk.preprocess(
+            frontend.engine,
+            frontend.shelf,
+            institution,
+            limit=settings.preprocess_batch,
+            at=frontend.now(),
+            now=frontend.clock.seconds(),
+        )
+        if turn.totals:
+            frontend.outbox.send(
+                turn.totals, policy_version=turn.policy_version, catalogue_version=turn.catalogue_version
+            )
+            _show_visits(task, institution, turn)
+        if turn.more:
+            frontend.doorbell.ring(institution)
+
+    return app
+
+
+def _show_visits(task: Any, institution_code: str, turn: desk.Turn) -> None:
+    """Tell Flower which visits this turn took: the doorbell itself carries none."""
+    visits = [row.visit_no for row in turn.totals]
+    task.send_event(
+        "task-received",
+        name=lanes.CLAIMS_PREPROCESS,
+        args="()",
+        kwargs=repr({"institution": institution_code, "visits": " ".join(visits), "claims": len(visits)}),
+    )
+
+
+def link_app(settings: Settings) -> Celery:
+    """The application of the link: the centre's answers, grants and questions to this front-end."""
+    frontend = Frontend(settings)
+    frontend.keep_quarantine()
+    app = build_app("link", settings.center_broker_url)
+    results, uploads = lanes.results(frontend.code), lanes.uploads(frontend.code)
+
+    @app.task(name=lanes.CLAIMS_DELIVER)
+    def claims_deliver(envelope: bytes) -> None:
+        answered = frontend.opened(envelope, results, messages.ClaimsAnswered)
+        with frontend.engine.begin() as connection:
+            deliver.record_answers(connection, answered, at=frontend.now())
+
+    @app.task(name=lanes.DETAILS_CONFIRM)
+    def details_confirm(envelope: bytes) -> None:
+        received = frontend.opened(envelope, results, messages.DetailReceived)
+        with frontend.engine.begin() as connection:
+            deliver.record_receipts(connection, received)
+
+    @app.task(name=lanes.DETAILS_UPLOAD)
+    def details_upload(envelope: bytes) -> None:
+        granted = frontend.opened(envelope, uploads, messages.UploadGranted)
+        slice_ = upload.upload(
+            frontend.engine,
+            granted,
+            send=lambda chunk: frontend.send(
+                lanes.DETAILS_RECEIVE, lanes.DETAILS, chunk, {"claims": len(chunk.claims)}
+            ),
+            now=frontend.now,
+            seconds=frontend.clock.seconds,
+        )
+        log.info("slice_used", extra={"window": granted.window, "claims": slice_.claims, "lines": slice_.lines})
+
+    @app.task(name=lanes.BOOKS_REPORT)
+    def books_report(envelope: bytes) -> None:
+        asked = frontend.opened(envelope, uploads, messages.BooksAsked)
+        with reading(frontend.engine) as connection:
+            reported = books.report(connection, asked)
+        frontend.send(lanes.BOOKS_RECONCILE, lanes.BOOKS, reported, {"institutions": len(reported.totals)})
+
+    return app
+
+
+def link_queues(settings: Settings) -> list[str]:
+    """The queues the link listens to on the centre's broker."""
+    return [lanes.results(settings.frontend), lanes.uploads(settings.frontend)]
+
+
+def desk_queues(settings: Settings) -> Any:
+    """A function giving the institutions' queues now: institutions come and go without a restart."""
+    return Frontend(settings).institution_queues
+
+
+def desk_timers(settings: Settings) -> list[Timer]:
+    """What the desk does between messages: the sweep."""
+    frontend = Frontend(settings)
+    sweep = frontend.sweep()
+    return [
+        Timer("sweep", settings.sweep_every_seconds, lambda: _swept(sweep, frontend.clock.seconds())),
+    ]
+
+
+def _swept(sweep: Sweep, now: float) -> None:
+    sweep.run(now=now)
+
+
+def waiting_for(engine: Engine) -> dict[str, int]:
+    """How many claims stand in each state, for metrics and the doctor."""
+    from sqlalchemy import func
+
+    with reading(engine) as connection:
+        rows = connection.execute(select(claim.c.state, func.count()).group_by(claim.c.state))
+        return {str(ClaimState(state)): count for state, count in rows}
