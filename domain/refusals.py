@@ -18,6 +18,7 @@ class Refusal(StrEnum):
     CONTENT_CONFLICT = "content-conflict"
     NO_POLICY = "no-policy"
     VISIT_OF_ANOTHER = "visit-of-another"
+    MALFORMED = "malformed"
     INTERNAL = "internal"
 
 
@@ -32,6 +33,7 @@ SENTENCE: dict[Refusal, str] = {
     Refusal.CONTENT_CONFLICT: "同一就医登记号、费用批次已按不同内容结算：本次总金额 {sent} 元，已结算 {held} 元",
     Refusal.NO_POLICY: "就诊日无适用的待遇政策",
     Refusal.VISIT_OF_ANOTHER: "就医登记号已属于其他医药机构或参保人",
+    Refusal.MALFORMED: "申请内容不合接口规范：{sent}",
     Refusal.INTERNAL: "系统内部错误，已转人工处理，请勿重复提交",
 }
 

@@ -89,6 +89,7 @@ def build_app(name: str, broker_url: str, *, queues: tuple[str, ...] = ()) -> Ce
         worker_eta_task_limit=100,
         worker_enable_remote_control=True,
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_soft_shutdown_timeout=10,
         worker_consumer="infra.worker:QuarantiningConsumer",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, bootsteps
+from celery.utils.nodenames import host_format
 from celery.worker.consumer import Consumer
 
 from infra.quarantine import set_aside
@@ -76,9 +77,10 @@ def run(
     if callable(queues):
         steps.append(_queue_step(queues))
     app.steps["consumer"].update(steps)
-    app.conf.worker_hijack_root_logger = False
+    for chatty in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # one line per message is what Flower is for
     worker = app.Worker(
-        hostname=f"{role}@%h",
+        hostname=host_format(f"{role}@%h"),
         pool_cls="solo",
         queues=first,
         loglevel=log_level,

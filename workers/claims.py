@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from domain.lifecycle import FINAL, ClaimState
 from domain.messages import ClaimAnswer, ClaimTotals
@@ -108,6 +108,12 @@ def ready_to_hand_back(connection: Connection, limit: int) -> list[ClaimView]:
         .limit(limit)
     )
     return [_view(row) for row in rows]
+
+
+def counts_by_state(connection: Connection) -> dict[ClaimState, int]:
+    """How many claims stand in each state, for metrics and the doctor."""
+    rows = connection.execute(select(claim.c.state, func.count()).group_by(claim.c.state))
+    return {ClaimState(state): count for state, count in rows}
 
 
 def mark_handed_back(connection: Connection, claim_ids: Iterable[int]) -> None:

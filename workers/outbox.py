@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, Engine, bindparam, func, select, update
+from sqlalchemy import Connection, Engine, bindparam, select, update
 
 from domain.lifecycle import ClaimState
 from domain.messages import ClaimTotals, TotalsSubmitted
@@ -155,10 +155,3 @@ class Sweep:
         if sent:
             log.info("claims_sent_again", extra={"claims": sent})
         return sent
-
-
-def open_claims(connection: Connection) -> int:
-    """How many claims somebody still owes a step."""
-    return connection.execute(
-        select(func.count()).where(claim.c.state.in_((str(ClaimState.ACCEPTED), str(ClaimState.TOTALLED))))
-    ).scalar_one()

@@ -18,7 +18,6 @@ from celery import Celery
 from sqlalchemy import Engine, select
 
 from domain import messages
-from domain.lifecycle import ClaimState
 from infra import lanes
 from infra.broker import BrokerAway, Post, build_app
 from infra.codec import decode, encode
@@ -27,11 +26,11 @@ from infra.envelope import seal, unseal
 from infra.quarantine import Quarantine, keep_with
 from infra.reference import ReferenceShelf
 from infra.settings import Settings
-from infra.worker import Timer
+from infra.worker import Timer, run
 from workers import books, deliver, desk, upload
 from workers.doorbell import Doorbell
 from workers.outbox import Outbox, Sweep
-from workers.tables import claim, institution, quarantine, reference
+from workers.tables import institution, quarantine, reference
 
 log = logging.getLogger("frontend")
 
@@ -119,11 +118,10 @@ class Frontend:
         return self.clock.now()
 
 
-def desk_app(settings: Settings) -> Celery:
+def desk_app(frontend: Frontend) -> Celery:
     """The application of the desk: `claims.preprocess` for every institution of this front-end."""
-    frontend = Frontend(settings)
     frontend.keep_quarantine()
-    app = build_app("desk", settings.local_broker_url)
+    app = build_app("desk", frontend.settings.local_broker_url)
 
     @app.task(name=lanes.CLAIMS_PREPROCESS, bind=True)
     def preprocess(task: Any, institution: str) -> None:
@@ -131,7 +129,7 @@ def desk_app(settings: Settings) -> Celery:
             frontend.engine,
             frontend.shelf,
             institution,
-            limit=settings.preprocess_batch,
+            limit=frontend.settings.preprocess_batch,
             at=frontend.now(),
             now=frontend.clock.seconds(),
         )
@@ -157,11 +155,10 @@ def _show_visits(task: Any, institution_code: str, turn: desk.Turn) -> None:
     )
 
 
-def link_app(settings: Settings) -> Celery:
+def link_app(frontend: Frontend) -> Celery:
     """The application of the link: the centre's answers, grants and questions to this front-end."""
-    frontend = Frontend(settings)
     frontend.keep_quarantine()
-    app = build_app("link", settings.center_broker_url)
+    app = build_app("link", frontend.settings.center_broker_url)
     results, uploads = lanes.results(frontend.code), lanes.uploads(frontend.code)
 
     @app.task(name=lanes.CLAIMS_DELIVER)
@@ -200,33 +197,31 @@ def link_app(settings: Settings) -> Celery:
     return app
 
 
-def link_queues(settings: Settings) -> list[str]:
-    """The queues the link listens to on the centre's broker."""
-    return [lanes.results(settings.frontend), lanes.uploads(settings.frontend)]
-
-
-def desk_queues(settings: Settings) -> Any:
-    """A function giving the institutions' queues now: institutions come and go without a restart."""
-    return Frontend(settings).institution_queues
-
-
-def desk_timers(settings: Settings) -> list[Timer]:
-    """What the desk does between messages: the sweep."""
+def serve_desk(settings: Settings) -> int:
+    """Run the desk until it is told to stop; the exit code. Institutions come and go without a restart."""
     frontend = Frontend(settings)
     sweep = frontend.sweep()
-    return [
-        Timer("sweep", settings.sweep_every_seconds, lambda: _swept(sweep, frontend.clock.seconds())),
-    ]
+
+    def swept() -> None:
+        sweep.run(now=frontend.clock.seconds())
+
+    return run(
+        desk_app(frontend),
+        role=f"desk-{frontend.code}",
+        queues=frontend.institution_queues,
+        timers=[Timer("sweep", settings.sweep_every_seconds, swept)],
+        heartbeat_file=settings.heartbeat_file,
+        log_level=settings.log_level,
+    )
 
 
-def _swept(sweep: Sweep, now: float) -> None:
-    sweep.run(now=now)
-
-
-def waiting_for(engine: Engine) -> dict[str, int]:
-    """How many claims stand in each state, for metrics and the doctor."""
-    from sqlalchemy import func
-
-    with reading(engine) as connection:
-        rows = connection.execute(select(claim.c.state, func.count()).group_by(claim.c.state))
-        return {str(ClaimState(state)): count for state, count in rows}
+def serve_link(settings: Settings) -> int:
+    """Run the link until it is told to stop; the exit code."""
+    frontend = Frontend(settings)
+    return run(
+        link_app(frontend),
+        role=f"link-{frontend.code}",
+        queues=[lanes.results(frontend.code), lanes.uploads(frontend.code)],
+        heartbeat_file=settings.heartbeat_file,
+        log_level=settings.log_level,
+    )
