@@ -1,0 +1,55 @@
+# Everything a newcomer, an operator and CI type. Needs make and Python 3.11 with pip.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run up test check lint bench prove load secrets lock clean
+bin := .venv/bin
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+setup: ## bring .tools and .venv into this folder (again only when the lock has changed)
+	@sh infra/setup.sh
+
+run: setup ## one outpatient morning on real services, then the proof that nothing was lost
+	@$(bin)/jiesuan run
+
+up: setup ## the same services, kept running until Ctrl-C
+	@$(bin)/jiesuan up
+
+check: lint ## everything that needs no service: style, types, import rules, container files, unit tests
+	$(bin)/pytest tests/unit -n 2
+
+# Tests that share the two cores nicely run side by side. Integration tests start servers, kill them and
+# look at the clock, so they come alone afterwards, one by one.
+test: lint ## what CI runs: check, and the contract, simulation and integration tests
+	$(bin)/pytest tests --ignore=tests/integration -n 2
+	$(bin)/pytest tests/integration
+
+lint: setup
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/lint-imports --no-logo
+	$(bin)/yamllint --strict .
+	$(bin)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(bin)/hadolint infra/deploy/Dockerfile
+
+bench: setup ## every figure of docs/benchmarks.md, as a table and as JSON
+	@$(bin)/python -m tests.bench
+
+prove: setup ## take each promise's guard away and see its test fail
+	@$(bin)/jiesuan prove
+
+load: setup ## a simulated peak day, with an HTML report
+	@$(bin)/jiesuan load
+
+secrets: setup ## passwords and keys for docker-compose.yml, into ./secrets
+	@$(bin)/python -m infra.deploy.make_secrets
+
+lock: setup ## compile requirements.lock anew from pyproject.toml and requirements.in
+	.tools/bin/uv pip compile pyproject.toml requirements.in --extra embedded --universal \
+		--python-version 3.11 --generate-hashes --no-header --quiet --output-file requirements.lock
+
+clean: ## remove what running and testing left; .venv and .tools stay
+	rm -rf .data build dist reports .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -not -path './.tools/*' -exec rm -rf {} +

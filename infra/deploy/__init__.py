@@ -1,0 +1,1 @@
+"""What containers are built from, and the secrets they are given."""
