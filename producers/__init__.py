@@ -1,0 +1,1 @@
+"""The hospital side: how a claim gets in and how its result gets back."""

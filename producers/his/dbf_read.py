@@ -1,0 +1,321 @@
+"""Reading a DBF file: a snapshot of its bytes, decoded column by column and only where somebody asks."""
+
+import re
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from enum import Enum
+from itertools import chain
+from pathlib import Path
+from typing import TypeAlias, cast
+
+from producers.his.dbf_format import (
+    DELETED,
+    ENCODING,
+    END_OF_FILE,
+    LIVE,
+    DamagedFile,
+    Header,
+    IncompleteFile,
+    LayoutMismatch,
+    read_header,
+)
+from producers.his.fields import Field, Layout
+
+
+class Flaw(Enum):
+    """Why a cell holds no value; the text is for the hospital."""
+
+    OVERFLOW = "数值溢出（只有星号）"
+    NOT_A_NUMBER = "不是数值"
+    NOT_A_DATE = "不是有效日期"
+    NOT_LOGICAL = "不是逻辑值"
+    NOT_TEXT = "含有无法识别的汉字编码"
+
+
+@dataclass(frozen=True, slots=True)
+class BadValue:
+    """Stands in a column where the file has something that is no value; says where, never what."""
+
+    record: int
+    column: str
+    flaw: Flaw
+
+    @property
+    def message_zh(self) -> str:
+        return f"第{self.record}条记录字段{self.column}：{self.flaw.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class CutText:
+    """A text whose last character was halved by the field's end; the column holds it without the half."""
+
+    record: int
+    column: str
+
+    @property
+    def message_zh(self) -> str:
+        return f"第{self.record}条记录字段{self.column}：末尾汉字被截断"
+
+
+Cell: TypeAlias = str | Decimal | date | bool | BadValue | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    values: list[Cell]
+    bad: list[BadValue]
+    cut: list[CutText]
+
+
+class Table:
+    """One snapshot of a DBF file. Records are numbered from 1 as dBase does; deleted ones are left out."""
+
+    def __init__(self, name: str, snapshot: bytes, header: Header) -> None:
+        self.name = name
+        self.snapshot = snapshot
+        self.header = header
+        tail = snapshot[header.end :]
+        self.surplus_bytes = len(tail) - tail.startswith(END_OF_FILE)
+        self.records, self._live = _live_records(name, snapshot, header)
+        self.deleted = header.count - len(self.records)
+        self._decoded: dict[str, _Column] = {}
+        self.columns: Mapping[str, list[Cell]] = _Columns(self)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        return tuple(field.code for field in self.header.fields)
+
+    def expect(self, layout: Layout) -> None:
+        """Refuse the file when a column of the layout is missing or of another kind; any width will do."""
+        kinds = {field.code: field.kind for field in self.header.fields}
+        other = [field.code for field in layout if kinds.get(field.code) != field.kind]
+        if other:
+            raise LayoutMismatch(self.name, other)
+
+    def texts(self, code: str) -> list[str | BadValue]:
+        """Return a C column: blank is the empty text, blanks at the end are not part of it."""
+        return cast(list[str | BadValue], self._values(code, "C"))
+
+    def numbers(self, code: str) -> list[Decimal | BadValue | None]:
+        """Return an N column, exactly as written."""
+        return cast(list[Decimal | BadValue | None], self._values(code, "N"))
+
+    def dates(self, code: str) -> list[date | BadValue | None]:
+        """Return a D column."""
+        return cast(list[date | BadValue | None], self._values(code, "D"))
+
+    def rows(self, *codes: str) -> Iterator[dict[str, Cell]]:
+        """Yield the records as dictionaries, of all columns or of those named."""
+        wanted = codes or self.codes
+        for row in zip(*(self.columns[code] for code in wanted), strict=True):
+            yield dict(zip(wanted, row, strict=True))
+
+    def bad_values(self, *codes: str) -> list[BadValue]:
+        """Return what could not be read in all columns or in those named."""
+        return [bad for code in codes or self.codes for bad in self._column(code).bad]
+
+    def cut_texts(self, *codes: str) -> list[CutText]:
+        """Return where a half character was dropped in all columns or in those named."""
+        return [cut for code in codes or self.codes for cut in self._column(code).cut]
+
+    def _values(self, code: str, kind: str) -> list[Cell]:
+        if not any(field.code == code and field.kind == kind for field in self.header.fields):
+            raise LayoutMismatch(self.name, [code])
+        return self.columns[code]
+
+    def _column(self, code: str) -> _Column:
+        if code not in self._decoded:
+            field = next((field for field in self.header.fields if field.code == code), None)
+            if field is None:
+                raise KeyError(code)
+            self._decoded[code] = self._decode(field)
+        return self._decoded[code]
+
+    def _decode(self, field: Field) -> _Column:
+        """Decode every different cell once: hospitals repeat dates, names, prices and quantities.
+
+        Cells of the same bytes become one object, so that whoever goes on with them can do the same.
+        """
+        before = self.header.offset(field.code)
+        after = self.header.record_length - before - field.width
+        column = struct.iter_unpack(f"{before}x{field.width}s{after}x", self._live)
+        cells: list[bytes] = list(chain.from_iterable(column))
+        different = list(set(cells))
+        meanings = _DECODERS[field.kind](different) if different else []
+        meaning = dict(zip(different, meanings, strict=True))
+        meant = list(map(meaning.__getitem__, cells))
+        if any(isinstance(value, Flaw | _Halved) for value in meanings):
+            return _marked(field.code, self.records, meant)
+        return _Column(cast(list[Cell], meant), [], [])
+
+
+class _Columns(Mapping[str, list[Cell]]):
+    """The columns of a table by code, each decoded at its first use."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __getitem__(self, code: str) -> list[Cell]:
+        return self._table._column(code).values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table.codes)
+
+    def __len__(self) -> int:
+        return len(self._table.codes)
+
+
+def read(path: Path) -> Table:
+    """Read a DBF file as it stands now."""
+    return parse(path.read_bytes(), path.name)
+
+
+def parse(snapshot: bytes, name: str) -> Table:
+    """Read the bytes of a DBF file; `name` is how messages call it."""
+    header = read_header(snapshot, name)
+    if len(snapshot) < header.end:
+        raise IncompleteFile(name, header.end, len(snapshot))
+    return Table(name, snapshot, header)
+
+
+def _live_records(name: str, snapshot: bytes, header: Header) -> tuple[Sequence[int], bytes | memoryview]:
+    """Return numbers and bytes of the records that are not deleted, NUL padding turned into blanks."""
+    start, end, step = header.length, header.end, header.record_length
+    flags = snapshot[start:end:step]
+    _refuse_odd_flags(name, flags, header)
+
+    live: bytes | memoryview = memoryview(snapshot)[start:end]
+    records: Sequence[int] = range(1, header.count + 1)
+    if DELETED in flags:
+        records = [number for number, flag in enumerate(flags, 1) if flag != DELETED[0]]
+        live = b"".join(live[(number - 1) * step : number * step] for number in records)
+    if snapshot.find(b"\0", start, end) >= 0:
+        live = bytes(live).replace(b"\0", b" ")
+    return records, live
+
+
+def _refuse_odd_flags(name: str, flags: bytes, header: Header) -> None:
+    odd = flags.translate(None, LIVE + DELETED)
+    if not odd:
+        return
+    number = flags.index(odd[0]) + 1
+    if odd[:1] in (b"\0", END_OF_FILE):  # counted, but its bytes have not been written
+        raise IncompleteFile(name, header.end, header.length + (number - 1) * header.record_length)
+    raise DamagedFile(
+        name, f"record {number} begins with an unknown flag", f"第{number}条记录的删除标志无效，文件已损坏"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Halved:
+    text: str
+
+
+_Meaning: TypeAlias = str | Decimal | date | bool | Flaw | _Halved | None
+
+
+def _marked(code: str, records: Sequence[int], meant: list[_Meaning]) -> _Column:
+    """Give each flaw the number of its record."""
+    column = _Column([], [], [])
+    for record, value in zip(records, meant, strict=True):
+        match value:
+            case Flaw():
+                bad = BadValue(record, code, value)
+                column.bad.append(bad)
+                column.values.append(bad)
+            case _Halved(text):
+                column.cut.append(CutText(record, code))
+                column.values.append(text)
+            case _:
+                column.values.append(value)
+    return column
+
+
+# Joined cells are decoded in one call. The separator is never part of a cell, because NUL was turned into
+# a blank, and never of a character, because the bytes after the first are 0x30 or more.
+_BETWEEN = b"\0"
+
+
+def _texts(cells: Sequence[bytes]) -> list[_Meaning]:
+    try:
+        together = _BETWEEN.join(cells).decode(ENCODING)
+    except UnicodeDecodeError:
+        return [_text(cell) for cell in cells]
+    return [written.rstrip(" ") for written in together.split("\0")]
+
+
+def _text(cell: bytes) -> _Meaning:
+    written = cell.rstrip(b" ")
+    try:
+        return written.decode(ENCODING)
+    except UnicodeDecodeError as error:
+        whole, rest = written[: error.start], written[error.start :]
+        # A half character: it runs to the end and begins as a character of several bytes does.
+        if error.end == len(written) and 0x81 <= rest[0] <= 0xFE:
+            return _Halved(whole.decode(ENCODING).rstrip(" "))
+        return Flaw.NOT_TEXT
+
+
+_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)")
+_IN_NUMBERS = b"0123456789.+- "
+_EXACT = Context(prec=40, traps=[Inexact, InvalidOperation])
+
+
+def _numbers(cells: Sequence[bytes]) -> list[_Meaning]:
+    together = _BETWEEN.join(cells)
+    if together.translate(None, _IN_NUMBERS + _BETWEEN):
+        return [_number(cell) for cell in cells]
+    exactly = _EXACT.create_decimal
+    try:
+        return [None if written.isspace() else exactly(written) for written in together.decode("ascii").split("\0")]
+    except (Inexact, InvalidOperation):
+        return [_number(cell) for cell in cells]
+
+
+def _number(cell: bytes) -> _Meaning:
+    written = cell.strip(b" ")
+    if not written:
+        return None
+    if _NUMBER.fullmatch(written):
+        return Decimal(written.decode("ascii"))
+    return Flaw.NOT_A_NUMBER if written.strip(b"*") else Flaw.OVERFLOW
+
+
+def _dates(cells: Sequence[bytes]) -> list[_Meaning]:
+    return [_date(cell.strip(b" ")) for cell in cells]
+
+
+def _date(written: bytes) -> _Meaning:
+    if not written or written == b"00000000":
+        return None
+    if len(written) != 8 or not written.isdigit():
+        return Flaw.NOT_A_DATE
+    try:
+        return date(int(written[:4]), int(written[4:6]), int(written[6:]))
+    except ValueError:
+        return Flaw.NOT_A_DATE
+
+
+_LOGICAL: dict[bytes, bool | None] = {
+    **dict.fromkeys((b"T", b"t", b"Y", b"y"), True),
+    **dict.fromkeys((b"F", b"f", b"N", b"n"), False),
+    **dict.fromkeys((b"", b"?"), None),
+}
+
+
+def _logicals(cells: Sequence[bytes]) -> list[_Meaning]:
+    return [_LOGICAL.get(cell.strip(b" "), Flaw.NOT_LOGICAL) for cell in cells]
+
+
+_DECODERS: dict[str, Callable[[Sequence[bytes]], list[_Meaning]]] = {
+    "C": _texts,
+    "N": _numbers,
+    "D": _dates,
+    "L": _logicals,
+}

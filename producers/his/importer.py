@@ -1,0 +1,219 @@
+"""Imports what a hospital delivered through its side door, many claims to a transaction.
+
+Everything here may happen twice: a delivery is known by the digest of its rows, so a file that is read again, by the
+same process or by the next one after a crash, brings nothing new.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, select
+
+from domain.codes import PASSED
+from domain.lifecycle import OPEN, ClaimState
+from domain.visit import ChargeLine, Visit, unpack_lines
+from infra.database import reading
+from producers.his.charge_lines import LINE_NO_REPEATED, OTHER_INSTITUTION, UNKNOWN_VISIT
+from producers.his.dbf import DbfProblem
+from producers.his.exchange import (
+    FAILED,
+    IMPORTED,
+    LEFT,
+    Answer,
+    DbfExchange,
+    Delivery,
+    HisExchange,
+    Mark,
+    marks_for,
+)
+from workers.doorbell import Doorbell
+from workers.intake import Accepted, Replayed, Submission, VisitConflict, accept
+from workers.tables import claim, claim_content
+
+log = logging.getLogger("importer")
+
+CHANNEL = "dbf"
+CLAIMS_PER_TRANSACTION = 300
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What one look at a door came to."""
+
+    accepted: int = 0
+    known: int = 0
+    """Delivered before: nothing new."""
+    refused: Counter[str] = field(default_factory=Counter)
+    """Visits whose rows went back at once, by code."""
+    postponed: int = 0
+    """Left for the next look: the backlog is full, or an earlier delivery of the visit has no verdict yet."""
+    problems: list[DbfProblem] = field(default_factory=list)
+
+
+def import_file(
+    engine: Engine, path: Path, *, institution_code: str, at: datetime, doorbell: Doorbell | None = None
+) -> ImportReport:
+    """Import one MZXM file; the registrations are looked for beside it."""
+    return take_in(engine, DbfExchange(path.parent, institution_code, file=path.name), at=at, doorbell=doorbell)
+
+
+def import_folder(
+    engine: Engine, folder: Path, *, institution_code: str, at: datetime, doorbell: Doorbell | None = None
+) -> ImportReport:
+    """Import every MZXM file of one institution's exchange folder."""
+    return take_in(engine, DbfExchange(folder, institution_code), at=at, doorbell=doorbell)
+
+
+def take_in(engine: Engine, exchange: HisExchange, *, at: datetime, doorbell: Doorbell | None = None) -> ImportReport:
+    """Accept what was delivered since the last look; durable when it returns. The bell is rung as claims come in."""
+    report = ImportReport()
+    for batch in exchange.deliveries(CLAIMS_PER_TRANSACTION):
+        try:
+            _take_batch(engine, exchange, batch, at, report)
+        except BaseException:
+            for delivery in batch:
+                exchange.later(delivery.rows)
+            raise
+        if report.accepted and doorbell is not None:
+            doorbell.ring(exchange.institution_code)
+    report.problems = exchange.problems
+    return report
+
+
+def _take_batch(
+    engine: Engine, exchange: HisExchange, batch: Sequence[Delivery], at: datetime, report: ImportReport
+) -> None:
+    registered = [delivery for delivery in batch if _is_visit_here(delivery, exchange.institution_code)]
+    with reading(engine) as connection:
+        earlier = _earlier_claims(connection, [delivery.rows.visit_no for delivery in registered])
+        decided = [_decide(delivery, earlier, connection) for delivery in registered]
+
+    submissions = [found for found in decided if isinstance(found, Submission)]
+    outcomes = iter(accept(engine, submissions, at=at) if submissions else ())
+
+    answers = [_no_visit_here(delivery, exchange.institution_code) for delivery in batch]
+    at_once: list[Answer] = [answer for answer in answers if answer is not None]
+    for delivery, found in zip(registered, decided, strict=True):
+        match found:
+            case Answer():
+                at_once.append(found)
+            case Submission():
+                match next(outcomes):
+                    case Accepted():
+                        report.accepted += 1
+                    case Replayed():
+                        report.known += 1
+                    case VisitConflict():
+                        at_once.append(Answer(delivery.rows, marks_for([OTHER_INSTITUTION] * len(delivery.lines))))
+                    case _:
+                        report.postponed += 1
+                        exchange.later(delivery.rows)
+            case "known":
+                report.known += 1
+            case "answered":
+                report.known += 1
+                exchange.answered_before(delivery.rows)
+            case _:
+                report.postponed += 1
+                exchange.later(delivery.rows)
+    if at_once:
+        exchange.answer(at_once, at=at)
+        report.refused.update(_worst(answer.marks) for answer in at_once)
+
+
+def _is_visit_here(delivery: Delivery, institution_code: str) -> bool:
+    return delivery.visit is not None and delivery.visit.institution_code == institution_code
+
+
+def _no_visit_here(delivery: Delivery, institution_code: str) -> Answer | None:
+    """Rows without a visit of this institution become no claim: their codes go back at once."""
+    if _is_visit_here(delivery, institution_code):
+        return None
+    otherwise = UNKNOWN_VISIT if delivery.visit is None else OTHER_INSTITUTION
+    return Answer(delivery.rows, marks_for([line.door_code or otherwise for line in delivery.lines]))
+
+
+def _decide(
+    delivery: Delivery, earlier: Mapping[str, Sequence[Any]], connection: Connection
+) -> Submission | Answer | str:
+    """A claim to accept, rows to answer at once, or "known", "answered", "later"."""
+    claims = earlier.get(delivery.rows.visit_no, ())
+    same = next((row for row in reversed(claims) if row.content_digest == delivery.rows.digest), None)
+    if same is not None:
+        if not same.handed_back:
+            return "known"
+        if same.state == ClaimState.RETURNED:
+            # Unchanged but put back to unread: corrected elsewhere, such as a match audited since. Checked again.
+            return _submission(delivery, after=same.claim_id) if delivery.rows.unread else "answered"
+        return Answer(delivery.rows, marks_for([PASSED] * len(delivery.lines)))
+    if any(row.state in OPEN or not row.handed_back for row in claims):
+        return "later"
+    return _beside(_imported_lines(connection, claims), delivery) or _submission(delivery)
+
+
+def _beside(before: Mapping[int | None, ChargeLine], delivery: Delivery) -> Answer | None:
+    """What to answer where line numbers were imported before: code 94, or for the same line that it is imported."""
+    if not any(line.line_no in before for line in delivery.lines):
+        return None
+    marks: list[Mark | None] = []
+    for line in delivery.lines:
+        known = before.get(line.line_no)
+        if known is None:
+            marks.append(None)
+        elif known == line:
+            marks.append(Mark(IMPORTED, PASSED))
+        else:
+            marks.append(Mark(FAILED, LINE_NO_REPEATED))
+    if any(mark is not None and mark.flag == FAILED for mark in marks):
+        return Answer(delivery.rows, [mark or Mark(LEFT, PASSED) for mark in marks])
+    return Answer(delivery.rows, marks)
+
+
+def _submission(delivery: Delivery, *, after: int | None = None) -> Submission:
+    """The key is the content, so that the same rows are the same claim; no batch number asks for the next one."""
+    visit = delivery.visit
+    assert isinstance(visit, Visit)
+    key = f"dbf:{visit.visit_no}:{delivery.rows.digest.hex()}"
+    return Submission(
+        institution_code=visit.institution_code,
+        visit=visit,
+        charge_batch_no=None,
+        lines=delivery.lines,
+        idempotency_key=key if after is None else f"{key}:{after}",
+        content_digest=delivery.rows.digest,
+        channel=CHANNEL,
+        source=delivery.rows.source,
+    )
+
+
+def _earlier_claims(connection: Connection, visit_nos: Sequence[str]) -> dict[str, list[Any]]:
+    """The claims these visits have already, oldest first."""
+    found: dict[str, list[Any]] = defaultdict(list)
+    if visit_nos:
+        for row in connection.execute(
+            select(claim.c.claim_id, claim.c.visit_no, claim.c.content_digest, claim.c.state, claim.c.handed_back)
+            .where(claim.c.visit_no.in_(visit_nos))
+            .order_by(claim.c.claim_id)
+        ):
+            found[row.visit_no].append(row)
+    return found
+
+
+def _imported_lines(connection: Connection, claims: Sequence[Any]) -> dict[int | None, ChargeLine]:
+    """The lines of a visit that were imported, by number: those of every claim that was not returned."""
+    ids = [row.claim_id for row in claims if row.state != ClaimState.RETURNED]
+    if not ids:
+        return {}
+    packed = connection.execute(select(claim_content.c.lines).where(claim_content.c.claim_id.in_(ids))).scalars()
+    return {line.line_no: line for lines in packed for line in unpack_lines(lines)}
+
+
+def _worst(marks: Sequence[Mark | None]) -> str:
+    return next((mark.code for mark in marks if mark is not None and mark.flag == FAILED), PASSED)
