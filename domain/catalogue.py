@@ -57,6 +57,10 @@ class Matched(NamedTuple):
     stat_category: str = ""
 
 
+KNOWN_CLASSES = frozenset(CoverageClass)
+MAX_REMEMBERED = 200_000
+"""Look-ups kept in memory: item codes and days come from outside, so there is no end to them."""
+
 NO_MATCH = Matched("06")
 SEVERAL_MATCHES = Matched("07")
 INCOMPLETE_MATCH = Matched("08")
@@ -82,6 +86,8 @@ class Catalogue:
         key = (institution_code, local_item_code, day)
         known = self._known.get(key)
         if known is None:
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
             known = self._known[key] = self._look_up(*key)
         return known
 
@@ -99,7 +105,7 @@ class Catalogue:
         if len(audited) != 1:
             return SEVERAL_MATCHES if audited else NO_MATCH
         match = audited[0]
-        if not match.centre_item_code or not match.coverage_class:
+        if not match.centre_item_code or match.coverage_class not in KNOWN_CLASSES:
             return INCOMPLETE_MATCH
         if not match.match_type:
             return NO_MATCH_TYPE

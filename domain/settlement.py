@@ -73,6 +73,8 @@ class Settlement:
     """CXZFJE; written empty for outpatient and pharmacy (AMB-14)"""
     institution_share_fen: int = 0
     """YYFDJE"""
+    scheme: str = ""
+    """Whose fund pays: employee or resident."""
     entries: tuple[AccumulatorEntry, ...] = ()
     steps: tuple[Step, ...] = field(default=(), compare=False)
 
