@@ -6,8 +6,9 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Engine, bindparam, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 
 from domain.checks import check_lines
 from domain.lifecycle import ClaimState
@@ -76,11 +77,9 @@ def preprocess(
             .limit(limit)
         ).all()
 
-    totalled: list[dict[str, object]] = []
-    returned: list[dict[str, object]] = []
-    verdicts: list[dict[str, object]] = []
-    set_aside: list[dict[str, object]] = []
-    totals: list[ClaimTotals] = []
+    totalled: list[dict[str, Any]] = []
+    returned: list[dict[str, Any]] = []
+    set_aside: list[dict[str, Any]] = []
     for row in rows:
         try:
             checked = _check(row.visit, row.lines, row.charge_batch_no, reference, at)
@@ -90,10 +89,10 @@ def preprocess(
             set_aside.append({"id": row.claim_id})
             continue
         if isinstance(checked, ClaimTotals):
-            totals.append(checked)
             totalled.append(
                 {
                     "id": row.claim_id,
+                    "checked": checked,
                     "totals_": pack(checked),
                     "policy": reference.policy_version,
                     "catalogue": reference.catalogue.version,
@@ -101,20 +100,34 @@ def preprocess(
                 }
             )
         else:
-            returned.append({"id": row.claim_id})
-            verdicts.append({"claim_id": row.claim_id, "codes": checked})
+            returned.append({"id": row.claim_id, "codes": checked})
 
     if rows:
         with engine.begin() as connection:
+            mine = _still_accepted(connection, [row.claim_id for row in rows])
+            totalled, returned, set_aside = (
+                [row for row in moved if row["id"] in mine] for moved in (totalled, returned, set_aside)
+            )
             if totalled:
                 connection.execute(_TOTALLED, totalled)
             if returned:
-                moved = connection.execute(_RETURNED, returned).rowcount
-                if moved == len(returned):
-                    connection.execute(insert(verdict), verdicts)
+                connection.execute(_RETURNED, returned)
+                connection.execute(insert(verdict).values(claim_id=bindparam("id")), returned)
             if set_aside:
                 connection.execute(_SET_ASIDE, set_aside)
+    totals = [row["checked"] for row in totalled]
     return Turn(totals, len(returned), len(rows) == limit, reference.policy_version, reference.catalogue.version)
+
+
+def _still_accepted(connection: Connection, claim_ids: Sequence[int]) -> set[int]:
+    """Those of the claims that no other desk has moved since they were read; they are ours until the commit."""
+    found = connection.execute(
+        select(claim.c.claim_id)
+        .where(claim.c.claim_id.in_(claim_ids), claim.c.state == ClaimState.ACCEPTED)
+        .order_by(claim.c.claim_id)
+        .with_for_update()
+    )
+    return set(found.scalars())
 
 
 def _check(

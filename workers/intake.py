@@ -127,6 +127,7 @@ class _Desk:
         self._owner: dict[str, str] = {}
         self._last_batch: dict[str, int] = {}
         self._counters: dict[str, int] = {}
+        self._taken_ahead: dict[str, set[str]] = {}
         self._rows: list[dict[str, Any]] = []
         self._contents: list[dict[str, Any]] = []
         self._look_up()
@@ -201,7 +202,8 @@ class _Desk:
         self._by_visit[(visit_no, batch_no)] = stored
         self._owner[visit_no] = code
         self._last_batch[visit_no] = max(batch_no, self._last_batch.get(visit_no, 0))
-        self._backlog[code] = self._backlog.get(code, 0) + 1
+        if submission.settle_now:
+            self._backlog[code] = self._backlog.get(code, 0) + 1
 
     def _institutions(self) -> dict[str, Any]:
         codes = {submission.institution_code for submission in self._submissions}
@@ -261,8 +263,18 @@ class _Desk:
             if last is None:
                 self._connection.execute(insert(visit_counter).values(institution_code=code, day=day, last=0))
             self._counters[code] = last or 0
-        self._counters[code] += 1
-        return visit_number(short_code, day, self._counters[code])
+            self._taken_ahead[code] = self._visits_after(visit_number(short_code, day, last or 0))
+        number = ""
+        while not number or number in self._owner or number in self._taken_ahead[code]:
+            self._counters[code] += 1
+            number = visit_number(short_code, day, self._counters[code])
+        return number
+
+    def _visits_after(self, number: str) -> set[str]:
+        """Numbers of this institution and day that are in use beyond the last one issued: the hospital's own."""
+        last_of_day = number[:-4] + ALPHABET[-1] * 4
+        taken = select(claim.c.visit_no).where(claim.c.visit_no > number, claim.c.visit_no <= last_of_day)
+        return set(self._connection.execute(taken).scalars())
 
     def _keep_counters(self) -> None:
         for code, last in self._counters.items():

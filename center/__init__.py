@@ -1,0 +1,1 @@
+"""The centre: settle, accumulate, post, receive detail, open upload windows, reconcile."""

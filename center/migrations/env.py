@@ -1,0 +1,15 @@
+"""What Alembic runs: the migrations of the centre's database, on the connection that center.schema hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import text
+
+from center.tables import metadata
+
+connection = context.config.attributes["connection"]
+# Two deployments that start together migrate one after the other.
+connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('jiesuan center migrations'))"))
+context.configure(connection=connection, target_metadata=metadata, transactional_ddl=True)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,262 @@
+"""The tables of the centre's database (PostgreSQL). Money is whole fen in BIGINT; nothing settled is changed."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Sequence,
+    String,
+    Table,
+    Text,
+    Time,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+institution = Table(
+    "institution",
+    metadata,
+    Column("institution_code", String(18), primary_key=True, comment="医院编号 YYBH"),
+    Column("name", String(60), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("frontend", String(32), nullable=False, comment="the front-end server that speaks for it"),
+    Column("active", Boolean, nullable=False, server_default=text("true")),
+)
+
+person = Table(
+    "person",
+    metadata,
+    Column("person_no", BigInteger, primary_key=True, autoincrement=True),
+    Column("citizen_id_no", String(18), nullable=False, unique=True, comment="公民身份号码 GMSFHM"),
+    Column("scheme", String(16), nullable=False),
+    Column("category", String(3), nullable=False, comment="人员类别 RYLB"),
+    Column("civil_servant", Boolean, nullable=False, server_default=text("false")),
+    Column("entitled", Boolean, nullable=False, server_default=text("true"), comment="false: benefit suspended"),
+    Column("account_balance_fen", BigInteger, nullable=False, server_default="0"),
+    CheckConstraint("account_balance_fen >= 0", name="ck_person_balance"),
+)
+
+accumulator = Table(
+    "accumulator",
+    metadata,
+    Column("person_no", BigInteger, primary_key=True),
+    Column("key", String(64), primary_key=True, comment="fund:visit type:segment:disease:period"),
+    Column("amount_fen", BigInteger, nullable=False),
+)
+
+settlement_no = Sequence("settlement_no_seq", metadata=metadata)
+
+settlement = Table(
+    "settlement",
+    metadata,
+    Column("settlement_no", BigInteger, primary_key=True),
+    Column("institution_code", String(18), nullable=False),
+    Column("visit_no", String(16), nullable=False),
+    Column("charge_batch_no", Integer, nullable=False),
+    Column("kind", String(8), nullable=False, comment="normal; contra settlements come with their own issue"),
+    Column("frontend", String(32), nullable=False),
+    Column("person_no", BigInteger, nullable=False),
+    Column("visit_type", String(1), nullable=False),
+    Column("visit_date", Date, nullable=False),
+    Column("settled_at", DateTime(timezone=True), nullable=False),
+    Column("settled_day", Date, nullable=False),
+    Column("digest", LargeBinary, nullable=False, comment="of the canonical lines"),
+    Column("line_count", Integer, nullable=False),
+    Column("total_fen", BigInteger, nullable=False),
+    Column("own_expense_fen", BigInteger, nullable=False),
+    Column("over_limit_fen", BigInteger, nullable=False),
+    Column("pre_self_pay_fen", BigInteger, nullable=False),
+    Column("in_scope_fen", BigInteger, nullable=False),
+    Column("fund_pay_fen", BigInteger, nullable=False),
+    Column("account_pay_fen", BigInteger, nullable=False),
+    Column("deductible_fen", BigInteger, nullable=False),
+    Column("self_pay_fen", BigInteger, nullable=False),
+    Column("over_cap_fen", BigInteger, nullable=False),
+    Column("institution_share_fen", BigInteger, nullable=False),
+    Column("policy_version", String(64), nullable=False),
+    Column("catalogue_version", String(64), nullable=False),
+    Column("steps", LargeBinary, nullable=False, comment="msgpack of domain.settlement.Step rows"),
+    Column(
+        "answer", LargeBinary, nullable=False, comment="msgpack of domain.messages.ClaimAnswer, sent again as it is"
+    ),
+    # The institution is not in it: a visit number belongs to one institution (VISIT_OF_ANOTHER), so without it the
+    # key is stricter. The visit leads, because that is what a batch is looked up by.
+    UniqueConstraint("visit_no", "charge_batch_no", "kind", name="uq_settlement_key"),
+    CheckConstraint(
+        "total_fen = own_expense_fen + over_limit_fen + pre_self_pay_fen + in_scope_fen", name="ck_settlement_split"
+    ),
+    CheckConstraint(
+        "total_fen = fund_pay_fen + own_expense_fen + over_limit_fen + pre_self_pay_fen + self_pay_fen"
+        " + over_cap_fen + institution_share_fen",
+        name="ck_settlement_payers",
+    ),
+)
+Index("ix_settlement_day", settlement.c.settled_day, settlement.c.institution_code)
+
+posting = Table(
+    "posting",
+    metadata,
+    Column("settlement_no", BigInteger, nullable=False),
+    Column("account", String(64), nullable=False, comment="domain.ledger"),
+    Column("amount_fen", BigInteger, nullable=False, comment="a settlement's postings add up to zero"),
+)
+Index("ix_posting_settlement", posting.c.settlement_no)
+
+accumulator_entry = Table(
+    "accumulator_entry",
+    metadata,
+    Column("settlement_no", BigInteger, nullable=False),
+    Column("person_no", BigInteger, nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("before_fen", BigInteger, nullable=False),
+    Column("applied_fen", BigInteger, nullable=False),
+)
+Index("ix_accumulator_entry_person", accumulator_entry.c.person_no, accumulator_entry.c.key)
+
+parked = Table(
+    "parked",
+    metadata,
+    Column("parked_id", BigInteger, primary_key=True, autoincrement=True),
+    Column("frontend", String(32), nullable=False),
+    Column("institution_code", String(18), nullable=False),
+    Column("visit_no", String(16), nullable=False),
+    Column("charge_batch_no", Integer, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("refusal", String(32), nullable=False, comment="domain.refusals.Refusal"),
+    Column("detail", Text, nullable=False),
+    Column("totals", LargeBinary, nullable=False, comment="msgpack of domain.messages.ClaimTotals as it came"),
+    Column("parked_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("visit_no", "charge_batch_no", "digest", "refusal", name="uq_parked"),
+    comment="Claims the centre refused: a person looks.",
+)
+
+reference = Table(
+    "reference",
+    metadata,
+    Column("kind", String(16), primary_key=True, comment="catalogue or policy"),
+    Column("version", String(64), primary_key=True),
+    Column("in_force", Boolean, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+detail = Table(
+    "detail",
+    metadata,
+    Column("settlement_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("line_count", Integer, nullable=False),
+    Column("total_fen", BigInteger, nullable=False),
+    Column("lines", LargeBinary, nullable=False, comment="domain.visit.pack_lines, as digested"),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+)
+
+difference_case = Table(
+    "difference_case",
+    metadata,
+    Column("case_id", BigInteger, primary_key=True, autoincrement=True),
+    Column("kind", String(24), nullable=False, comment="center.cases.Kind"),
+    Column("institution_code", String(18), nullable=False),
+    Column("visit_no", String(16), nullable=False),
+    Column("charge_batch_no", Integer, nullable=False),
+    Column("center_fen", BigInteger, nullable=False),
+    Column("frontend_fen", BigInteger, nullable=False),
+    Column("words", Text, nullable=False),
+    Column("opened_at", DateTime(timezone=True), nullable=False),
+    Column("closed_at", DateTime(timezone=True), comment="when the two books agreed again"),
+    UniqueConstraint("kind", "visit_no", "charge_batch_no", name="uq_difference_case"),
+)
+
+upload_window = Table(
+    "upload_window",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("opens", Time, nullable=False),
+    Column("closes", Time, nullable=False, comment="exclusive; earlier than opens: past midnight"),
+    Column("weekdays", String(7), nullable=False, server_default="1234567", comment="ISO weekdays, Monday is 1"),
+    Column("frontend", String(32), nullable=False, server_default="*", comment="* is every front-end"),
+    Column("lines_per_tick", Integer, nullable=False),
+    Column("active", Boolean, nullable=False, server_default=text("true")),
+    CheckConstraint("lines_per_tick > 0", name="ck_window_budget"),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("fence", BigInteger, nullable=False),
+    Column("holder", String(64), nullable=False),
+    Column("until", Float, nullable=False, comment="real seconds"),
+)
+
+upload_grant = Table(
+    "upload_grant",
+    metadata,
+    Column("frontend", String(32), primary_key=True),
+    Column("window", String(32), nullable=False),
+    Column("fence", BigInteger, nullable=False, comment="number of the newest slice; each slice has the next one"),
+    Column("first_fence", BigInteger, nullable=False, comment="the first slice of this opening of the window"),
+    Column("lines", Integer, nullable=False, comment="quota of the slice"),
+    Column("granted_at", DateTime(timezone=True), nullable=False),
+    Column("cut_off", DateTime(timezone=True), nullable=False, comment="end of the slice, exclusive"),
+    Column("closes_at", DateTime(timezone=True), nullable=False, comment="end of the window, exclusive"),
+    Column("lines_granted", BigInteger, nullable=False, comment="in this opening of the window"),
+    Column("lines_received", BigInteger, nullable=False, comment="in this opening of the window"),
+    comment="The newest slice of each front-end.",
+)
+
+lane_health = Table(
+    "lane_health",
+    metadata,
+    Column("lane", String(64), primary_key=True),
+    Column("probed_at", Float, nullable=False, comment="real seconds: the newest probe sent down the lane"),
+    Column("waiting_since", Float, comment="real seconds: a probe not back yet was sent then; null: all are back"),
+    Column("dwell_seconds", Float, nullable=False, comment="how long the newest probe that is back was on its way"),
+    comment="How late a lane is, measured on the centre's own clock by probes that queue up like everybody else.",
+)
+
+tick = Table(
+    "tick",
+    metadata,
+    Column("name", String(64), primary_key=True, comment="name of the task"),
+    Column("at", Float, nullable=False, comment="real seconds"),
+    comment="When the schedule last rang.",
+)
+
+reconciliation = Table(
+    "reconciliation",
+    metadata,
+    Column("institution_code", String(18), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("frontend", String(32), nullable=False),
+    Column("frontend_claims", Integer, nullable=False),
+    Column("center_claims", Integer, nullable=False),
+    Column("difference_fen", BigInteger, nullable=False, comment="front-end total minus centre total"),
+    Column("fund_difference_fen", BigInteger, nullable=False),
+    Column("compared_at", DateTime(timezone=True), nullable=False),
+    comment="The newest comparison of each institution-day.",
+)
+Index("ix_reconciliation_differs", reconciliation.c.day, postgresql_where=text("difference_fen <> 0"))
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("quarantine_id", BigInteger, primary_key=True, autoincrement=True),
+    Column("arrived_at", DateTime(timezone=True), nullable=False),
+    Column("queue", String(64), nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("content", LargeBinary, nullable=False, comment="sealed with the centre's secret"),
+    comment="What could not be read from a queue: set aside, never logged, never lost.",
+)
