@@ -1,0 +1,1 @@
+"""The HTTP API: how a hospital's own program hands in claims and asks what became of them."""

@@ -1,0 +1,127 @@
+"""Group commit: claims that arrive within the same few milliseconds are accepted in one transaction.
+
+A commit costs the same for one claim as for fifty, so what arrives while the writer is busy waits for its next turn.
+Nobody is answered before the transaction that holds their claim has returned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from workers.intake import Accepted, Outcome, Submission
+
+log = logging.getLogger("api")
+
+MOST_CLAIMS = 64
+GATHER_SECONDS = 0.003
+RING_SECONDS = 0.01
+MOST_WAITING = 4096
+
+Write = Callable[[Sequence[Submission]], Sequence[Outcome]]
+Ring = Callable[[str], object]
+Away = (OperationalError, PoolTimeout)
+"""The database is away, locked or full: the same request may succeed later."""
+
+
+class TooManyWaiting(Exception):
+    """More claims are waiting to be written than this process should hold in memory."""
+
+
+class GroupCommit:
+    """Writes submissions in groups from one thread, and rings one bell per institution afterwards."""
+
+    def __init__(self, write: Write, ring: Ring, *, most: int = MOST_CLAIMS, gather: float = GATHER_SECONDS) -> None:
+        self._write, self._ring, self._most, self._gather = write, ring, most, gather
+        self._waiting: list[tuple[Submission, asyncio.Future[Outcome]]] = []
+        self._arrived = asyncio.Event()
+        self._bells: set[str] = set()
+        self._bell = asyncio.Event()
+        self._writer = ThreadPoolExecutor(1, "writer")
+        self._ringer = ThreadPoolExecutor(1, "ringer")
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> GroupCommit:
+        self._tasks = [asyncio.create_task(self._keep_writing()), asyncio.create_task(self._keep_ringing())]
+        return self
+
+    async def __aexit__(self, *reason: object) -> None:
+        while self._waiting:
+            await asyncio.sleep(self._gather)
+        for task in self._tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._writer.shutdown()
+        self._ringer.shutdown(wait=False, cancel_futures=True)
+
+    async def accept(self, submission: Submission) -> Outcome:
+        """What became of the submission, once it is durable. Raises one of Away, or TooManyWaiting."""
+        if len(self._waiting) >= MOST_WAITING:
+            raise TooManyWaiting
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append((submission, answer))
+        self._arrived.set()
+        return await answer
+
+    def ring(self, institution_code: str) -> None:
+        """Ring an institution's bell soon; many calls within a few milliseconds are one."""
+        self._bells.add(institution_code)
+        self._bell.set()
+
+    async def _keep_writing(self) -> None:
+        loop = asyncio.get_running_loop()
+        crowded = False
+        while True:
+            await self._arrived.wait()
+            if crowded and len(self._waiting) < self._most:
+                await asyncio.sleep(self._gather)
+            group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            if not self._waiting:
+                self._arrived.clear()
+            crowded = len(group) > 1
+            submissions = [submission for submission, _ in group]
+            answers = [answer for _, answer in group]
+            outcomes = await loop.run_in_executor(self._writer, self._write_group, submissions)
+            for submission, answer, outcome in zip(submissions, answers, outcomes, strict=True):
+                if isinstance(outcome, Accepted) and submission.settle_now:
+                    self.ring(submission.institution_code)
+                if answer.done():
+                    continue
+                if isinstance(outcome, BaseException):
+                    answer.set_exception(outcome)
+                else:
+                    answer.set_result(outcome)
+
+    def _write_group(self, submissions: list[Submission]) -> Sequence[Outcome | Exception]:
+        """The outcomes in order. Should the group fail, each goes alone, so that one cannot take others with it."""
+        try:
+            return self._write(submissions)
+        except Away as error:
+            log.warning("claims_not_written", extra={"claims": len(submissions), "error": type(error).__name__})
+            return [error] * len(submissions)
+        except Exception as error:
+            log.error("group_failed", extra={"claims": len(submissions), "error": type(error).__name__})
+            return [error] if len(submissions) == 1 else [self._write_group([one])[0] for one in submissions]
+
+    async def _keep_ringing(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._bell.wait()
+            self._bell.clear()
+            codes, self._bells = sorted(self._bells), set()
+            await loop.run_in_executor(self._ringer, self._ring_all, codes)
+            await asyncio.sleep(RING_SECONDS)
+
+    def _ring_all(self, codes: Sequence[str]) -> None:
+        for code in codes:
+            try:
+                self._ring(code)
+            except (OSError, SQLAlchemyError) as error:
+                log.warning("bell_not_rung", extra={"institution": code, "error": type(error).__name__})

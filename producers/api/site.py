@@ -1,0 +1,122 @@
+"""What the API of one front-end server works with: its database, its keys, its writer, its watch, its bell."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self, TypeVar
+
+from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from infra import lanes, metrics
+from infra.broker import BrokerAway, Post, build_app
+from infra.clock import Clock
+from infra.database import open_database, reading
+from infra.reference import Reference, ReferenceShelf
+from infra.settings import Settings
+from producers.api.commit import GroupCommit
+from producers.api.keys import KeyRing
+from producers.api.watch import Watch
+from workers.doorbell import Doorbell
+from workers.intake import Outcome, Submission, accept
+from workers.tables import claim, institution, reference
+
+T = TypeVar("T")
+
+READERS = 4
+
+
+class Site:
+    """One front-end's side of the API; use it as an async context."""
+
+    def __init__(self, engine: Engine, post: Post, clock: Clock) -> None:
+        self.engine, self.post, self.clock = engine, post, clock
+        self.keys = KeyRing(engine)
+        self.commit = GroupCommit(self._write, Doorbell(post).ring)
+        self.watch = Watch(engine)
+        self._shelf = ReferenceShelf(reference)
+        self._readers = ThreadPoolExecutor(READERS, "reader")
+        self._open = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._open.enter_async_context(self.commit)
+        await self._open.enter_async_context(self.watch)
+        return self
+
+    async def __aexit__(self, *reason: object) -> None:
+        await self._open.aclose()
+        self._readers.shutdown(wait=False, cancel_futures=True)
+        self.engine.dispose()
+
+    async def aside(self, work: Callable[..., T], *args: object) -> T:
+        """Do something that waits (a query, the broker) without stopping the other requests."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work, *args)
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """The result of a query on a connection that only reads."""
+        return await self.aside(self._read, query)
+
+    def reference(self) -> Reference:
+        """The catalogue and policies in force. Raises NothingPublished."""
+        with reading(self.engine) as connection:
+            return self._shelf.current(connection)
+
+    def database_is_there(self) -> bool:
+        """Whether the database answers."""
+        try:
+            with reading(self.engine) as connection:
+                return connection.execute(text("SELECT 1")).scalar() == 1
+        except SQLAlchemyError:
+            return False
+
+    def broker_is_there(self) -> bool:
+        """Whether the broker answers; while it does not, claims are accepted and wait."""
+        try:
+            self.post.waiting(lanes.ADMIN)
+        except BrokerAway:
+            return False
+        return True
+
+    def readings(self) -> metrics.Readings:
+        """What the database and the broker know at this moment."""
+        with reading(self.engine) as connection:
+            states = connection.execute(select(claim.c.state, func.count()).group_by(claim.c.state)).all()
+            due = connection.execute(
+                select(claim.c.institution_code, func.sum(claim.c.line_count))
+                .where(claim.c.state == "settled", claim.c.detail_state == 0)
+                .group_by(claim.c.institution_code)
+            ).all()
+            codes = connection.execute(select(institution.c.institution_code)).scalars().all()
+        yield metrics.gauge_by(
+            "jiesuan_claims_in_state", "Claims by state.", "state", {state: count for state, count in states}
+        )
+        yield metrics.gauge_by(
+            "jiesuan_upload_backlog", "Detail lines not at the centre yet.", "tenant", dict((c, int(n)) for c, n in due)
+        )
+        with contextlib.suppress(*BrokerAway):
+            yield metrics.gauge_by(
+                "jiesuan_queue_depth",
+                "Messages waiting.",
+                "queue",
+                {lane: self.post.waiting(lane) for lane in map(lanes.preprocess, codes)},
+            )
+
+    def _write(self, submissions: Sequence[Submission]) -> list[Outcome]:
+        return accept(self.engine, submissions, at=self.clock.now())
+
+    def _read(self, query: Callable[[Connection], T]) -> T:
+        with reading(self.engine) as connection:
+            return query(connection)
+
+
+def open_site(settings: Settings) -> Site:
+    """The site the settings describe. Raises MissingSetting."""
+    settings.need("frontend", "frontend_database_url", "local_broker_url")
+    return Site(
+        open_database(settings.frontend_database_url),
+        Post(build_app("api", settings.local_broker_url)),
+        settings.time,
+    )

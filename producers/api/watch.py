@@ -1,0 +1,144 @@
+"""Whoever waits for an answer waits here: one look at the database serves them all."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from domain.lifecycle import FINAL, ClaimState
+from infra.database import reading
+from workers.claims import ClaimView, states, views
+
+log = logging.getLogger("api")
+
+LOOK_SECONDS = 0.005
+
+Waiter = tuple[ClaimState | None, asyncio.Future[ClaimState]]
+
+
+class Watch:
+    """Looks every few milliseconds, while anybody waits, which of the awaited claims have moved."""
+
+    def __init__(self, engine: Engine, *, every: float = LOOK_SECONDS) -> None:
+        self._engine, self._every = engine, every
+        self._waiting: dict[int, list[Waiter]] = {}
+        self._wanted: dict[int, list[asyncio.Future[ClaimView]]] = {}
+        self._somebody = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, "watch")
+        self._changes = _Changes(engine)
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Watch:
+        self._task = asyncio.create_task(self._keep_looking())
+        return self
+
+    async def __aexit__(self, *reason: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._changes.close)
+        self._thread.shutdown()
+
+    async def moved(self, claim_id: int, known: ClaimState | None, seconds: float) -> ClaimState | None:
+        """The claim's state as soon as it is another than the known one; None when the time is up."""
+        future: asyncio.Future[ClaimState] = asyncio.get_running_loop().create_future()
+        waiter: Waiter = (known, future)
+        self._waiting.setdefault(claim_id, []).append(waiter)
+        self._somebody.set()
+        try:
+            return await asyncio.wait_for(future, seconds)
+        except TimeoutError:
+            return None
+        finally:
+            waiters = self._waiting.get(claim_id, [])
+            if waiter in waiters:
+                waiters.remove(waiter)
+            if not waiters:
+                self._waiting.pop(claim_id, None)
+
+    async def settled(self, claim_id: int, seconds: float) -> ClaimView | None:
+        """The claim once its state is final; None when the time is up. Several that become final are read together."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        state: ClaimState | None = ClaimState.ACCEPTED
+        while state is not None and state not in FINAL:
+            state = await self.moved(claim_id, state, deadline - asyncio.get_running_loop().time())
+        if state is None:
+            return None
+        future: asyncio.Future[ClaimView] = asyncio.get_running_loop().create_future()
+        self._wanted.setdefault(claim_id, []).append(future)
+        self._somebody.set()
+        return await future
+
+    async def _keep_looking(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._somebody.wait()
+            await asyncio.sleep(0)  # whoever was just told a final state asks for the claim in this turn
+            waiting, wanted = list(self._waiting), list(self._wanted)
+            if not waiting and not wanted:
+                self._somebody.clear()
+                continue
+            seen, whole = await loop.run_in_executor(self._thread, self._look, waiting, wanted)
+            for claim_id, state in seen.items():
+                for known, future in self._waiting.get(claim_id, ()):
+                    if state is not known and not future.done():
+                        future.set_result(state)
+            for claim_id, view in whole.items():
+                for wish in self._wanted.pop(claim_id, ()):
+                    if not wish.done():
+                        wish.set_result(view)
+            if not whole:
+                await asyncio.sleep(self._every)
+
+    def _look(
+        self, waiting: Sequence[int], wanted: Sequence[int]
+    ) -> tuple[dict[int, ClaimState], dict[int, ClaimView]]:
+        try:
+            due = self._changes.since(set(waiting))
+            if not due and not wanted:
+                return {}, {}
+            with reading(self._engine) as connection:
+                return states(connection, due), views(connection, wanted) if wanted else {}
+        except SQLAlchemyError as error:
+            log.warning("watch_interrupted", extra={"error": type(error).__name__})
+            self._changes.close()
+            return {}, {}
+
+
+class _Changes:
+    """Which of the awaited claims are worth a look. SQLite tells when nobody wrote; then only newcomers are."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._tells = engine.dialect.name == "sqlite"
+        self._version = -1
+        self._known: set[int] = set()
+        self._held = None if not self._tells else engine.raw_connection()
+
+    def since(self, claim_ids: set[int]) -> set[int]:
+        """The claims that may have moved since the last call."""
+        if not self._tells:
+            return claim_ids
+        if self._held is None:
+            self._held = self._engine.raw_connection()
+        cursor = self._held.cursor()
+        cursor.execute("PRAGMA data_version")
+        (version,) = cursor.fetchone() or (-1,)
+        cursor.close()
+        due = claim_ids if version != self._version else claim_ids - self._known
+        self._version, self._known = version, claim_ids
+        return due
+
+    def close(self) -> None:
+        """Give the connection back; the next call takes a new one."""
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+        self._version = -1

@@ -1,0 +1,338 @@
+"""The documents of the HTTP API, each written down once: here they are read, checked, described and answered.
+
+Amounts, prices and quantities are strings on the wire and whole numbers inside. The same types make the OpenAPI
+document and list every wrong field, so there is no second description to keep in step.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Annotated, Any, Literal, NotRequired
+
+import msgspec
+from pydantic import Field, StringConstraints, TypeAdapter
+from typing_extensions import TypedDict
+
+from domain import identity, money
+from domain.codes import CODES
+from domain.lifecycle import ClaimState
+from domain.messages import ClaimAnswer
+from domain.refusals import SENTENCE, Refusal
+from domain.settlement import Step
+from domain.visit import ChargeLine, Visit, VisitType
+from infra.clock import SHANGHAI
+from producers.values import (
+    STRICT,
+    Amount,
+    BatchNo,
+    Category,
+    LineNo,
+    Price,
+    Quantity,
+    Text3,
+    Text8,
+    Text12,
+    Text15,
+    Text20,
+    Text30,
+    Text40,
+    VisitNo,
+)
+from workers.claims import ClaimView, claim_no
+
+MAX_LINES = 1000
+
+
+class VisitIn(TypedDict):
+    """The registration (MZDJ), under the identifiers of the specification."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]  # how pydantic configures a TypedDict
+
+    citizen_id_no: Annotated[
+        str, StringConstraints(pattern=r"^([0-9]{15}|[0-9]{17}[0-9Xx]|T[0-9]{16}[0-9X])$"), Field(description="公民身份号码 GMSFHM, or the substitute the centre gave")
+    ]
+    visit_type: Annotated[
+        Literal["1", "2", "3", "4"],
+        Field(description="就诊类别 JZLB: 1 住院, 2 门诊特定项目, 3 门诊, 4 购药", examples=["3"]),
+    ]
+    visit_date: Annotated[date, Field(description="就诊日期 RYRQ")]
+    visit_no: NotRequired[Annotated[VisitNo, Field(description="就医登记号 JYDJH; left out or empty: one is issued")]]
+    person_name: NotRequired[Annotated[Text20, Field(description="姓名 XM")]]
+    person_category: NotRequired[Annotated[Text3, Field(description="人员类别 RYLB")]]
+    outpatient_no: NotRequired[Annotated[Text12, Field(description="挂号 ZYH")]]
+    admission_diagnosis: NotRequired[Annotated[Text40, Field(description="门诊诊断 RYZD")]]
+    admission_diagnosis_code: NotRequired[Annotated[Text20, Field(description="诊断国际疾病代码 RYZDGJDM, ICD-10")]]
+    department_code: NotRequired[Annotated[Text8, Field(description="门诊科室 BQDM")]]
+
+
+class LineIn(TypedDict, total=False):
+    """One charge line (MZXM). What is left out is left to the checks of the front-end, which answer with a code."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]  # how pydantic configures a TypedDict
+
+    line_no: Annotated[LineNo, Field(description="项目序号 XMXH, not repeated within the visit", examples=[1])]
+    charge_date: Annotated[date | None, Field(description="费用发生日期 FYRQ")]
+    local_item_code: Annotated[Text15, Field(description="项目编号 XMBH, the institution's own", examples=["A0001"])]
+    local_item_name: Annotated[
+        Text40, Field(description="项目名称 XMMC, the institution's own", examples=["阿莫西林胶囊"])
+    ]
+    charge_category: Annotated[Category, Field(description="分类代码 FLDM", examples=[2])]
+    specification: Annotated[Text30, Field(description="规格 YPGG")]
+    dosage_form: Annotated[Text30, Field(description="剂型 YPJX")]
+    unit_price: Price | None
+    quantity: Quantity | None
+    line_amount: Amount | None
+    drug_origin: Annotated[Text3, Field(description="药品来源 YPLY: 1 国产, 2 进口, 3 合资")]
+
+
+class ClaimIn(TypedDict):
+    """A claim: a registration and its charge lines, to be settled now or on the institution's later word."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]  # how pydantic configures a TypedDict
+
+    visit: VisitIn
+    lines: Annotated[list[LineIn], Field(min_length=1, max_length=MAX_LINES)]
+    settle: NotRequired[Annotated[Literal["now", "later"], Field(description="now when left out")]]
+    charge_batch_no: NotRequired[
+        Annotated[BatchNo, Field(description="费用批次 FYPC; left out: the next of the visit")]
+    ]
+
+
+class SettlementOut(TypedDict):
+    """Who pays what (MZJS), in yuan."""
+
+    settlement_no: int
+    settled_at: Annotated[str, Field(description="RFC 3339")]
+    total_amount: Annotated[Amount, Field(description="总金额 ZYZJE")]
+    fund_pay_amount: Annotated[Amount, Field(description="社保支付金额 SBZFJE")]
+    account_pay_amount: Annotated[Amount, Field(description="帐户支付金额 ZHZFJE, part of person_share_amount")]
+    pre_self_pay_amount: Annotated[Amount, Field(description="部分项目自付金额 BFXMZFJE, part of own_pay_amount")]
+    deductible_amount: Annotated[Amount, Field(description="个人起付金额 QFJE, part of self_pay_amount")]
+    own_pay_amount: Annotated[Amount, Field(description="个人自费项目金额 GRZFJE1")]
+    self_pay_amount: Annotated[Amount, Field(description="个人自付金额 GRZFJE2")]
+    over_cap_amount: Annotated[Amount, Field(description="超统筹支付限额个人自付金额 CXZFJE")]
+    person_share_amount: Annotated[Amount, Field(description="个人自负金额 GRZFJE3")]
+    institution_share_amount: Annotated[Amount, Field(description="医药机构分担金额 YYFDJE")]
+    cash_amount: Annotated[Amount, Field(description="what the person pays at the counter")]
+
+
+class VerdictOut(TypedDict):
+    """What the checks made of one line: its code (BZ3) and the specification's words for it."""
+
+    pointer: Annotated[str, Field(description="the line in the claim as it was handed in", examples=["#/lines/0"])]
+    line_no: int | None
+    code: Annotated[str, Field(description="00 passed; otherwise the first check the line failed")]
+    all_codes: list[str]
+    detail: str
+    advice: str
+
+
+class RefusalOut(TypedDict):
+    """Why the centre refused the claim; a person looks at it."""
+
+    code: str
+    detail: str
+
+
+class ClaimOut(TypedDict):
+    """A claim as its institution sees it."""
+
+    claim_no: Annotated[str, Field(description="visit number, dash, batch number")]
+    visit_no: str
+    charge_batch_no: int
+    state: Annotated[
+        Literal["held", "accepted", "totalled", "settled", "returned", "refused"],
+        Field(description="settled, returned and refused are final"),
+    ]
+    line_count: NotRequired[int]
+    total_amount: NotRequired[Amount]
+    accepted_at: NotRequired[str]
+    settlement: NotRequired[SettlementOut]
+    verdicts: NotRequired[list[VerdictOut]]
+    refusal: NotRequired[RefusalOut]
+
+
+class StepOut(TypedDict):
+    """One step of the calculation; the steps are the calculation."""
+
+    rule: str
+    fact: str
+    source: str
+    input_amount: Amount
+    ratio: str
+    output_amount: Amount
+
+
+class CatalogueItemOut(TypedDict):
+    """A centre item as it is valid on the day."""
+
+    item_code: str
+    item_name: str
+    match_type: Annotated[str, Field(description="1 西药, 2 中成药, 3 中草药, 0 诊疗项目/医疗服务设施")]
+    coverage_class: Annotated[str, Field(description="1 甲类, 2 乙类, 9 全自费")]
+    stat_category: str
+    pre_self_pay_ratio: str | None
+    price_limit: str | None
+    effective_date: str
+    expiry_date: Annotated[str | None, Field(description="null: open")]
+
+
+class CataloguePageOut(TypedDict):
+    """One page of the catalogue."""
+
+    version: str
+    day: str
+    items: list[CatalogueItemOut]
+    next_cursor: Annotated[str | None, Field(description="null on the last page")]
+
+
+class ReadyOut(TypedDict):
+    """Whether claims can be accepted (database) and are moved on at once (broker)."""
+
+    database: bool
+    broker: bool
+
+
+CLAIM_IN: TypeAdapter[ClaimIn] = TypeAdapter(ClaimIn)
+_canonical = msgspec.json.Encoder(order="deterministic")
+
+
+def canonical(document: Any) -> bytes:
+    """A checked document written in one way only, however it was spaced and ordered."""
+    return _canonical.encode(document)
+
+
+def visit_of(given: VisitIn, institution_code: str) -> Visit:
+    """The visit a checked document describes."""
+    return Visit(
+        visit_no=given.get("visit_no") or "",
+        institution_code=institution_code,
+        citizen_id_no=identity.written(given["citizen_id_no"]),
+        visit_type=_VISIT_TYPES[given["visit_type"]],
+        visit_date=given["visit_date"],
+        person_name=given.get("person_name") or "",
+        person_category=given.get("person_category") or "",
+        outpatient_no=given.get("outpatient_no") or "",
+        admission_diagnosis=given.get("admission_diagnosis") or "",
+        admission_diagnosis_code=given.get("admission_diagnosis_code") or "",
+        department_code=given.get("department_code") or "",
+    )
+
+
+_VISIT_TYPES = {str(kind): kind for kind in VisitType}
+
+
+def lines_of(given: list[LineIn]) -> list[ChargeLine]:
+    """The charge lines a checked document describes."""
+    lines = []
+    for line in given:
+        price, quantity, amount = line.get("unit_price"), line.get("quantity"), line.get("line_amount")
+        lines.append(
+            ChargeLine(
+                line.get("line_no"),
+                line.get("charge_date"),
+                line.get("local_item_code") or "",
+                line.get("local_item_name") or "",
+                line.get("charge_category"),
+                line.get("specification") or "",
+                line.get("dosage_form") or "",
+                None if price is None else _price(price),
+                None if quantity is None else _quantity(quantity),
+                None if amount is None else int(amount.replace(".", "")),  # its form is checked: two decimals
+                line.get("drug_origin") or "",
+            )
+        )
+    return lines
+
+
+@lru_cache(maxsize=32768)
+def _price(text: str) -> int:
+    return money.scaled(text, money.PRICE_SCALE)
+
+
+@lru_cache(maxsize=4096)
+def _quantity(text: str) -> int:
+    return money.scaled(text, money.QUANTITY_SCALE)
+
+
+def claim_accepted(visit_no: str, charge_batch_no: int, state: ClaimState) -> ClaimOut:
+    """The claim as far as it is known the moment it is stored."""
+    return {
+        "claim_no": claim_no(visit_no, charge_batch_no),
+        "visit_no": visit_no,
+        "charge_batch_no": charge_batch_no,
+        "state": state.value,
+    }
+
+
+def claim_seen(view: ClaimView) -> ClaimOut:
+    """The whole claim, with what became of it."""
+    document = claim_accepted(view.visit_no, view.charge_batch_no, view.state)
+    document["line_count"] = view.line_count
+    document["total_amount"] = money.yuan(view.total_fen)
+    document["accepted_at"] = moment(view.accepted_at)
+    if view.state is ClaimState.SETTLED and view.answer is not None:
+        document["settlement"] = _settlement(view, view.answer)
+    if view.verdicts:
+        document["verdicts"] = [
+            {
+                "pointer": f"#/lines/{index}",
+                "line_no": line.line_no,
+                "code": found.code,
+                "all_codes": list(found.all_codes),
+                "detail": CODES[found.code].message_zh if found.code in CODES else found.code,
+                "advice": CODES[found.code].advice_zh if found.code in CODES else "",
+            }
+            for index, (line, found) in enumerate(zip(view.lines, view.verdicts, strict=True))
+        ]
+    if view.state is ClaimState.REFUSED:
+        document["refusal"] = {"code": view.refusal, "detail": refusal_words(view)}
+    return document
+
+
+def moment(at: datetime) -> str:
+    """A moment in RFC 3339, in Shanghai; SQLite gives moments back without the offset they were stored in."""
+    return (at.replace(tzinfo=SHANGHAI) if at.tzinfo is None else at.astimezone(SHANGHAI)).isoformat("T", "seconds")
+
+
+def refusal_words(view: ClaimView) -> str:
+    """Why the claim was refused, in the centre's own words where it answered."""
+    if view.answer is not None and view.answer.detail:
+        return view.answer.detail
+    return SENTENCE[Refusal(view.refusal)] if view.refusal in set(Refusal) else view.refusal
+
+
+def _settlement(view: ClaimView, answer: ClaimAnswer) -> SettlementOut:
+    split = view.totals
+    pre_self_pay = split.pre_self_pay_fen if split else 0
+    own_pay = split.own_expense_fen + split.over_limit_fen + pre_self_pay if split else 0
+    person_share = own_pay + answer.self_pay_fen + answer.over_cap_fen
+    settled_at = answer.settled_at or view.settled_at
+    return {
+        "settlement_no": answer.settlement_no,
+        "settled_at": moment(settled_at) if settled_at else "",
+        "total_amount": money.yuan(view.total_fen),
+        "fund_pay_amount": money.yuan(answer.fund_pay_fen),
+        "account_pay_amount": money.yuan(answer.account_pay_fen),
+        "pre_self_pay_amount": money.yuan(pre_self_pay),
+        "deductible_amount": money.yuan(answer.deductible_fen),
+        "own_pay_amount": money.yuan(own_pay),
+        "self_pay_amount": money.yuan(answer.self_pay_fen),
+        "over_cap_amount": money.yuan(answer.over_cap_fen),
+        "person_share_amount": money.yuan(person_share),
+        "institution_share_amount": money.yuan(answer.institution_share_fen),
+        "cash_amount": money.yuan(person_share - answer.account_pay_fen),
+    }
+
+
+def step_seen(step: Step) -> StepOut:
+    """One step with its amounts in yuan."""
+    return {
+        "rule": step.rule,
+        "fact": step.fact,
+        "source": step.source,
+        "input_amount": money.yuan(step.input_fen),
+        "ratio": step.ratio,
+        "output_amount": money.yuan(step.output_fen),
+    }
