@@ -1,0 +1,93 @@
+"""Real servers for the integration tests: one PostgreSQL and one Valkey a session, a fresh database a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import Engine
+
+from center import schema
+from infra.database import open_database
+from infra.embedded import postgres, valkey
+from infra.supervisor import Supervisor
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory) -> Iterator[tuple[str, str]]:
+    """The addresses of a running PostgreSQL (its maintenance database) and a running Valkey."""
+    folder = tmp_path_factory.mktemp("servers")
+    with Supervisor(folder / "data", say=lambda line: None) as supervisor:
+        database = postgres.prepare(folder / "database", port=0, databases=["postgres", "center_template"])
+        broker = valkey.prepare(folder / "broker", port=0)
+        supervisor.start(database.service, broker.service)
+        template = open_database(database.urls["center_template"])
+        schema.upgrade(template)
+        template.dispose()
+        yield database.url, broker.url
+
+
+@pytest.fixture(scope="session")
+def postgres_url(servers) -> str:
+    """The maintenance database of the running PostgreSQL, for tests that make databases of their own."""
+    return servers[0]
+
+
+@pytest.fixture(scope="session")
+def valkey_url(servers) -> str:
+    """A running Valkey. Tests share it: use queues of your own, or `clean_valkey`."""
+    return servers[1]
+
+
+@pytest.fixture
+def clean_valkey(valkey_url) -> str:
+    """A running Valkey with nothing in it."""
+    import redis
+
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushall()
+    return valkey_url
+
+
+@pytest.fixture(scope="module")
+def empty_database(postgres_url) -> Iterator[str]:
+    """The address of a database with nothing in it."""
+    with FreshDatabase(postgres_url, "template1") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def center_database_url(postgres_url) -> Iterator[str]:
+    """The address of a centre's database of this module's own, migrated, empty."""
+    with FreshDatabase(postgres_url, "center_template") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def center_engine(center_database_url) -> Iterator[Engine]:
+    """An engine on a centre's database of this module's own, migrated, empty."""
+    engine = open_database(center_database_url, pool_size=8)
+    yield engine
+    engine.dispose()
+
+
+class FreshDatabase:
+    """Makes a database from a template, and drops it."""
+
+    def __init__(self, server_url: str, template: str) -> None:
+        self._server_url, self._template = server_url, template
+        self._name = f"test_{uuid4().hex[:12]}"
+
+    def __enter__(self) -> str:
+        self._run("CREATE DATABASE {} TEMPLATE {}", self._name, self._template)
+        return self._server_url.rsplit("/", 1)[0] + f"/{self._name}"
+
+    def __exit__(self, *_: object) -> None:
+        self._run("DROP DATABASE {} WITH (FORCE)", self._name)
+
+    def _run(self, statement: str, *names: str) -> None:
+        with psycopg.connect(self._server_url, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
