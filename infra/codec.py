@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgpack
 import msgspec
@@ -23,6 +23,17 @@ _KINDS: dict[tuple[str, int], type[Any]] = {
         messages.BooksReported,
     )
 }
+
+_ROW_LENGTHS: dict[type[Any], dict[str, int]] = {
+    kind: {
+        name: len(row._fields)
+        for name, hint in get_type_hints(kind).items()
+        for row in get_args(hint)[:1]
+        if hasattr(row, "_fields")
+    }
+    for kind in _KINDS.values()
+}
+"""How long the rows of each message are in this release; a newer sender's may be longer."""
 
 
 class UnreadableMessage(Exception):
@@ -46,8 +57,12 @@ def decode(packed: bytes, expected: type[T]) -> T:
     if known is not expected:
         raise UnreadableMessage("a message of another kind or version")
     try:
+        for name, length in _ROW_LENGTHS[expected].items():
+            rows = body.get(name)
+            if rows and len(rows[0]) > length:
+                body[name] = [row[:length] for row in rows]
         return msgspec.convert(body, expected, builtin_types=(bytes,))
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, TypeError, AttributeError, KeyError) as error:
         raise UnreadableMessage("a message whose fields do not fit") from error
 
 

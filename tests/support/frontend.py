@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
@@ -15,7 +15,6 @@ from domain.messages import ClaimTotals
 from domain.totals import total_up
 from domain.visit import ChargeLine, Visit, VisitType, pack_lines
 from infra.clock import SHANGHAI
-from infra.codec import pack
 from infra.database import open_database
 from infra.reference import CataloguePublished, ReferenceShelf, catalogue_row, policy_row
 from workers import intake, schema
@@ -110,10 +109,10 @@ def line(line_no: int = 1, **change: Any) -> ChargeLine:
 
 LINES = (
     line(1),
-    line(2, local_item_code="L002", local_item_name="头孢克肟片", unit_price_1e4=333300, quantity_1e2=100, line_amount_fen=3333),
-    line(3, local_item_code="L003", local_item_name="一次性手套", unit_price_1e4=5000, quantity_1e2=300, line_amount_fen=150),
-    line(4, local_item_code="L004", local_item_name="血常规", unit_price_1e4=250000, quantity_1e2=100, line_amount_fen=2500),
-)  # fmt: skip
+    line(2, local_item_code="L002", unit_price_1e4=333300, quantity_1e2=100, line_amount_fen=3333),
+    line(3, local_item_code="L003", unit_price_1e4=5000, quantity_1e2=300, line_amount_fen=150),
+    line(4, local_item_code="L004", unit_price_1e4=250000, quantity_1e2=100, line_amount_fen=2500),
+)
 """One good line of every kind: class A, class B, own expense, over the price limit."""
 
 BAD_LINE = line(1, line_amount_fen=2501)
@@ -185,7 +184,9 @@ def shelf() -> ReferenceShelf:
     return ReferenceShelf(reference)
 
 
-def totals_of(institution_code: str, visit_no: str, lines: Iterable[ChargeLine] = LINES, *, batch_no: int = 1) -> ClaimTotals:
+def totals_of(
+    institution_code: str, visit_no: str, lines: Iterable[ChargeLine] = LINES, *, batch_no: int = 1
+) -> ClaimTotals:
     """What the domain says the totals of these lines are."""
     lines = list(lines)
     catalogue = published([institution_code])
@@ -193,13 +194,3 @@ def totals_of(institution_code: str, visit_no: str, lines: Iterable[ChargeLine] 
     matched = [on(institution_code, each.local_item_code, each.charge_date or DAY) for each in lines]
     totals = total_up(zip(lines, matched, strict=True), pack_lines(lines))
     return ClaimTotals(institution_code, visit_no, batch_no, PERSON, "3", DAY, *totals)
-
-
-def packed_answer(value: object) -> bytes:
-    """A value as the front-end stores it."""
-    return pack(value)
-
-
-def day(text: str) -> date:
-    """A day, written out."""
-    return date.fromisoformat(text)

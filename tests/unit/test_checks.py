@@ -83,7 +83,12 @@ def codes(*lines):
         pytest.param("09", {"local_item_code": "L09"}, {}, id="09 no match type"),
         pytest.param("10", {"local_item_code": "L10"}, {}, id="10 no statistical category"),
         pytest.param("11", {"unit_price_1e4": None}, {}, id="11 no price"),
-        pytest.param("11", {"unit_price_1e4": 0}, {"unit_price_1e4": 1, "quantity_1e2": 1_000_000, "line_amount_fen": 100}, id="11 price zero"),
+        pytest.param(
+            "11",
+            {"unit_price_1e4": 0},
+            {"unit_price_1e4": 1, "quantity_1e2": 1_000_000, "line_amount_fen": 100},
+            id="11 price zero",
+        ),
         pytest.param("11", {"unit_price_1e4": -125_000, "line_amount_fen": -2500}, {}, id="11 the sign on the price"),
         pytest.param("12", {"quantity_1e2": None}, {}, id="12 no quantity"),
         pytest.param("12", {"quantity_1e2": 0}, {"quantity_1e2": 1, "line_amount_fen": 13}, id="12 quantity zero"),
@@ -154,7 +159,12 @@ def sold(line_no, quantity, amount, item="L1", price=10_000):
             [sold(1, 500, 500), sold(2, -100, -100, "L2")], ["00", "21"], id="an item that was not charged (AMB-31)"
         ),
         pytest.param(
-            [sold(1, 500, 500), sold(2, 100, 100, "L2"), sold(3, -100, -100, "L2")], ["00"] * 3, id="each item for itself"
+            [sold(1, 500, 500), sold(2, 100, 100, "L2"), sold(3, -100, -100, "L2")],
+            ["00"] * 3,
+            id="each item for itself",
+        ),
+        pytest.param(
+            [sold(1, 200, 400, price=20_000), sold(2, -300, -300)], ["00", "21"], id="more pieces at a lower price"
         ),
         pytest.param(
             [sold(1, 900, 900, "L2"), sold(2, 300, 300), sold(3, -200, -400, price=20_000)],

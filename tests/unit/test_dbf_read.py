@@ -164,6 +164,8 @@ def test_a_float_column_is_a_number_column():
         pytest.param(b"20250229", True, id="no leap year"),
         pytest.param(b"20240229", False, id="leap year"),
         pytest.param(b"202503  ", True, id="a month"),
+        pytest.param(b"2025031 ", True, id="a digit short"),
+        pytest.param(b"2025 3 1", True, id="blanks inside"),
     ],
 )
 def test_a_day_is_a_day_of_the_calendar(cell, flawed):
@@ -192,6 +194,7 @@ def test_logical_values(cell, meaning):
         pytest.param(b"A\nB\r\x1a\t  ", "A\nB\r\x1a\t", id="control characters stay"),
         pytest.param(b"AB\xa1\xa1    ", "AB　", id="a full-width blank is text"),
         pytest.param(b"\xc4       ", "", id="half a character and padding"),
+        pytest.param(b"A \xc4     ", "A", id="a blank before the half"),
         pytest.param(b"A\x81\x30\x81    ", "A", id="three quarters of a character"),
         pytest.param(b"A\xff      ", BadValue(1, "XM", Flaw.NOT_TEXT), id="no beginning of a character"),
         pytest.param(b"A\xffB     ", BadValue(1, "XM", Flaw.NOT_TEXT), id="wrong byte in the middle"),

@@ -32,7 +32,23 @@ def test_yuan_texts_have_two_decimals(text, amount):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "1", "1.5", "1.500", "01.00", "+1.00", "1,000.00", ".50", "1.", "NaN", "1e2", " 1.00", "1.00\n", "１.００", "12345678901.00"],
+    [
+        "",
+        "1",
+        "1.5",
+        "1.500",
+        "01.00",
+        "+1.00",
+        "1,000.00",
+        ".50",
+        "1.",
+        "NaN",
+        "1e2",
+        " 1.00",
+        "1.00\n",
+        "１.００",
+        "12345678901.00",
+    ],
 )
 def test_other_texts_are_no_amounts(text):
     with pytest.raises(NotAnAmount):
@@ -87,7 +103,9 @@ def test_the_parts_are_the_whole(amount, weights):
     parts = split(amount, weights)
     assert sum(parts) == amount
     assert all(part == 0 for part, weight in zip(parts, weights, strict=True) if weight == 0)
-    assert all(abs(part * sum(weights) - amount * weight) < sum(weights) for part, weight in zip(parts, weights, strict=True))
+    assert all(
+        abs(part * sum(weights) - amount * weight) < sum(weights) for part, weight in zip(parts, weights, strict=True)
+    )
 
 
 @pytest.mark.parametrize("weights", [[], [0, 0], [1, -1]])

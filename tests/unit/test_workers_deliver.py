@@ -91,9 +91,9 @@ def test_a_refusal_parks_its_claim_with_its_code(engine):
 @pytest.mark.parametrize(
     "late",
     [
-        pytest.param(lambda visit_no: settled(visit_no), id="the same answer again"),
+        pytest.param(settled, id="the same answer again"),
         pytest.param(lambda visit_no: settled(visit_no, fund_pay_fen=1, settlement_no=8), id="another settlement"),
-        pytest.param(lambda visit_no: refused(visit_no), id="a refusal that comes late"),
+        pytest.param(refused, id="a refusal that comes late"),
     ],
 )
 def test_a_second_answer_changes_nothing(engine, late):

@@ -49,7 +49,9 @@ def turn(engine, institution_code=HOSPITAL, *, limit=100, now=NOW):
 def verdicts(engine):
     with engine.connect() as connection:
         found = connection.execute(select(verdict.c.claim_id, verdict.c.codes).order_by(verdict.c.claim_id))
-        return {row.claim_id: [code for code, _ in unpack(row.codes, list[tuple[str, tuple[str, ...]]])] for row in found}
+        return {
+            row.claim_id: [code for code, _ in unpack(row.codes, list[tuple[str, tuple[str, ...]]])] for row in found
+        }
 
 
 def test_a_good_claim_is_totalled_as_the_domain_totals_it(engine):

@@ -83,9 +83,7 @@ def test_two_institutions_may_use_the_same_key(engine):
 
 
 def test_repeats_within_a_batch_are_seen_too(engine):
-    first, repeat, other = accept(
-        engine, [submission(), submission(), submission(content="something else")], at=NOON
-    )
+    first, repeat, other = accept(engine, [submission(), submission(), submission(content="something else")], at=NOON)
 
     assert repeat == Replayed(first.claim_id, first.visit_no, first.charge_batch_no)
     assert other == KeyConflict()
@@ -96,7 +94,12 @@ def test_one_refused_claim_does_not_fail_its_batch(engine):
     one(engine, submission(key="taken"))
     outcomes = accept(
         engine,
-        [submission(key="a"), submission(key="taken", content="other"), submission("990000000000"), submission(key="b")],
+        [
+            submission(key="a"),
+            submission(key="taken", content="other"),
+            submission("990000000000"),
+            submission(key="b"),
+        ],
         at=NOON,
     )
 

@@ -157,7 +157,7 @@ def test_a_broker_that_goes_away_in_the_middle_costs_only_time(engine, post, swe
     again = sum(sweep.run(now=START + AFTER + 1 + wait) for wait in range(1, 40))
     assert again >= 5
     assert len(set(claims_sent(post))) == CLAIMS_PER_ENVELOPE + 5
-    assert set(row.state for row in rows(engine, claim.c.state)) == {"totalled"}
+    assert {row.state for row in rows(engine, claim.c.state)} == {"totalled"}
 
 
 def test_while_one_holds_the_lease_another_does_nothing(engine, post, sweep):

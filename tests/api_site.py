@@ -1,0 +1,176 @@
+"""A front-end's site for the API's tests: a real SQLite database, two institutions, a small catalogue, a policy.
+
+What the desk and the centre would do with an accepted claim is done by `Site.settle_all`, so that no broker is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, insert
+
+from domain.catalogue import CatalogueItem, Match
+from domain.messages import ClaimAnswer, ClaimsAnswered
+from infra.clock import Clock, clock_from
+from infra.database import open_database
+from infra.reference import CataloguePublished, ReferenceShelf, catalogue_row, policy_row
+from producers.api.keys import hash_of
+from producers.api.site import Site
+from workers import deliver, desk, tables
+from workers.schema import upgrade
+
+DAY = date(2026, 3, 2)
+HOSPITAL, CLINIC = "H4401000001", "C4401000002"
+KEYS = {HOSPITAL: "hospital-key", CLINIC: "clinic-key"}
+PERSON = "990101199001010012"
+NAME = "试验甲"
+
+POLICY = """
+[set]
+id = "test"
+region = "440100"
+title = "试验"
+benefit_year_starts = "01-01"
+
+[source.T]
+title = "试验"
+verified = "memory"
+
+[policy]
+facts = [
+  { kind = "deductible", scheme = "any", amount = "10.00", per = "visit", from = 2020-01-01, src = "T", assumed = true },
+  { kind = "share", scheme = "any", ratio = "0.80", basis = "in_scope", from = 2020-01-01, src = "T", assumed = true },
+  { kind = "rounding", scheme = "any", place = "fund_share", mode = "half_up", digits = 2, rest_goes_to = "person", from = 2020-01-01, src = "T", assumed = true },
+  { kind = "account_pays", scheme = "any", may_pay = ["in_scope"], from = 2020-01-01, src = "T", assumed = true },
+]
+"""
+
+ITEMS = (
+    CatalogueItem("W0001", "阿莫西林胶囊", "1", "1", "2", None),
+    CatalogueItem("W0002", "头孢克洛胶囊", "1", "2", "2", 1000),
+    CatalogueItem("X0003", "美容项目", "0", "9", "13", None, None, date(2020, 1, 1), date(2026, 12, 31)),
+)
+
+
+class SilentPost:
+    """A broker that takes every message and keeps the names only."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def send(self, task: str, *, queue: str, shown: object, **kwargs: object) -> None:
+        self.sent.append(queue)
+
+    def waiting(self, queue: str) -> int:
+        return 0
+
+
+class TestSite(Site):
+    """A site whose claims are settled when the test says so."""
+
+    __test__ = False
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self.silent = SilentPost()
+        super().__init__(engine, self.silent, clock)  # type: ignore[arg-type]
+        self._desk_shelf = ReferenceShelf(tables.reference)
+
+    def settle_all(self, refuse: str = "") -> int:
+        """Check and total every accepted claim, then record an answer for each; how many moved."""
+        now = self.clock.now()
+        moved = 0
+        for code in KEYS:
+            turn = desk.preprocess(self.engine, self._desk_shelf, code, limit=100, at=now, now=0.0)
+            answers = tuple(
+                ClaimAnswer(claim.visit_no, claim.charge_batch_no, refusal=refuse, detail="中心拒绝")
+                if refuse
+                else ClaimAnswer(
+                    claim.visit_no,
+                    claim.charge_batch_no,
+                    settlement_no=7001 + place,
+                    fund_pay_fen=claim.in_scope_fen,
+                    settled_at=now.astimezone(UTC),
+                )
+                for place, claim in enumerate(turn.totals)
+            )
+            with self.engine.begin() as connection:
+                deliver.record_answers(connection, ClaimsAnswered(answers=answers), at=now)
+            moved += len(answers) + turn.returned
+        return moved
+
+
+@contextmanager
+def open_test_site(folder: Path, *, cap: int = 1000) -> Iterator[TestSite]:
+    """A migrated site with its institutions and reference data."""
+    engine = open_database(f"sqlite:///{folder / 'frontend.db'}")
+    upgrade(engine)
+    with engine.begin() as connection:
+        for place, (code, key) in enumerate(KEYS.items()):
+            connection.execute(
+                insert(tables.institution).values(
+                    institution_code=code,
+                    short_code=f"T0000{place}",
+                    name="试验医院" if code == HOSPITAL else "试验诊所",
+                    kind="hospital" if code == HOSPITAL else "clinic",
+                    level=3 if code == HOSPITAL else 0,
+                    api_key_hash=hash_of(key),
+                    backlog_cap=cap,
+                    active=True,
+                )
+            )
+        matches = [
+            Match(code, f"L{item.item_code}", item.match_type, item.item_code, item.item_name, item.coverage_class, True)
+            for code in KEYS
+            for item in ITEMS
+        ]
+        published = CataloguePublished(version="2026-01", items=ITEMS, matches=tuple(matches))
+        connection.execute(insert(tables.reference).values(**catalogue_row(published)))
+        connection.execute(insert(tables.reference).values(**policy_row(POLICY)))
+    clock = clock_from(f"{datetime(2026, 3, 2, 9, tzinfo=UTC).isoformat()}@0.0x0.0")
+    try:
+        yield TestSite(engine, clock)
+    finally:
+        engine.dispose()
+
+
+def line(number: int, **change: Any) -> dict[str, Any]:
+    """A good charge line; a change to ... leaves the field out."""
+    good: dict[str, Any] = {
+        "line_no": number,
+        "charge_date": "2026-03-02",
+        "local_item_code": "LW0001",
+        "local_item_name": "阿莫西林胶囊",
+        "charge_category": 2,
+        "specification": "0.25g×24粒",
+        "dosage_form": "胶囊剂",
+        "unit_price": "12.5",
+        "quantity": "2",
+        "line_amount": "25.00",
+        "drug_origin": "1",
+    }
+    return {name: value for name, value in (good | change).items() if value is not ...}
+
+
+def claim(lines: int = 2, visit: dict[str, Any] | None = None, **change: Any) -> dict[str, Any]:
+    """A good claim of the test person."""
+    good: dict[str, Any] = {
+        "visit": {
+            "citizen_id_no": PERSON,
+            "visit_type": "3",
+            "visit_date": "2026-03-02",
+            "person_name": NAME,
+            **(visit or {}),
+        },
+        "lines": [line(number) for number in range(1, lines + 1)],
+    }
+    return {name: value for name, value in (good | change).items() if value is not ...}
+
+
+def sent(document: Any) -> bytes:
+    """The document as a client writes it."""
+    return json.dumps(document, ensure_ascii=False).encode()

@@ -1,0 +1,175 @@
+"""The bytes of every released message: today's code reads them all, and writes version 1 as it always has.
+
+A changed file in `golden/` is a broken promise to whoever still sends it. A new version gets a file of its own, made
+with `encode` from the fixed value here.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import get_args
+
+import msgpack
+import pytest
+
+from domain import messages as m
+from infra.codec import UnreadableMessage, decode, encode
+
+GOLDEN = Path(__file__).parent / "golden"
+
+SHANGHAI = timezone(timedelta(hours=8))
+DIGEST = bytes(range(16))
+DAY = date(2026, 3, 2)
+
+CLAIM = m.ClaimTotals(
+    institution_code="H0001",
+    visit_no="F001260302000001",
+    charge_batch_no=1,
+    citizen_id_no="99000019491231002X",
+    visit_type="3",
+    visit_date=DAY,
+    total_fen=12_345,
+    own_expense_fen=1_000,
+    over_limit_fen=45,
+    pre_self_pay_fen=300,
+    in_scope_fen=11_000,
+    line_count=7,
+    digest=DIGEST,
+)
+SETTLED = m.ClaimAnswer(
+    visit_no="F001260302000001",
+    charge_batch_no=1,
+    settlement_no=42,
+    fund_pay_fen=7_150,
+    account_pay_fen=2_000,
+    deductible_fen=0,
+    self_pay_fen=3_850,
+    over_cap_fen=0,
+    institution_share_fen=0,
+    account_before_fen=50_000,
+    fund_before_fen=100_000,
+    deductible_before_fen=0,
+    settled_at=datetime(2026, 3, 2, 8, 30, 15, 250_000, SHANGHAI),
+)
+REFUSED = m.ClaimAnswer("F001260302000002", 1, "person-unknown", "中心无此参保人")
+
+VALUES = {
+    "totals.submitted.v1": m.TotalsSubmitted(
+        policy_version="guangzhou-2024@00000000", catalogue_version="2026-03", claims=(CLAIM,)
+    ),
+    "claims.answered.v1": m.ClaimsAnswered(answers=(SETTLED, REFUSED)),
+    "upload.granted.v1": m.UploadGranted(
+        window="noon", fence=9, lines=5_000, cut_off=datetime(2026, 3, 2, 14, 0, tzinfo=SHANGHAI)
+    ),
+    "detail.uploaded.v1": m.DetailUploaded(
+        fence=9,
+        catalogue_version="2026-03",
+        claims=(m.ClaimDetail("H0001", "F001260302000001", 1, 7, 12_345, b"\x90\x00\xff"),),
+    ),
+    "detail.received.v1": m.DetailReceived(receipts=(m.DetailReceipt("F001260302000001", 1, True, 7, 12_345, DIGEST),)),
+    "books.asked.v1": m.BooksAsked(day=DAY, lines_of=("H0001",)),
+    "books.reported.v1": m.BooksReported(
+        day=DAY,
+        totals=(m.DayTotals("H0001", DAY, 1, 12_345, 7_150, 2_000),),
+        lines_of=("H0001",),
+        lines=(m.BookLine("H0001", "F001260302000001", 1, 42, 12_345, 7_150, 2_000),),
+    ),
+}
+
+
+def golden(name):
+    return (GOLDEN / f"{name}.msgpack").read_bytes()
+
+
+def changed(packed, change):
+    kind, version, body = msgpack.unpackb(packed)
+    return msgpack.packb(change(kind, version, body))
+
+
+def test_every_message_has_its_golden_bytes():
+    released = {f"{kind.KIND}.v{kind.VERSION}" for kind in get_args(m.Message)}
+    assert released <= {path.stem for path in GOLDEN.glob("*.msgpack")} == set(VALUES)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_released_bytes_are_read(name):
+    value = VALUES[name]
+    assert decode(golden(name), type(value)) == value
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_todays_code_writes_the_released_bytes(name):
+    assert encode(VALUES[name]) == golden(name)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_an_unknown_version_is_refused(name):
+    packed = changed(golden(name), lambda kind, version, body: [kind, version + 1, body])
+    with pytest.raises(UnreadableMessage, match="another kind or version"):
+        decode(packed, type(VALUES[name]))
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_another_kind_is_refused(name):
+    other = next(kind for kind in get_args(m.Message) if kind is not type(VALUES[name]))
+    with pytest.raises(UnreadableMessage, match="another kind or version"):
+        decode(golden(name), other)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_newer_sender_may_add_a_field(name):
+    packed = changed(golden(name), lambda kind, version, body: [kind, version, body | {"since_next_year": 1}])
+    assert decode(packed, type(VALUES[name])) == VALUES[name]
+
+
+ROWS = {
+    "totals.submitted.v1": "claims",
+    "claims.answered.v1": "answers",
+    "detail.uploaded.v1": "claims",
+    "detail.received.v1": "receipts",
+    "books.reported.v1": "totals",
+}
+
+
+@pytest.mark.parametrize(("name", "rows"), ROWS.items())
+def test_a_newer_sender_may_add_a_field_at_the_end_of_a_row(name, rows):
+    def longer(kind, version, body):
+        return [kind, version, body | {rows: [[*row, "since next year"] for row in body[rows]]}]
+
+    assert decode(changed(golden(name), longer), type(VALUES[name])) == VALUES[name]
+
+
+def test_an_older_sender_may_leave_out_what_has_a_default():
+    shorter = msgpack.packb(["claims.answered", 1, {"answers": [["F001260302000001", 1, "no-policy", "无"]]}])
+    (answer,) = decode(shorter, m.ClaimsAnswered).answers
+    assert answer == m.ClaimAnswer("F001260302000001", 1, "no-policy", "无")
+    assert decode(msgpack.packb(["books.asked", 1, {"day": "2026-03-02"}]), m.BooksAsked) == m.BooksAsked(day=DAY)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"\xc1", id="no msgpack"),
+        pytest.param(msgpack.packb(5), id="not a message"),
+        pytest.param(msgpack.packb([["claims.answered"], 1, {}]), id="an odd kind"),
+        pytest.param(msgpack.packb(["claims.answered", 1, {}]), id="without its fields"),
+        pytest.param(msgpack.packb(["claims.answered", 1, {"answers": [["v"]]}]), id="a row too short"),
+        pytest.param(msgpack.packb(["claims.answered", 1, {"answers": [["v", 1.5]]}]), id="a float"),
+        pytest.param(msgpack.packb(["claims.answered", 1, {"answers": [["v", "1"]]}]), id="a text for a number"),
+        pytest.param(encode(VALUES["claims.answered.v1"])[:-1], id="cut short"),
+        pytest.param(b"\x91" * 5_000, id="a depth bomb"),
+    ],
+)
+def test_what_does_not_fit_is_unreadable_and_never_quoted(packed):
+    with pytest.raises(UnreadableMessage) as unreadable:
+        decode(packed, m.ClaimsAnswered)
+    assert "v" not in str(unreadable.value).split()
+
+
+def test_moments_keep_their_zone():
+    assert decode(golden("claims.answered.v1"), m.ClaimsAnswered).answers[0].settled_at.utcoffset() == timedelta(
+        hours=8
+    )
+    assert VALUES["upload.granted.v1"].cut_off.astimezone(UTC).hour == 6
