@@ -71,11 +71,14 @@ def total_up(lines: Iterable[tuple[ChargeLine, Matched]], packed_lines: bytes) -
     for line, matched in lines:
         amount = line.line_amount_fen
         assert amount is not None and line.unit_price_1e4 is not None and line.quantity_1e2 is not None
-        parts = split_line(amount, line.unit_price_1e4, line.quantity_1e2, matched)
         total += amount
+        count += 1
+        if matched.coverage_class == CoverageClass.A and matched.price_limit_1e4 is None:
+            scope += amount  # by far the commonest line: nothing to split
+            continue
+        parts = split_line(amount, line.unit_price_1e4, line.quantity_1e2, matched)
         own += parts.own_expense_fen
         over += parts.over_limit_fen
         pre += parts.pre_self_pay_fen
         scope += parts.in_scope_fen
-        count += 1
     return LocalTotals(total, own, over, pre, scope, count, digest_of(packed_lines))

@@ -62,11 +62,14 @@ def pack_lines(lines: list[ChargeLine]) -> bytes:
 
     The door's code is left out where it is empty, as it is on every line that can be settled.
     """
+    written: dict[date | None, str | None] = {None: None}
     rows = []
     for line in lines:
         row: list[object] = list(line if line.door_code else line[:-1])
-        if line.charge_date is not None:
-            row[1] = line.charge_date.isoformat()
+        day = line.charge_date
+        if day not in written:
+            written[day] = day.isoformat() if day else None
+        row[1] = written[day]
         rows.append(row)
     packed: bytes = msgpack.packb(rows)
     return packed
@@ -75,11 +78,12 @@ def pack_lines(lines: list[ChargeLine]) -> bytes:
 def unpack_lines(packed: bytes) -> list[ChargeLine]:
     """The lines that `pack_lines` wrote."""
     days: dict[str | None, date | None] = {None: None}
-    lines = []
-    for row in msgpack.unpackb(packed):
+    rows = msgpack.unpackb(packed)
+    for row in rows:
         day = row[1]
         if day not in days:
             days[day] = date.fromisoformat(day)
         row[1] = days[day]
-        lines.append(ChargeLine(*row))
-    return lines
+        if len(row) < len(ChargeLine._fields):
+            row.append("")
+    return list(map(ChargeLine._make, rows))

@@ -6,11 +6,13 @@ reliable, only bounded: no call hangs, nothing is retried for ever, nothing is e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
 import msgpack
+from amqp.exceptions import ChannelError
 from celery import Celery, Task
 from kombu import Queue, serialization
 from kombu.exceptions import OperationalError
@@ -22,6 +24,7 @@ from infra.transport import install as install_transport
 CONTENT_TYPE = "application/x-msgpack"
 TASK_TIME_LIMIT = 60
 VISIBILITY_TIMEOUT = 5 * TASK_TIME_LIMIT
+TRY_ONCE_MORE = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
 
 BrokerAway = (OperationalError, ConnectionError, TimeoutError)
 """What sending raises when the broker is away, full or silent; the row stays where it is and is sent again."""
@@ -97,12 +100,7 @@ def build_app(name: str, broker_url: str, *, queues: tuple[str, ...] = ()) -> Ce
         broker_connection_max_retries=None,
         broker_pool_limit=4,
         task_publish_retry=True,
-        task_publish_retry_policy={
-            "max_retries": 1,
-            "interval_start": 0,
-            "interval_step": 0.2,
-            "interval_max": 0.5,
-        },
+        task_publish_retry_policy=TRY_ONCE_MORE,
         timezone="Asia/Shanghai",
         enable_utc=True,
         broker_transport_options=transport_options(broker_url),
@@ -111,10 +109,11 @@ def build_app(name: str, broker_url: str, *, queues: tuple[str, ...] = ()) -> Ce
 
 
 def transport_options(broker_url: str) -> dict[str, Any]:
-    """Bounded waits on Redis; confirmed publishing on RabbitMQ."""
+    """Bounded waits on Redis; confirmed publishing on RabbitMQ; whoever finds no broker tries once more and says so."""
     if not broker_url.startswith(("redis", "rediss", "valkey")):
-        return {"confirm_publish": True}
+        return {"confirm_publish": True, **TRY_ONCE_MORE}
     return {
+        **TRY_ONCE_MORE,
         "visibility_timeout": VISIBILITY_TIMEOUT,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
@@ -137,7 +136,7 @@ class Post:
 
     def send(self, task: str, *, queue: str, shown: Mapping[str, object], **kwargs: Any) -> None:
         """Put one task on a queue. Raises one of BrokerAway within a few seconds."""
-        with self._app.producer_or_acquire() as producer:
+        with self._app.producer_or_acquire() as producer, _away_is_one_error(producer.connection):
             self._app.send_task(
                 task,
                 kwargs=kwargs,
@@ -150,10 +149,22 @@ class Post:
             )
 
     def waiting(self, queue: str) -> int:
-        """How many messages wait on a queue. Raises one of BrokerAway."""
-        with self._app.connection_or_acquire() as connection:
-            channel = connection.default_channel
-            client = getattr(channel, "client", None)
+        """How many messages wait on a queue; none where nobody has made the queue yet. Raises one of BrokerAway."""
+        with self._app.connection_or_acquire() as connection, _away_is_one_error(connection):
+            client = getattr(connection.default_channel, "client", None)
             if client is not None:
                 return int(client.llen(queue))
-            return int(channel.queue_declare(queue, passive=True).message_count)
+            try:
+                with connection.channel() as channel:  # asking for a queue that is not there closes the channel
+                    return int(channel.queue_declare(queue, passive=True).message_count)
+            except ChannelError:
+                return 0
+
+
+@contextmanager
+def _away_is_one_error(connection: Any) -> Iterator[None]:
+    """Whatever a transport raises when its broker is away, full or silent leaves as one of BrokerAway."""
+    try:
+        yield
+    except (*connection.connection_errors, *connection.channel_errors) as error:
+        raise OperationalError(type(error).__name__) from error

@@ -25,6 +25,7 @@ def uploads(frontend: str) -> str:
 
 CLAIMS_PREPROCESS = "claims.preprocess"
 CLAIMS_SETTLE = "claims.settle"
+LANES_PROBE = "lanes.probe"
 CLAIMS_DELIVER = "claims.deliver"
 DETAILS_UPLOAD = "details.upload"
 DETAILS_RECEIVE = "details.receive"

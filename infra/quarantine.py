@@ -1,4 +1,4 @@
-"""What could not be read from a queue is set aside, sealed, with its reason: never logged, never lost, never retried."""
+"""What could not be read from a queue is set aside, sealed, with its reason: never logged, lost or retried."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ log = logging.getLogger("quarantine")
 
 LANE = "quarantine"
 
-_keeper: Callable[[str, str, bytes], None] | None = None
+_keepers: list[Callable[[str, str, bytes], None]] = []
+"""At most one: the quarantine of this process."""
 
 
 class Quarantine:
@@ -27,7 +28,7 @@ class Quarantine:
         self._site, self._key, self._clock = site, key, clock
 
     def put(self, queue: str, reason: str, content: bytes) -> None:
-        """Set one message aside. Raises when the database is away, so that the message is not acknowledged."""
+        """Set one message aside. Raises SQLAlchemyError when the database is away."""
         digest = sha256(content).hexdigest()
         with self._engine.begin() as connection:
             connection.execute(
@@ -44,16 +45,17 @@ class Quarantine:
 
 def keep_with(quarantine: Quarantine) -> None:
     """Use this quarantine for everything this process cannot read."""
-    global _keeper
-    _keeper = quarantine.put
+    _keepers[:] = [quarantine.put]
 
 
-def set_aside(queue: str, reason: str, content: bytes) -> None:
-    """Hand one unreadable message to the process' quarantine."""
-    if _keeper is None:
+def set_aside(queue: str, reason: str, content: bytes) -> bool:
+    """Hand one unreadable message to the process' quarantine; False when it is away, and the message must be kept."""
+    if not _keepers:
         log.error("message_dropped_without_quarantine", extra={"queue": queue, "reason": reason})
-        return
+        return True
     try:
-        _keeper(queue, reason, content)
-    except SQLAlchemyError:
-        log.exception("quarantine_away", extra={"queue": queue, "reason": reason})
+        _keepers[0](queue, reason, content)
+    except SQLAlchemyError as error:
+        log.error("quarantine_away", extra={"queue": queue, "reason": reason, "error": type(error).__name__})
+        return False
+    return True

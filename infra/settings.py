@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     heartbeat_file: Path | None = None
     """Touched by a worker while it is able to work."""
 
-    preprocess_batch: int = Field(default=100, ge=1, le=1000)
+    preprocess_batch: int = Field(default=300, ge=1, le=1000)
     """Most claims of one institution taken per turn; 20 keeps a shared front-end fair."""
     settle_late_seconds: float = 2.0
     """Detail upload yields while the oldest waiting settlement is older than this (real seconds)."""

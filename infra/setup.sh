@@ -13,7 +13,7 @@ say() { printf '%s\n' "setup: $*" >&2; }
 fail() { say "$*"; exit 1; }
 
 # The stamp changes with the lock, with the project's own description, and when the folder is moved.
-stamp="$(cat requirements.lock pyproject.toml infra/setup.sh | cksum) $PWD"
+stamp="$(cat requirements.lock pyproject.toml infra/setup.sh | cksum) ${JIESUAN_SETUP:-} $PWD"
 if [ -x .venv/bin/python ] && [ "$(cat .venv/.stamp 2>/dev/null)" = "$stamp" ]; then
     exit 0
 fi
@@ -54,6 +54,8 @@ if [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ]; then
     mirror="${PIP_INDEX_URL:-$("$python" -m pip config get global.index-url 2>/dev/null || true)}"
     [ -z "$mirror" ] || export UV_DEFAULT_INDEX="$mirror"
 fi
+# A hospital's proxy is signed by an authority that only this system knows.
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
 export UV_PYTHON_DOWNLOADS=never
 
 if ! is_new_enough .venv/bin/python; then

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import Empty
@@ -18,6 +19,8 @@ from kombu.transport import TRANSPORT_ALIASES, redis
 from kombu.utils.encoding import bytes_to_str
 
 from infra.quarantine import set_aside
+
+PAUSE_SECONDS = 1.0
 
 
 class Channel(redis.Channel):
@@ -54,13 +57,20 @@ class Channel(redis.Channel):
             self._queue_cycle.rotate(queue)
             message = readable(item)
             if message is None:
-                set_aside(queue, "not a message", bytes(item))
+                if not set_aside(queue, "not a message", bytes(item)):
+                    self._put_back(queue, item)
             else:
                 self.connection._deliver(message, queue)
             return True
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
+
+    def _put_back(self, queue: str, item: bytes) -> None:
+        """What cannot be set aside now stays on its list, behind the others."""
+        with self.conn_or_acquire() as client:
+            client.lpush(queue, item)
+        time.sleep(PAUSE_SECONDS)
 
 
 class Transport(redis.Transport):
@@ -80,6 +90,7 @@ def readable(item: bytes) -> dict[str, Any] | None:
             and isinstance(properties["delivery_tag"], str)
             and isinstance(properties["delivery_info"]["routing_key"], str)
             and isinstance(properties["delivery_info"]["exchange"], str)
+            and properties.get("body_encoding") in (None, "base64", "utf-8")
         )
         if properties.get("body_encoding") == "base64":
             base64.b64decode(raw["body"], validate=True)

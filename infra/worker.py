@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,13 @@ from celery import Celery, bootsteps
 from celery.utils.nodenames import host_format
 from celery.worker.consumer import Consumer
 
+from infra.memory import spare_the_collector
 from infra.quarantine import set_aside
 
 log = logging.getLogger("worker")
 
 HEARTBEAT_SECONDS = 5.0
+PAUSE_WITHOUT_QUARANTINE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,21 @@ class QuarantiningConsumer(Consumer):
     """Celery logs the body of what it cannot read and drops it; this one sets it aside with its reason."""
 
     connection_errors: Any
+    channel_errors: Any
+
+    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
+        """What a message does to Celery before its task has begun concerns that message, not the worker."""
+        handle = super().create_task_handler(*args, **options)
+
+        def on_message(message: Any) -> None:
+            try:
+                handle(message)
+            except (*self.connection_errors, *self.channel_errors):
+                raise  # the broker's, not the message's
+            except Exception as error:
+                self._set_aside(message, f"invalid task: {type(error).__name__}")
+
+        return on_message
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """The content is not msgpack."""
@@ -52,8 +70,11 @@ class QuarantiningConsumer(Consumer):
     def _set_aside(self, message: Any, reason: str) -> None:
         queue = (message.delivery_info or {}).get("routing_key") or "?"
         body = message.body
-        set_aside(queue, reason, body if isinstance(body, bytes) else str(body).encode())
-        message.ack_log_error(log, self.connection_errors)
+        if set_aside(queue, reason, body if isinstance(body, bytes) else str(body).encode()):
+            message.ack_log_error(log, self.connection_errors)
+        else:
+            time.sleep(PAUSE_WITHOUT_QUARANTINE_SECONDS)
+            message.reject_log_error(log, self.connection_errors, requeue=True)
 
 
 def run(
@@ -69,7 +90,8 @@ def run(
 
     `queues` may be a function: it is asked again every few seconds, so that a queue can come and go without a restart.
     """
-    first = list(queues() if callable(queues) else queues)
+    # A worker without a queue would listen to Celery's default one, which is somebody else's.
+    first = list(queues() if callable(queues) else queues) or [f"idle.{role}"]
     steps = [_timer_step(timer) for timer in timers]
     if heartbeat_file is not None:
         steps.append(_timer_step(Timer("heartbeat", HEARTBEAT_SECONDS, heartbeat_file.touch)))
@@ -79,6 +101,7 @@ def run(
     app.steps["consumer"].update(steps)
     for chatty in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(chatty).setLevel(logging.WARNING)  # one line per message is what Flower is for
+    spare_the_collector()
     worker = app.Worker(
         hostname=host_format(f"{role}@%h"),
         pool_cls="solo",

@@ -25,8 +25,8 @@ class LineVerdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimView:
-    """A claim as its institution may see it."""
+class ClaimOutcome:
+    """A claim and what became of it, without its lines: what a door hands back."""
 
     claim_id: int
     claim_no: str
@@ -42,11 +42,17 @@ class ClaimView:
     settled_at: datetime | None
     detail_state: int
     visit: Visit
-    lines: list[ChargeLine]
     totals: ClaimTotals | None
     answer: ClaimAnswer | None
     refusal: str
     verdicts: tuple[LineVerdict, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimView(ClaimOutcome):
+    """A claim as its institution may see it, lines and all."""
+
+    lines: list[ChargeLine]
 
 
 def claim_no(visit_no: str, charge_batch_no: int) -> str:
@@ -62,11 +68,12 @@ def split_claim_no(number: str) -> tuple[str, int] | None:
     return visit_no, int(batch)
 
 
-_WHOLE = (
-    select(claim, claim_content.c.visit, claim_content.c.lines, verdict.c.codes)
+_OUTCOME = (
+    select(claim, claim_content.c.visit, verdict.c.codes)
     .join(claim_content, claim_content.c.claim_id == claim.c.claim_id)
     .outerjoin(verdict, verdict.c.claim_id == claim.c.claim_id)
 )
+_WHOLE = _OUTCOME.add_columns(claim_content.c.lines)
 
 
 def show(connection: Connection, institution_code: str, number: str) -> ClaimView | None:
@@ -96,10 +103,10 @@ def states(connection: Connection, claim_ids: Iterable[int]) -> dict[int, ClaimS
     return {claim_id: ClaimState(state) for claim_id, state in rows}
 
 
-def ready_to_hand_back(connection: Connection, limit: int) -> list[ClaimView]:
+def ready_to_hand_back(connection: Connection, limit: int) -> list[ClaimOutcome]:
     """Claims of the DBF door that have their final state and were not handed back yet, oldest first."""
     rows = connection.execute(
-        _WHOLE.where(
+        _OUTCOME.where(
             claim.c.channel == "dbf",
             ~claim.c.handed_back,
             claim.c.state.in_([str(state) for state in sorted(FINAL)]),
@@ -107,7 +114,7 @@ def ready_to_hand_back(connection: Connection, limit: int) -> list[ClaimView]:
         .order_by(claim.c.claim_id)
         .limit(limit)
     )
-    return [_view(row) for row in rows]
+    return [ClaimOutcome(**_outcome(row)) for row in rows]
 
 
 def counts_by_state(connection: Connection) -> dict[ClaimState, int]:
@@ -124,25 +131,28 @@ def mark_handed_back(connection: Connection, claim_ids: Iterable[int]) -> None:
 
 
 def _view(row: Any) -> ClaimView:
+    return ClaimView(**_outcome(row), lines=unpack_lines(row.lines))
+
+
+def _outcome(row: Any) -> dict[str, Any]:
     codes = () if row.codes is None else unpack(row.codes, list[tuple[str, tuple[str, ...]]])
-    return ClaimView(
-        claim_id=row.claim_id,
-        claim_no=claim_no(row.visit_no, row.charge_batch_no),
-        institution_code=row.institution_code,
-        visit_no=row.visit_no,
-        charge_batch_no=row.charge_batch_no,
-        channel=row.channel,
-        source=row.source,
-        state=ClaimState(row.state),
-        line_count=row.line_count,
-        total_fen=row.total_fen,
-        accepted_at=row.accepted_at,
-        settled_at=row.settled_at,
-        detail_state=row.detail_state,
-        visit=unpack(row.visit, Visit),
-        lines=unpack_lines(row.lines),
-        totals=None if row.totals is None else unpack(row.totals, ClaimTotals),
-        answer=None if row.answer is None else unpack(row.answer, ClaimAnswer),
-        refusal=row.refusal or "",
-        verdicts=tuple(LineVerdict(code=code, all_codes=all_codes) for code, all_codes in codes),
-    )
+    return {
+        "claim_id": row.claim_id,
+        "claim_no": claim_no(row.visit_no, row.charge_batch_no),
+        "institution_code": row.institution_code,
+        "visit_no": row.visit_no,
+        "charge_batch_no": row.charge_batch_no,
+        "channel": row.channel,
+        "source": row.source,
+        "state": ClaimState(row.state),
+        "line_count": row.line_count,
+        "total_fen": row.total_fen,
+        "accepted_at": row.accepted_at,
+        "settled_at": row.settled_at,
+        "detail_state": row.detail_state,
+        "visit": unpack(row.visit, Visit),
+        "totals": None if row.totals is None else unpack(row.totals, ClaimTotals),
+        "answer": None if row.answer is None else unpack(row.answer, ClaimAnswer),
+        "refusal": row.refusal or "",
+        "verdicts": tuple(LineVerdict(code=code, all_codes=all_codes) for code, all_codes in codes),
+    }

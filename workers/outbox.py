@@ -25,7 +25,7 @@ from workers.tables import claim, lease
 
 log = logging.getLogger("outbox")
 
-CLAIMS_PER_ENVELOPE = 200
+CLAIMS_PER_ENVELOPE = 300
 SWEEP_CAP = 1000
 LANE_IS_LONG = 20
 LONGEST_WAIT_SECONDS = 120.0

@@ -1,0 +1,15 @@
+"""How a long-running process of ours treats Python's cycle collector."""
+
+from __future__ import annotations
+
+import gc
+
+
+def spare_the_collector() -> None:
+    """Let the collector run seldom: a batch is tens of thousands of short-lived tuples without a cycle among them.
+
+    Call it when a process has loaded what it keeps.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
