@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable
+from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import Connection, tuple_, update
+from sqlalchemy import Connection, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from center.tables import difference_case
@@ -23,10 +23,6 @@ class Kind(StrEnum):
     AMOUNT = "amount"
 
 
-OF_THE_BOOKS = (Kind.CENTER_ONLY, Kind.FRONTEND_ONLY, Kind.AMOUNT)
-"""Kinds that a later comparison of the books can find settled."""
-
-
 class Case(NamedTuple):
     """One difference, with both numbers and the words an operator reads."""
 
@@ -37,15 +33,37 @@ class Case(NamedTuple):
     center_fen: int
     frontend_fen: int
     words: str
+    day: date | None = None
+    """Of the books that differ."""
+
+
+class OpenBooks(NamedTuple):
+    """An institution-day about whose books a case is open."""
+
+    institution_code: str
+    day: date
+
+
+def open_books(connection: Connection) -> list[OpenBooks]:
+    """The institution-days about whose books a case is open."""
+    columns = difference_case.c
+    rows = connection.execute(
+        select(columns.institution_code, columns.day)
+        .where(columns.closed_at.is_(None), columns.day.is_not(None))
+        .distinct()
+        .order_by(columns.institution_code, columns.day)
+    )
+    return [OpenBooks(*row) for row in rows]
 
 
 def open_cases(connection: Connection, cases: Iterable[Case], at: datetime) -> int:
     """Open the cases that have not been opened yet, and those that were closed and are back; how many."""
-    rows = [{**case._asdict(), "kind": str(case.kind), "opened_at": at} for case in sorted(cases)]
-    if not rows:
+    by_key = {(case.kind, case.visit_no, case.charge_batch_no): case for case in cases}
+    if not by_key:
         return 0
+    rows = [{**by_key[key]._asdict(), "kind": str(key[0]), "opened_at": at} for key in sorted(by_key)]
     adding = insert(difference_case).values(rows)
-    again = {name: adding.excluded[name] for name in ("center_fen", "frontend_fen", "words", "opened_at")}
+    again = {name: adding.excluded[name] for name in ("center_fen", "frontend_fen", "words", "day", "opened_at")}
     opened = connection.execute(
         adding.on_conflict_do_update(
             constraint="uq_difference_case",
@@ -56,16 +74,14 @@ def open_cases(connection: Connection, cases: Iterable[Case], at: datetime) -> i
     return len(opened.all())
 
 
-def close_cases(connection: Connection, agreed: Sequence[tuple[str, int]], at: datetime) -> int:
-    """Close the open cases of the books about these claims (visit, charge batch), which agree now; how many."""
-    if not agreed:
-        return 0
-    return connection.execute(
-        update(difference_case)
-        .where(
-            tuple_(difference_case.c.visit_no, difference_case.c.charge_batch_no).in_(agreed),
-            difference_case.c.kind.in_([str(kind) for kind in OF_THE_BOOKS]),
-            difference_case.c.closed_at.is_(None),
-        )
-        .values(closed_at=at)
-    ).rowcount
+def close_cases(
+    connection: Connection, day: date, institutions: Collection[str], *, but: Collection[tuple[str, int]], at: datetime
+) -> int:
+    """Close the cases about these institutions' books of the day, but those of the claims named; how many."""
+    columns = difference_case.c
+    closing = update(difference_case).where(
+        columns.day == day, columns.institution_code.in_(sorted(institutions)), columns.closed_at.is_(None)
+    )
+    if but:
+        closing = closing.where(tuple_(columns.visit_no, columns.charge_batch_no).not_in(sorted(but)))
+    return connection.execute(closing.values(closed_at=at)).rowcount

@@ -15,15 +15,15 @@ from center import windows
 from center.cases import Case, Kind, open_cases
 from center.catalogues import CatalogueShelf
 from center.tables import detail, institution, settlement
+from domain.catalogue import Catalogue
 from domain.messages import ClaimDetail, DetailReceipt, DetailReceived, DetailUploaded
-from domain.money import yuan
+from domain.money import MAX_FEN, yuan
 from domain.totals import LocalTotals, digest_of, total_up
-from domain.visit import ChargeLine, unpack_lines
-from infra.codec import pack
+from domain.visit import unpack_lines
 
 log = logging.getLogger("center")
 
-Settled = Row[Any]
+Settled = Row[*tuple[Any, ...]]
 
 _WORDS = {
     "line_count": "明细笔数",
@@ -63,27 +63,32 @@ def receive_details(
     own = _institutions_of(connection, frontend)
 
     receipts: list[DetailReceipt] = []
-    rows: list[dict[str, object]] = []
+    rows: dict[int, dict[str, object]] = {}
     cases: list[Case] = []
     for claim in uploaded.claims:
         totals = settled.get((claim.visit_no, claim.charge_batch_no))
-        case = None
-        accepted = False
-        if claim.institution_code not in own or (totals and totals.institution_code != claim.institution_code):
-            log.warning("detail_of_another", extra={"frontend": frontend, "institution": claim.institution_code})
-        elif totals is None:
-            case = _unknown(claim)
+        if not _is_of(claim, totals, own):
+            log.warning("detail_of_another", extra={"frontend": frontend, "claims": 1})
+            receipts.append(_receipt(claim, accepted=False))
+            continue
+        if totals is None:
+            cases.append(_case(Kind.DETAIL_UNKNOWN, claim, 0, claim.total_fen, "中心无此结算，却收到其明细"))
+            receipts.append(_receipt(claim, accepted=False))
+            continue
+        catalogue = catalogues.version(connection, totals.catalogue_version)
+        if catalogue is None:
+            # Ours to mend. Without a receipt the detail stays due at the front-end.
+            log.error("catalogue_missing", extra={"catalogue": totals.catalogue_version})
+            continue
+        case = _mismatch(claim, totals, catalogue)
+        if case is None:
+            rows[totals.settlement_no] = _row(claim, totals, at)
         else:
-            case = _mismatch(claim, totals, catalogues, connection)
-            accepted = case is None
-        if case is not None:
             cases.append(case)
-        if accepted and totals is not None:
-            rows.append(_row(claim, totals.settlement_no, at))
-        receipts.append(_receipt(claim, accepted))
+        receipts.append(_receipt(claim, accepted=case is None))
 
     if rows:
-        connection.execute(insert(detail).values(rows).on_conflict_do_nothing())
+        connection.execute(insert(detail).values([rows[number] for number in sorted(rows)]).on_conflict_do_nothing())
     opened = open_cases(connection, cases, at)
     log.info(
         "detail_received",
@@ -119,22 +124,33 @@ def _institutions_of(connection: Connection, frontend: str) -> set[str]:
     return set(connection.execute(codes).scalars())
 
 
-def _mismatch(
-    claim: ClaimDetail, settled: Settled, catalogues: CatalogueShelf, connection: Connection
-) -> Case | None:
+def _is_of(claim: ClaimDetail, settled: Settled | None, institutions: set[str]) -> bool:
+    """Whether the front-end may speak of this claim, and the claim's key is one we could have stored."""
+    if claim.institution_code not in institutions:
+        return False
+    if settled is not None:
+        return bool(settled.institution_code == claim.institution_code)
+    return (
+        0 < len(claim.visit_no) <= 16
+        and claim.visit_no.isprintable()
+        and 0 <= claim.charge_batch_no < 2**31
+        and abs(claim.total_fen) <= MAX_FEN
+    )
+
+
+def _mismatch(claim: ClaimDetail, settled: Settled, catalogue: Catalogue) -> Case | None:
     """The case to open when the lines are not those the claim was settled from: the first number that differs."""
     try:
-        lines = unpack_lines(claim.packed_lines)
-        sent = _added_up(claim, lines, settled, catalogues, connection)
+        sent = _added_up(claim, catalogue)
     except _UNREADABLE as error:
         log.warning("detail_unreadable", extra={"settlement_no": settled.settlement_no, "error": type(error).__name__})
-        return _case(Kind.DETAIL_MISMATCH, claim, settled.total_fen, claim.total_fen, "上传的明细无法读取")
+        return _case(Kind.DETAIL_MISMATCH, claim, settled.total_fen, 0, "上传的明细无法读取")
     for name, words in _WORDS.items():
         held, came = getattr(settled, name), getattr(sent, name)
         if held == came:
             continue
         if name == "digest":
-            text = f"{words}不符：笔数、金额相同，但明细不是结算时的明细"
+            text = f"{words}不符：笔数和各项金额相同，但不是结算时的明细"
         elif name == "line_count":
             text = f"{words}不符：中心 {held} 笔，上传 {came} 笔"
         else:
@@ -143,58 +159,38 @@ def _mismatch(
     return None
 
 
-_UNREADABLE = (ValueError, TypeError, IndexError, KeyError, AssertionError, msgpack.UnpackException)
-"""What reading lines raises that are not in the canonical form."""
+_UNREADABLE = (ValueError, TypeError, IndexError, AssertionError, OverflowError, msgpack.UnpackException)
+"""What reading raises when the bytes are not lines in the canonical form."""
 
 
-def _added_up(
-    claim: ClaimDetail,
-    lines: list[ChargeLine],
-    settled: Settled,
-    catalogues: CatalogueShelf,
-    connection: Connection,
-) -> LocalTotals:
-    """The totals of the lines, with the catalogue the claim was settled with."""
-    catalogue = catalogues.version(connection, settled.catalogue_version)
-    if catalogue is None:
-        raise LookupError(settled.catalogue_version)
+def _added_up(claim: ClaimDetail, catalogue: Catalogue) -> LocalTotals:
+    """The totals of the lines, split with the catalogue the claim was settled with."""
     matched = []
-    for line in lines:
+    for line in unpack_lines(claim.packed_lines):
         if line.charge_date is None:
             raise ValueError("a line without its day")
-        matched.append((line, catalogue.on(settled.institution_code, line.local_item_code, line.charge_date)))
-    return total_up(matched, claim.packed_lines)
-
-
-def _unknown(claim: ClaimDetail) -> Case:
-    return _case(Kind.DETAIL_UNKNOWN, claim, 0, claim.total_fen, "中心无此结算，却收到其明细")
+        matched.append((line, catalogue.on(claim.institution_code, line.local_item_code, line.charge_date)))
+    totals = total_up(matched, claim.packed_lines)
+    if (totals.line_count, totals.total_fen) != (claim.line_count, claim.total_fen) or abs(totals.total_fen) > MAX_FEN:
+        raise ValueError("lines that are not those their head names")
+    return totals
 
 
 def _case(kind: Kind, claim: ClaimDetail, center_fen: int, frontend_fen: int, words: str) -> Case:
-    return Case(
-        kind, claim.institution_code, claim.visit_no, claim.charge_batch_no, center_fen, frontend_fen, words
-    )
+    return Case(kind, claim.institution_code, claim.visit_no, claim.charge_batch_no, center_fen, frontend_fen, words)
 
 
-def _row(claim: ClaimDetail, settlement_no: int, at: datetime) -> dict[str, object]:
+def _row(claim: ClaimDetail, settled: Settled, at: datetime) -> dict[str, object]:
     return {
-        "settlement_no": settlement_no,
-        "line_count": claim.line_count,
-        "total_fen": claim.total_fen,
+        "settlement_no": settled.settlement_no,
+        "line_count": settled.line_count,
+        "total_fen": settled.total_fen,
         "lines": claim.packed_lines,
         "received_at": at,
     }
 
 
-def _receipt(claim: ClaimDetail, accepted: bool) -> DetailReceipt:
-    return DetailReceipt(
-        claim.visit_no,
-        claim.charge_batch_no,
-        accepted,
-        claim.line_count,
-        claim.total_fen,
-        digest_of(claim.packed_lines),
-    )
-
-
-_ = pack
+def _receipt(claim: ClaimDetail, *, accepted: bool) -> DetailReceipt:
+    """Count, sum and digest of what came, answered in kind."""
+    digest = digest_of(claim.packed_lines)
+    return DetailReceipt(claim.visit_no, claim.charge_batch_no, accepted, claim.line_count, claim.total_fen, digest)

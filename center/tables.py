@@ -173,10 +173,12 @@ difference_case = Table(
     Column("center_fen", BigInteger, nullable=False),
     Column("frontend_fen", BigInteger, nullable=False),
     Column("words", Text, nullable=False),
+    Column("day", Date, comment="of the books that differ; null for detail"),
     Column("opened_at", DateTime(timezone=True), nullable=False),
     Column("closed_at", DateTime(timezone=True), comment="when the two books agreed again"),
     UniqueConstraint("kind", "visit_no", "charge_batch_no", name="uq_difference_case"),
 )
+Index("ix_difference_case_open", difference_case.c.day, postgresql_where=text("closed_at IS NULL"))
 
 upload_window = Table(
     "upload_window",

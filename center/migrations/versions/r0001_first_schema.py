@@ -78,10 +78,18 @@ def upgrade() -> None:
         sa.Column("center_fen", sa.BigInteger(), nullable=False),
         sa.Column("frontend_fen", sa.BigInteger(), nullable=False),
         sa.Column("words", sa.Text(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=True, comment="of the books that differ; null for detail"),
         sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True, comment="when the two books agreed again"),
         sa.PrimaryKeyConstraint("case_id"),
         sa.UniqueConstraint("kind", "visit_no", "charge_batch_no", name="uq_difference_case"),
+    )
+    op.create_index(
+        "ix_difference_case_open",
+        "difference_case",
+        ["day"],
+        unique=False,
+        postgresql_where=sa.text("closed_at IS NULL"),
     )
     op.create_table(
         "institution",

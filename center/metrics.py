@@ -1,0 +1,143 @@
+"""The centre's numbers, read from its database and broker at the moment somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection, Engine, func, select
+
+from center import books, lateness
+from center.tables import (
+    detail,
+    difference_case,
+    institution,
+    parked,
+    quarantine,
+    settlement,
+    tick,
+    upload_grant,
+    upload_window,
+)
+from infra import lanes
+from infra.broker import BrokerAway, Post, build_app
+from infra.database import open_database, reading
+from infra.metrics import ReadAtScrape, gauge, gauge_by
+from infra.settings import Settings
+
+DAYS_LOOKED_AT = 7
+"""Detail and books are looked at so many days back: what is older has its case."""
+
+
+def collector(settings: Settings) -> Collector:
+    """A collector of everything the centre knows; a database or broker that is away costs its readings only."""
+    engine = open_database(settings.center_database_url, pool_size=1)
+    post = Post(build_app("metrics", settings.center_broker_url))
+    return ReadAtScrape(lambda: readings(settings, engine, post))
+
+
+def serve(settings: Settings) -> None:
+    """Serve the centre's /metrics from a thread beside a worker; port 0 serves nothing."""
+    if settings.metrics_port:
+        registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        registry.register(collector(settings))
+        start_http_server(settings.metrics_port, addr="127.0.0.1", registry=registry)
+
+
+def readings(settings: Settings, engine: Engine, post: Post) -> Iterator[Metric]:
+    """Every reading of this moment."""
+    with reading(engine) as connection:
+        yield from _claims(connection)
+        yield from _uploads(connection, settings)
+        yield from _books(connection, settings)
+        yield from _ticks(connection)
+        yield gauge("jiesuan_quarantined", "Messages set aside because nobody could read them.", _count(connection))
+        age = lateness.waiting_age(connection, lanes.SETTLE, settings.time.seconds())
+        yield gauge_by(
+            "jiesuan_queue_oldest_age_seconds", "How long a message waits on a queue at present.", "queue",
+            {lanes.SETTLE: age},
+        )  # fmt: skip
+        frontends = connection.execute(select(institution.c.frontend).distinct()).scalars().all()
+    yield from _queues(post, frontends)
+
+
+def _claims(connection: Connection) -> Iterator[Metric]:
+    settled = connection.execute(select(func.count()).select_from(settlement)).scalar_one()
+    refused = connection.execute(
+        select(parked.c.refusal, func.count()).group_by(parked.c.refusal).order_by(parked.c.refusal)
+    ).all()
+    claims = CounterMetricFamily("jiesuan_claims", "Claims by what became of them at the centre.", labels=["outcome"])
+    claims.add_metric(["settled"], settled)
+    claims.add_metric(["refused"], sum(count for _, count in refused))
+    yield claims
+    by_code = CounterMetricFamily("jiesuan_refused", "Claims refused and parked, by code.", labels=["code"])
+    for code, count in refused:
+        by_code.add_metric([code], count)
+    yield by_code
+
+
+def _uploads(connection: Connection, settings: Settings) -> Iterator[Metric]:
+    since = settings.time.now().date() - timedelta(days=DAYS_LOOKED_AT)
+    due = connection.execute(
+        select(settlement.c.institution_code, func.count())
+        .outerjoin(detail, detail.c.settlement_no == settlement.c.settlement_no)
+        .where(settlement.c.settled_day >= since, detail.c.settlement_no.is_(None))
+        .group_by(settlement.c.institution_code)
+    )
+    yield gauge_by(
+        "jiesuan_upload_backlog", "Settled claims whose detail has not come.", "tenant",
+        {code: float(count) for code, count in due},
+    )  # fmt: skip
+    now = settings.time.now()
+    names = connection.execute(select(upload_window.c.name).where(upload_window.c.active)).scalars().all()
+    open_now = select(upload_grant.c.window).where(upload_grant.c.closes_at > now)
+    using = set(connection.execute(open_now).scalars())
+    yield gauge_by(
+        "jiesuan_upload_window_open", "Whether slices are granted from the window now.", "window",
+        {name: float(name in using) for name in names},
+    )  # fmt: skip
+
+
+def _books(connection: Connection, settings: Settings) -> Iterator[Metric]:
+    since = settings.time.now().date() - timedelta(days=DAYS_LOOKED_AT)
+    yield gauge_by(
+        "jiesuan_reconcile_difference_fen", "By how much a front-end's books and the centre's differ.", "tenant",
+        {code: float(fen) for code, fen in books.differences(connection, since=since).items()},
+    )  # fmt: skip
+    rows = connection.execute(
+        select(difference_case.c.kind, func.count())
+        .where(difference_case.c.closed_at.is_(None))
+        .group_by(difference_case.c.kind)
+    )
+    yield gauge_by(
+        "jiesuan_difference_cases", "Open difference cases.", "kind", {kind: float(count) for kind, count in rows}
+    )
+
+
+def _ticks(connection: Connection) -> Iterator[Metric]:
+    rows = connection.execute(select(tick.c.name, tick.c.at))
+    yield gauge_by(
+        "jiesuan_beat_last_tick_timestamp_seconds", "When the schedule last rang.", "task",
+        {name: float(at) for name, at in rows},
+    )  # fmt: skip
+
+
+def _count(connection: Connection) -> float:
+    return float(connection.execute(select(func.count()).select_from(quarantine)).scalar_one())
+
+
+def _queues(post: Post, frontends: Iterable[str]) -> Iterator[Metric]:
+    depth = GaugeMetricFamily("jiesuan_queue_depth", "Messages waiting on a queue.", labels=["queue"])
+    queues = [lanes.SETTLE, lanes.DETAILS, lanes.BOOKS, lanes.ADMIN]
+    queues += [queue for frontend in sorted(frontends) for queue in (lanes.results(frontend), lanes.uploads(frontend))]
+    try:
+        for queue in queues:
+            depth.add_metric([queue], post.waiting(queue))
+    except BrokerAway:
+        return
+    yield depth
