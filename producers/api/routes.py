@@ -239,5 +239,3 @@ def _after(cursor: str, version: str, day: date) -> int:
         "parameters-invalid",
         errors=[{"pointer": "#/query/cursor", "code": "cursor-unknown", "detail": "游标无效，或目录已更新，请从头取"}],
     )
-
-

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal, NotRequired
 
 import msgspec
-from pydantic import Field, StringConstraints, TypeAdapter
+from pydantic import Field, StringConstraints, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from domain import identity, money
@@ -19,7 +19,6 @@ from domain.codes import CODES
 from domain.lifecycle import ClaimState
 from domain.messages import ClaimAnswer
 from domain.refusals import SENTENCE, Refusal
-from domain.settlement import Step
 from domain.visit import ChargeLine, Visit, VisitType
 from infra.clock import SHANGHAI
 from producers.values import (
@@ -44,13 +43,14 @@ from workers.claims import ClaimView, claim_no
 MAX_LINES = 1000
 
 
+@with_config(STRICT)
 class VisitIn(TypedDict):
     """The registration (MZDJ), under the identifiers of the specification."""
 
-    __pydantic_config__ = STRICT  # type: ignore[misc]  # how pydantic configures a TypedDict
-
     citizen_id_no: Annotated[
-        str, StringConstraints(pattern=r"^([0-9]{15}|[0-9]{17}[0-9Xx]|T[0-9]{16}[0-9X])$"), Field(description="公民身份号码 GMSFHM, or the substitute the centre gave")
+        str,
+        StringConstraints(pattern=r"^([0-9]{15}|[0-9]{17}[0-9Xx]|T[0-9]{16}[0-9X])$"),
+        Field(description="公民身份号码 GMSFHM, or the substitute the centre gave"),
     ]
     visit_type: Annotated[
         Literal["1", "2", "3", "4"],
@@ -66,10 +66,9 @@ class VisitIn(TypedDict):
     department_code: NotRequired[Annotated[Text8, Field(description="门诊科室 BQDM")]]
 
 
+@with_config(STRICT)
 class LineIn(TypedDict, total=False):
     """One charge line (MZXM). What is left out is left to the checks of the front-end, which answer with a code."""
-
-    __pydantic_config__ = STRICT  # type: ignore[misc]  # how pydantic configures a TypedDict
 
     line_no: Annotated[LineNo, Field(description="项目序号 XMXH, not repeated within the visit", examples=[1])]
     charge_date: Annotated[date | None, Field(description="费用发生日期 FYRQ")]
@@ -86,10 +85,9 @@ class LineIn(TypedDict, total=False):
     drug_origin: Annotated[Text3, Field(description="药品来源 YPLY: 1 国产, 2 进口, 3 合资")]
 
 
+@with_config(STRICT)
 class ClaimIn(TypedDict):
     """A claim: a registration and its charge lines, to be settled now or on the institution's later word."""
-
-    __pydantic_config__ = STRICT  # type: ignore[misc]  # how pydantic configures a TypedDict
 
     visit: VisitIn
     lines: Annotated[list[LineIn], Field(min_length=1, max_length=MAX_LINES)]
@@ -151,17 +149,6 @@ class ClaimOut(TypedDict):
     settlement: NotRequired[SettlementOut]
     verdicts: NotRequired[list[VerdictOut]]
     refusal: NotRequired[RefusalOut]
-
-
-class StepOut(TypedDict):
-    """One step of the calculation; the steps are the calculation."""
-
-    rule: str
-    fact: str
-    source: str
-    input_amount: Amount
-    ratio: str
-    output_amount: Amount
 
 
 class CatalogueItemOut(TypedDict):
@@ -323,16 +310,4 @@ def _settlement(view: ClaimView, answer: ClaimAnswer) -> SettlementOut:
         "person_share_amount": money.yuan(person_share),
         "institution_share_amount": money.yuan(answer.institution_share_fen),
         "cash_amount": money.yuan(person_share - answer.account_pay_fen),
-    }
-
-
-def step_seen(step: Step) -> StepOut:
-    """One step with its amounts in yuan."""
-    return {
-        "rule": step.rule,
-        "fact": step.fact,
-        "source": step.source,
-        "input_amount": money.yuan(step.input_fen),
-        "ratio": step.ratio,
-        "output_amount": money.yuan(step.output_fen),
     }

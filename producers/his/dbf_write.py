@@ -223,7 +223,7 @@ def _number(field: Field, value: Value) -> bytes:
         raise Unfit(Misfit.SIGN)
     written = f"{exact:f}".encode()
     too_many_digits = field.digits is not None and exact.adjusted() >= field.digits - field.decimals
-    if len(written) > field.width or (exact and too_many_digits):
+    if len(written) > field.width or too_many_digits:
         raise Unfit(Misfit.OVERFLOW)
     return written.rjust(field.width)
 

@@ -1,0 +1,211 @@
+"""What the OpenAPI document says beyond what the framework can read from the routes: bodies, answers, problems."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
+
+from producers.api.problems import KINDS, MEDIA_TYPE, ProblemOut
+from producers.api.wire import CataloguePageOut, ClaimIn, ClaimOut, ReadyOut
+from producers.quote import QuoteIn, QuoteOut
+
+_TEMPLATE = "#/components/schemas/{model}"
+_READ = {"ClaimIn": ClaimIn, "QuoteIn": QuoteIn}
+_WRITTEN = {
+    "ClaimOut": ClaimOut,
+    "QuoteOut": QuoteOut,
+    "CataloguePageOut": CataloguePageOut,
+    "ReadyOut": ReadyOut,
+    "ProblemOut": ProblemOut,
+}
+
+Route = dict[str, Any]
+
+
+def complete(app: FastAPI) -> dict[str, Any]:
+    """The whole document: the routes, and the types the routes read and write."""
+    whole = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
+    )
+    components = whole.setdefault("components", {})
+    components["schemas"] = _schemas()
+    components["securitySchemes"] = {
+        "key": {"type": "http", "scheme": "bearer", "description": "the API key of the institution"}
+    }
+    for path in whole["paths"].values():
+        for operation in path.values():
+            # The framework promises its own answer to wrong parameters; ours is a problem like all others.
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
+    return whole
+
+
+def _schemas() -> dict[str, Any]:
+    adapters: list[Any] = [(name, "validation", TypeAdapter(kind)) for name, kind in _READ.items()]
+    adapters += [(name, "serialization", TypeAdapter(kind)) for name, kind in _WRITTEN.items()]
+    _, definitions = TypeAdapter.json_schemas(adapters, ref_template=_TEMPLATE)
+    schemas: dict[str, Any] = definitions["$defs"]
+    return schemas
+
+
+def _json(model: str, words: str) -> Route:
+    return {"description": words, "content": {"application/json": {"schema": {"$ref": _TEMPLATE.format(model=model)}}}}
+
+
+def _problems(*codes: str) -> dict[int | str, Route]:
+    """The problems a route may answer with, by status; every route may also answer with those of all routes."""
+    found: dict[int | str, Route] = {}
+    for status in sorted({KINDS[code].status for code in codes}):
+        named = [code for code in codes if KINDS[code].status == status]
+        found[status] = {
+            "description": "; ".join(named),
+            "content": {MEDIA_TYPE: {"schema": {"$ref": _TEMPLATE.format(model="ProblemOut")}}},
+        }
+        if status in (429, 503):
+            found[status]["headers"] = {"Retry-After": {"schema": {"type": "integer"}}}
+    return found
+
+
+def _header(name: str, words: str, schema: Route, *, required: bool = False) -> Route:
+    return {"name": name, "in": "header", "required": required, "description": words, "schema": schema}
+
+
+_KEY = _header(
+    "Idempotency-Key",
+    "the same for every repetition of the same request; kept as long as the claim",
+    {"type": "string", "pattern": "^[!#-~]{1,255}$"},
+    required=True,
+)
+_WAIT = _header(
+    "Prefer",
+    "wait for the answer, at most so many seconds (30)",
+    {"type": "string", "pattern": "^wait=[0-9]{1,2}$", "examples": ["wait=10"]},
+)
+_SECURE: Route = {"security": [{"key": []}]}
+_ALWAYS = ("unauthorized", "try-again", "internal")
+_JSON_BODY = (
+    "not-utf8",
+    "json-malformed",
+    "json-too-deep",
+    "json-duplicate-key",
+    "body-too-large",
+    "media-type-unsupported",
+    "content-invalid",
+)
+
+
+def _body(model: str) -> Route:
+    return {"required": True, "content": {"application/json": {"schema": {"$ref": _TEMPLATE.format(model=model)}}}}
+
+
+_LOCATION = {"headers": {"Location": {"schema": {"type": "string"}}}}
+_DONE = _json("ClaimOut", "the claim with what it came to") | _LOCATION
+_UNDER_WAY = _json("ClaimOut", "durably stored, not settled yet") | _LOCATION
+
+SUBMIT: Route = {
+    "status_code": 202,
+    "responses": {
+        200: _DONE,
+        202: _UNDER_WAY,
+        **_problems(
+            *_ALWAYS,
+            *_JSON_BODY,
+            "idempotency-key-missing",
+            "idempotency-key-invalid",
+            "idempotency-key-reused",
+            "visit-conflict",
+            "backlog-full",
+        ),
+    },
+    "openapi_extra": _SECURE | {"parameters": [_KEY, _WAIT], "requestBody": _body("ClaimIn")},
+    "tags": ["claims"],
+}
+SETTLE: Route = {
+    "status_code": 202,
+    "responses": {
+        200: _DONE,
+        202: _UNDER_WAY,
+        **_problems(
+            *_ALWAYS,
+            "idempotency-key-missing",
+            "idempotency-key-invalid",
+            "parameters-invalid",
+            "not-found",
+            "content-invalid",
+            "body-too-large",
+        ),
+    },
+    "openapi_extra": _SECURE | {"parameters": [_KEY, _WAIT]},
+    "tags": ["claims"],
+}
+SHOW: Route = {
+    "responses": {
+        200: _json("ClaimOut", "the claim"),
+        **_problems(*_ALWAYS, "parameters-invalid", "not-found"),
+    },
+    "openapi_extra": _SECURE,
+    "tags": ["claims"],
+}
+EVENTS: Route = {
+    "responses": {
+        200: {
+            "description": "events held, accepted, totalled, settled, returned, refused; the data is the claim",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        },
+        **_problems(*_ALWAYS, "parameters-invalid", "not-found"),
+    },
+    "openapi_extra": _SECURE,
+    "tags": ["claims"],
+}
+STATEMENT: Route = {
+    "responses": {
+        200: {
+            "description": "结算单",
+            "content": {"text/html": {"schema": {"type": "string"}}, "text/plain": {"schema": {"type": "string"}}},
+        },
+        **_problems(*_ALWAYS, "parameters-invalid", "not-found", "claim-not-settled"),
+    },
+    "openapi_extra": _SECURE,
+    "tags": ["claims"],
+}
+QUOTE: Route = {
+    "responses": {
+        200: _json("QuoteOut", "what it would settle to"),
+        **_problems(*_ALWAYS, *_JSON_BODY, "quote-refused"),
+    },
+    "openapi_extra": _SECURE | {"requestBody": _body("QuoteIn")},
+    "tags": ["quotes"],
+}
+CATALOGUE: Route = {
+    "responses": {
+        200: _json("CataloguePageOut", "a page of items"),
+        **_problems(*_ALWAYS, "parameters-invalid"),
+    },
+    "openapi_extra": _SECURE,
+    "tags": ["catalogue"],
+}
+HEALTH: Route = {
+    "responses": {200: {"description": "alive", "content": {"application/json": {"schema": {"type": "object"}}}}},
+    "tags": ["operations"],
+}
+READY: Route = {
+    "responses": {
+        200: _json("ReadyOut", "both answer"),
+        503: _json("ReadyOut", "one of them does not"),
+    },
+    "tags": ["operations"],
+}
+METRICS: Route = {
+    "responses": {200: {"description": "metrics", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+    "tags": ["operations"],
+}
+PROBLEM: Route = {
+    "responses": {
+        200: {"description": "in words", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        **_problems("not-found", "parameters-invalid"),
+    },
+    "tags": ["operations"],
+}

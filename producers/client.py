@@ -1,0 +1,155 @@
+"""A thin client of the API, for programs in hospitals and for our own command line.
+
+    with JiesuanClient("http://frontend:8080", api_key) as jiesuan:
+        claim = jiesuan.submit({"visit": {...}, "lines": [...]}, wait=10, key="reg-20260302-0001")
+        if claim["state"] == "settled":
+            print(claim["settlement"]["cash_amount"])
+
+A claim may be handed in again and again under the same key: it is stored once. The client does that by itself when
+the connection breaks, when the front-end asks to wait (429) or cannot answer (5xx), and gives up after a few tries.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import httpx
+
+TRIES = 5
+LONGEST_PAUSE = 15.0
+FIRST_PAUSE = 0.2
+ANSWER_SECONDS = 10.0
+
+Document = dict[str, Any]
+
+
+class Refused(Exception):
+    """The API said no, and would say so again: the problem's status, code, words and wrong fields."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        self.status = status
+        self.code: str = problem.get("code", "")
+        self.detail: str = problem.get("detail", "")
+        self.errors: list[dict[str, str]] = problem.get("errors", [])
+        self.request_id: str = problem.get("request_id", "")
+        super().__init__(f"{status} {self.code}: {self.detail}")
+
+
+class TryLater(Exception):
+    """The API could not be reached, or asked to come back, once too often. The same key may be used again."""
+
+    def __init__(self, reason: str, key: str) -> None:
+        self.key = key
+        super().__init__(reason)
+
+
+class JiesuanClient:
+    """Hands in claims to one front-end server, in the name of one institution."""
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        tries: int = TRIES,
+        transport: httpx.BaseTransport | None = None,
+        pause: Any = time.sleep,
+    ) -> None:
+        """`transport` and `pause` are for tests."""
+        self._tries, self._pause = tries, pause
+        self._http = httpx.Client(
+            base_url=base_url,
+            headers={"Authorization": f"Bearer {api_key}", "Accept": "application/json"},
+            transport=transport,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def submit(self, claim: Mapping[str, Any], *, wait: int = 0, key: str = "") -> Document:
+        """Hand in a claim; durably stored when this returns, and with its answer if that came within `wait` seconds.
+
+        `key` names this claim for ever; the same key with other content is refused. Left out, one is made up, and
+        then only this call's own repetitions are recognised. Raises Refused or TryLater.
+        """
+        return self._post("/v1/claims", claim, wait, key)
+
+    def settle(self, claim_no: str, *, wait: int = 0, key: str = "") -> Document:
+        """Let a claim that was handed in to be settled later be settled. Raises Refused or TryLater."""
+        return self._post(f"/v1/claims/{claim_no}/settlement", {}, wait, key)
+
+    def show(self, claim_no: str) -> Document:
+        """The claim as it stands. Raises Refused (404 for a claim that is not this institution's) or TryLater."""
+        found: Document = self._ask("GET", f"/v1/claims/{claim_no}").json()
+        return found
+
+    def quote(self, asked: Mapping[str, Any]) -> Document:
+        """What a claim would settle to. Raises Refused or TryLater."""
+        quoted: Document = self._ask("POST", "/v1/quotes", json=asked).json()
+        return quoted
+
+    def statement(self, claim_no: str, *, plain: bool = False) -> str:
+        """The settlement statement of a settled claim: an HTML page, or plain text. Raises Refused or TryLater."""
+        kind = "text/plain" if plain else "text/html"
+        return self._ask("GET", f"/v1/claims/{claim_no}/statement", headers={"Accept": kind}).text
+
+    def _post(self, path: str, document: Mapping[str, Any], wait: int, key: str) -> Document:
+        headers = {"Idempotency-Key": key or str(uuid4())}
+        if wait:
+            headers["Prefer"] = f"wait={wait}"
+        answered: Document = self._ask("POST", path, json=document, headers=headers, wait=wait).json()
+        return answered
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        wait: int = 0,
+    ) -> httpx.Response:
+        key = (headers or {}).get("Idempotency-Key", "")
+        reason, pause = "", 0.0
+        for attempt in range(self._tries):
+            if attempt:
+                self._pause(pause)
+            pause = FIRST_PAUSE * 2**attempt * random.uniform(1, 1.5)
+            try:
+                answer = self._http.request(
+                    method, path, json=json, headers=headers, timeout=httpx.Timeout(ANSWER_SECONDS + wait, connect=5)
+                )
+            except httpx.TransportError as error:
+                reason = f"no answer ({type(error).__name__})"
+                continue
+            if answer.status_code != 429 and answer.status_code < 500:
+                if answer.is_error:
+                    raise Refused(answer.status_code, _problem(answer))
+                return answer
+            reason = f"{answer.status_code} {_problem(answer).get('code', '')}"
+            asked = answer.headers.get("Retry-After", "")
+            pause = min(max(pause, float(asked) if asked.isdigit() else 0.0), LONGEST_PAUSE)
+        raise TryLater(reason, key)
+
+
+def _problem(answer: httpx.Response) -> Mapping[str, Any]:
+    try:
+        problem = answer.json()
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}
