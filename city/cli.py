@@ -1,0 +1,204 @@
+"""`jiesuan`: the command line. Data on stdout, words on stderr; 0 done, 1 refused by a rule, 2 wrong usage, 75 later.
+
+Each command imports what it needs when it runs, so that `jiesuan --help` is there at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from city.commands import Stop
+
+app = typer.Typer(
+    name="jiesuan", help="医疗保险结算 Medical-insurance settlement.", no_args_is_help=True, add_completion=False,
+    pretty_exceptions_enable=False, rich_markup_mode=None,
+)  # fmt: skip
+claims = typer.Typer(help="提交、查询一笔费用 Hand in a claim, or look at one.", no_args_is_help=True)
+dbf = typer.Typer(help="DBF 交换文件 The DBF door.", no_args_is_help=True)
+config = typer.Typer(help="配置 Settings.", no_args_is_help=True)
+app.add_typer(claims, name="claim")
+app.add_typer(dbf, name="dbf")
+app.add_typer(config, name="config")
+
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
+Url = Annotated[str, typer.Option("--url", envvar="JIESUAN_API_URL", help="The front-end's API.")]
+KeyFile = Annotated[
+    Path | None, typer.Option("--api-key-file", envvar="JIESUAN_API_KEY_FILE", help="A file with the API key.")
+]
+
+
+class Role(StrEnum):
+    """What one process can be."""
+
+    CENTER_SETTLE = "center-settle"
+    CENTER_DETAIL = "center-detail"
+    BEAT = "beat"
+    FLOWER = "flower"
+    API = "api"
+    DESK = "desk"
+    LINK = "link"
+    HIS = "his"
+
+
+class Place(StrEnum):
+    """Whose database."""
+
+    CENTER = "center"
+    FRONTEND = "frontend"
+
+
+@app.command()
+def run() -> None:
+    """一个门诊上午的完整演练 One outpatient morning on real services, then the proof that nothing was lost."""
+    from city.commands import morning
+
+    raise typer.Exit(morning.run())
+
+
+@app.command()
+def up() -> None:
+    """启动全部服务直到 Ctrl-C The same services, kept running."""
+    from city.commands import morning
+
+    raise typer.Exit(morning.up())
+
+
+@app.command()
+def play() -> None:
+    """向正在运行的服务送一批费用 Hand in sample claims to services that run already."""
+    from city.commands import morning
+
+    raise typer.Exit(morning.play())
+
+
+@app.command()
+def prove() -> None:
+    """逐一拿掉保护，看测试是否失败 Take each promise's guard away and see its test fail."""
+    from city.commands import morning
+
+    raise typer.Exit(morning.prove())
+
+
+@app.command()
+def load() -> None:
+    """模拟高峰日 A simulated peak day, with an HTML report."""
+    from city.commands import morning
+
+    raise typer.Exit(morning.load())
+
+
+@app.command()
+def serve(role: Role) -> None:
+    """运行一个进程 Run one process until it is told to stop."""
+    from city.commands import serve as serving
+
+    raise typer.Exit(serving.serve(role.value))
+
+
+@app.command()
+def migrate(place: Place) -> None:
+    """升级数据库 Bring a database to this release's schema."""
+    from city.commands import databases
+
+    databases.migrate(place.value)
+
+
+@claims.command("submit")
+def claim_submit(  # noqa: PLR0917  # options of a command line, handed over by name
+    file: Annotated[Path, typer.Argument(help="The claim as JSON; - reads stdin.")],
+    wait: Annotated[int, typer.Option(min=0, max=30, help="Wait for the answer, at most so many seconds.")] = 10,
+    key: Annotated[str, typer.Option(help="Idempotency key; one made from the content when left out.")] = "",
+    url: Url = "",
+    api_key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """提交一笔费用 Hand in a claim."""
+    from city.commands import claim
+
+    claim.submit(file, wait=wait, key=key, url=url, api_key_file=api_key_file, as_json=as_json)
+
+
+@claims.command("show")
+def claim_show(
+    claim_no: str,
+    statement: Annotated[bool, typer.Option("--statement", help="Print the settlement statement (结算单).")] = False,
+    url: Url = "",
+    api_key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """查询一笔费用 Look at a claim."""
+    from city.commands import claim
+
+    claim.show(claim_no, statement=statement, url=url, api_key_file=api_key_file, as_json=as_json)
+
+
+@app.command()
+def quote(
+    file: Annotated[Path, typer.Argument(help="What to quote, as JSON (docs/quote.schema.json); - reads stdin.")],
+    explain: Annotated[bool, typer.Option("--explain", help="Tell every step.")] = False,
+    policy: Annotated[str, typer.Option(help="The id of a policy set, or a TOML file.")] = "",
+    as_of: Annotated[str, typer.Option("--as-of", help="Settle as if the visit were on this day (YYYY-MM-DD).")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """试算 What a claim would settle to; needs no service."""
+    from city.commands import quoting
+
+    quoting.quote(file, explain=explain, policy=policy, as_of=as_of, as_json=as_json)
+
+
+@dbf.command("import")
+def dbf_import(
+    file: Annotated[Path, typer.Argument(help="An MZXM file, with its MZDJ beside it.")],
+    institution: Annotated[str, typer.Option(help="The institution's code; the folder's name when left out.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """读入 DBF 文件 Read one exchange file now."""
+    from city.commands import files
+
+    files.import_file(file, institution=institution, as_json=as_json)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """检查运行环境 Look whether everything this process needs is there."""
+    from city.commands import doctor as examined
+
+    raise typer.Exit(examined.examine(as_json=as_json))
+
+
+@config.command("show")
+def config_show(as_json: AsJson = False) -> None:
+    """显示生效的配置 The settings in effect, and where each comes from; secrets are masked."""
+    from city.commands import configuration
+
+    configuration.show(as_json=as_json)
+
+
+@app.command()
+def key(frontend: Annotated[str, typer.Argument(help="The code of a front-end server.")]) -> None:
+    """打印前置机密钥 The sealing key of one front-end, derived from the centre's secret."""
+    from city.commands import configuration
+
+    configuration.print_key(frontend)
+
+
+def main() -> None:
+    """Run the command line and leave with its exit code; an error is one sentence."""
+    try:
+        app()
+    except Stop as stop:
+        print(f"jiesuan: {stop}", file=sys.stderr)
+        sys.exit(stop.code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        from city.commands import failures
+
+        words, code = failures.in_words(error)
+        print(f"jiesuan: {words}", file=sys.stderr)
+        sys.exit(code)

@@ -1,0 +1,164 @@
+"""`jiesuan doctor`: is everything there that the processes on this machine need?"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from city.commands import DONE, REFUSED
+from infra.settings import MissingSetting, Settings
+
+FREE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: `ok` is True, False, or None where there was nothing to look at."""
+
+    name: str
+    ok: bool | None
+    words: str
+
+
+def examine(*, as_json: bool) -> int:
+    """Print every finding; the exit code says whether something is wrong."""
+    found = list(findings(Settings()))
+    if as_json:
+        print(json.dumps([asdict(one) for one in found], ensure_ascii=False, indent=2))
+    else:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for one in found:
+            mark, colour = {True: ("正常", "green"), False: ("有误", "red"), None: ("未设", "yellow")}[one.ok]
+            table.add_row(f"[{colour}]{mark}[/]", one.name, one.words)
+        Console().print(table)
+    return REFUSED if any(one.ok is False for one in found) else DONE
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Look at everything, one after the other; what is not configured is not looked at."""
+    yield _python()
+    yield _disk(settings.data_dir)
+    yield from _place("中心数据库", settings.center_database_url, "center")
+    yield from _place("前置机数据库", settings.frontend_database_url, "frontend")
+    yield _broker("中心消息服务", settings.center_broker_url)
+    yield _broker("前置机消息服务", settings.local_broker_url)
+    yield _secret("中心密钥", settings.center_secret_file, settings.center_secret)
+    yield _secret("前置机密钥", settings.frontend_key_file, settings.sealing_key)
+    yield _policies(settings.policies_dir)
+    yield _clock(settings)
+
+
+def _python() -> Finding:
+    return Finding("Python", sys.version_info >= (3, 11), f"{sys.version.split()[0]}（需要 3.11 或更新）")
+
+
+def _disk(folder: Path) -> Finding:
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    writable = os.access(there, os.W_OK)
+    words = f"可用 {free >> 20:,} MiB" + ("" if writable else "，但当前用户不能写入")
+    return Finding("磁盘", writable and free >= FREE_BYTES, words)
+
+
+def _place(name: str, url: str, place: str) -> Iterator[Finding]:
+    if not url:
+        yield Finding(name, None, f"JIESUAN_{place.upper()}_DATABASE_URL 没有设置")
+        return
+    from sqlalchemy import text
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from infra.database import open_database, reading
+
+    try:
+        engine = open_database(url, pool_size=1)
+        with reading(engine) as connection:
+            started = time.perf_counter()
+            connection.execute(text("SELECT 1"))
+            took = (time.perf_counter() - started) * 1000
+            yield Finding(name, True, f"{engine.dialect.name}，应答 {took:.1f} 毫秒")
+            try:
+                version = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            except SQLAlchemyError:
+                version = None
+        engine.dispose()
+    except (SQLAlchemyError, OSError) as error:
+        yield Finding(name, False, f"连接不上（{type(error).__name__}）")
+        return
+    newest = _newest(place)
+    words = (
+        f"版本 {version}"
+        if version == newest
+        else f"版本 {version or '无'}，应为 {newest}：运行 jiesuan migrate {place}"
+    )
+    yield Finding(f"{name}结构", version == newest, words)
+
+
+def _newest(place: str) -> str:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    folder = Path(__file__).parents[2] / ("center" if place == "center" else "workers") / "migrations"
+    config.set_main_option("script_location", str(folder))
+    return ScriptDirectory.from_config(config).get_current_head() or ""
+
+
+def _broker(name: str, url: str) -> Finding:
+    if not url:
+        return Finding(name, None, "JIESUAN_CENTER_BROKER_URL 或 JIESUAN_FRONTEND_BROKER_URL 没有设置")
+    from infra import lanes
+    from infra.broker import BrokerAway, Post, build_app
+
+    try:
+        started = time.perf_counter()
+        waiting = Post(build_app("doctor", url)).waiting(lanes.SETTLE)
+        took = (time.perf_counter() - started) * 1000
+    except BrokerAway as error:
+        return Finding(name, False, f"连接不上（{type(error).__name__}）")
+    return Finding(name, True, f"应答 {took:.1f} 毫秒，结算队列 {waiting} 条")
+
+
+def _secret(name: str, file: Path | None, read: Callable[[], bytes]) -> Finding:
+    if file is None:
+        return Finding(name, None, "没有设置密钥文件")
+    try:
+        read()
+    except MissingSetting:
+        return Finding(name, False, f"{file.name} 不能读取，或不是 64 位十六进制")
+    if file.stat().st_mode & 0o077:
+        return Finding(name, False, f"{file.name} 其他用户也能读：chmod 600")
+    return Finding(name, True, "可读，仅本用户")
+
+
+def _policies(folder: Path) -> Finding:
+    from producers.quote import CannotQuote, policy_book
+
+    try:
+        book = policy_book(folder)
+    except CannotQuote as error:
+        return Finding("政策", False, error.words)
+    if not book.sets:
+        return Finding("政策", False, f"{folder.name} 里没有政策文件")
+    return Finding("政策", True, "、".join(each.set_id for each in book.sets))
+
+
+def _clock(settings: Settings) -> Finding:
+    try:
+        clock = settings.time
+    except ValueError as error:
+        return Finding("时钟", False, str(error))
+    now = clock.now()
+    words = (
+        f"{now:%Y-%m-%d %H:%M:%S}（北京时间）" + ("，回放时钟" if settings.clock else "") + f"，{socket.gethostname()}"
+    )
+    return Finding("时钟", now.year >= 2020, words)

@@ -1,0 +1,244 @@
+"""Which services a city on one machine consists of: one plan for `run`, for `up` and for the tests."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+import center.schema
+import workers.schema
+from city.sample.institutions import FRONTENDS, HOSPITAL_A, HOSPITAL_B, SHARED
+from city.sample.morning import City
+from city.seed import make_secrets, seed_center, seed_frontend
+from infra.database import open_database
+from infra.embedded import free_port, postgres, valkey
+from infra.settings import Settings
+from infra.supervisor import Probe, Service, Supervisor, answers, say_on_stderr, touched
+
+HOST = "127.0.0.1"
+WISHED_PORTS = {
+    "broker": 6379,
+    "database": 5432,
+    f"api-{HOSPITAL_B}": 8080,
+    f"api-{SHARED}": 8081,
+    "flower": 5555,
+    "metrics": 9101,
+}
+FAIR_BATCH = 20
+"""Claims per turn at the shared front-end: small, so that no tenant waits long for its own."""
+EMBEDDED = ("broker", "database")
+
+
+class NotPerFrontend(Exception):
+    """One database URL for several front-ends."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "JIESUAN_FRONTEND_DATABASE_URL serves several front-ends here: put {frontend} where their names differ"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CityPlan:
+    """What is to run, where it listens, and where it keeps its things. Nothing is started by making a plan."""
+
+    settings: Settings
+    folder: Path
+    city: City
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """More settings for every service, such as a clock that runs faster."""
+    any_ports: bool = False
+    say: Callable[[str], None] = say_on_stderr
+
+    # ── Where things are ──────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def ports(self) -> dict[str, int]:
+        """The port of each service that listens: the usual one, or the next free one above it, said aloud."""
+        ports: dict[str, int] = {}
+        for name, wished in WISHED_PORTS.items():
+            if name in EMBEDDED:
+                continue
+            port = free_port(0 if self.any_ports else wished, name, self.say)
+            while port in ports.values():
+                port = free_port(port + 1, name, self.say)
+            ports[name] = port
+        return ports
+
+    @property
+    def exchange_dir(self) -> Path:
+        """The folders of the DBF exchange."""
+        return self.folder / "exchange"
+
+    @property
+    def secrets_dir(self) -> Path:
+        """Keys and passwords, readable by their owner only."""
+        return self.folder / "secrets"
+
+    def api_url(self, frontend: str) -> str:
+        """Where a front-end's API listens."""
+        return f"http://{HOST}:{self.ports[f'api-{frontend}']}"
+
+    @property
+    def flower_url(self) -> str:
+        """Where Flower listens."""
+        return f"http://{HOST}:{self.ports['flower']}"
+
+    @property
+    def metrics_urls(self) -> dict[str, str]:
+        """Every page of metrics, by service."""
+        pages = {f"api-{frontend}": f"{self.api_url(frontend)}/metrics" for frontend in (HOSPITAL_B, SHARED)}
+        return {"center-detail": f"http://{HOST}:{self.ports['metrics']}/metrics", **pages}
+
+    @cached_property
+    def api_keys(self) -> dict[str, str]:
+        """The API key of each institution."""
+        return make_secrets(self.secrets_dir, FRONTENDS, self.city)
+
+    # ── What runs ─────────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def _valkey(self) -> valkey.Valkey | None:
+        if self.settings.center_broker_url:
+            return None
+        port = 0 if self.any_ports else WISHED_PORTS["broker"]
+        return valkey.prepare(self.folder / "broker", port=port, say=self.say)
+
+    @cached_property
+    def _postgres(self) -> postgres.Postgres | None:
+        if self.settings.center_database_url:
+            return None
+        port = 0 if self.any_ports else WISHED_PORTS["database"]
+        return postgres.prepare(self.folder / "database", port=port, say=self.say)
+
+    @property
+    def broker_url(self) -> str:
+        """The centre's broker."""
+        return self.settings.center_broker_url or (self._valkey.url if self._valkey else "")
+
+    @property
+    def database_url(self) -> str:
+        """The centre's database."""
+        return self.settings.center_database_url or (self._postgres.url if self._postgres else "")
+
+    def frontend_database_url(self, frontend: str) -> str:
+        """A front-end's database: its own SQLite file, unless a URL is given. Raises NotPerFrontend."""
+        given = self.settings.frontend_database_url
+        if not given:
+            return f"sqlite:///{self.folder.resolve() / 'frontends' / f'{frontend}.db'}"
+        if "{frontend}" not in given:
+            raise NotPerFrontend
+        return given.replace("{frontend}", frontend)
+
+    def servers(self) -> list[Service]:
+        """The broker and the database, where they are embedded."""
+        return [server.service for server in (self._valkey, self._postgres) if server is not None]
+
+    def services(self) -> list[Service]:
+        """Everything else, for after `migrate`."""
+        env = self._center_env()
+        centre = [
+            self._service("center-settle", "center-settle", env),
+            self._service(
+                "center-detail", "center-detail", {**env, "JIESUAN_METRICS_PORT": str(self.ports["metrics"])}
+            ),
+            self._service("beat", "beat", env),
+            self._service("flower", "flower", env, ready=answers(f"{self.flower_url}/healthcheck")),
+        ]
+        sites = []
+        for frontend in FRONTENDS:
+            env = self._frontend_env(frontend)
+            sites += [self._service(f"{role}-{frontend}", role, env) for role in ("desk", "link")]
+        sites.append(self._service(f"his-{HOSPITAL_A}", "his", self._frontend_env(HOSPITAL_A)))
+        for frontend in (HOSPITAL_B, SHARED):
+            env = {
+                **self._frontend_env(frontend),
+                "JIESUAN_API_HOST": HOST,
+                "JIESUAN_API_PORT": str(self.ports[f"api-{frontend}"]),
+            }
+            ready = answers(f"{self.api_url(frontend)}/healthz")
+            sites.append(self._service(f"api-{frontend}", "api", env, ready=ready))
+        return [*centre, *sites]
+
+    def engines(self) -> tuple[Engine, dict[str, Engine]]:
+        """The centre's database and each front-end's."""
+        (self.folder / "frontends").mkdir(mode=0o700, parents=True, exist_ok=True)
+        frontends = {frontend: open_database(self.frontend_database_url(frontend)) for frontend in FRONTENDS}
+        return open_database(self.database_url), frontends
+
+    def start(self, supervisor: Supervisor) -> tuple[Engine, dict[str, Engine]]:
+        """Start everything in order: servers, schemas and the city's data, then the services. Returns the databases."""
+        supervisor.start(*self.servers())
+        engines = self.engines()
+        self.migrate(*engines)
+        supervisor.start(*self.services())
+        return engines
+
+    def migrate(self, center_engine: Engine, frontends: Mapping[str, Engine]) -> None:
+        """Bring every database to this release's schema and write the sample city where there is none."""
+        keys = self.api_keys
+        policies = self.settings.policies_dir
+        center.schema.upgrade(center_engine)
+        seed_center(center_engine, self.city, policies_dir=policies)
+        for frontend, engine in frontends.items():
+            workers.schema.upgrade(engine)
+            seed_frontend(engine, self.city, frontend, policies_dir=policies, api_keys=keys)
+        for institution in self.city.institutions:
+            if institution.door == "dbf":
+                (self.exchange_dir / institution.institution_code).mkdir(parents=True, exist_ok=True)
+
+    def clear(self) -> None:
+        """Throw away what an earlier run left in the folder; the supervisor holds the folder meanwhile."""
+        for name in ("broker", "database", "exchange", "frontends", "secrets", "heartbeats"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    # ── How each is run ───────────────────────────────────────────────────────────────────────────────────
+
+    def _service(self, name: str, role: str, env: Mapping[str, str], *, ready: Probe | None = None) -> Service:
+        heartbeat = self.folder / "heartbeats" / name
+        heartbeat.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Service(
+            name=name,
+            argv=[str(Path(sys.executable).with_name("jiesuan")), "serve", role],
+            env={**env, "JIESUAN_HEARTBEAT_FILE": str(heartbeat), **self.extra},
+            ready=ready or touched(heartbeat),
+            after=tuple(server.name for server in self.servers()),
+            stop_within=15.0,
+        )
+
+    def _shared_env(self) -> dict[str, str]:
+        return {
+            "JIESUAN_DATA_DIR": str(self.folder),
+            "JIESUAN_POLICIES_DIR": str(self.settings.policies_dir),
+            "JIESUAN_CENTER_BROKER_URL": self.broker_url,
+            "JIESUAN_LOG_LEVEL": self.settings.log_level,
+        }
+
+    def _center_env(self) -> dict[str, str]:
+        return {
+            **self._shared_env(),
+            "JIESUAN_CENTER_DATABASE_URL": self.database_url,
+            "JIESUAN_CENTER_SECRET_FILE": str(self.secrets_dir / "center_secret"),
+            "JIESUAN_FLOWER_PORT": str(self.ports["flower"]),
+            "JIESUAN_METRICS_PORT": "0",
+        }
+
+    def _frontend_env(self, frontend: str) -> dict[str, str]:
+        env = {
+            **self._shared_env(),
+            "JIESUAN_FRONTEND": frontend,
+            "JIESUAN_FRONTEND_DATABASE_URL": self.frontend_database_url(frontend),
+            "JIESUAN_FRONTEND_BROKER_URL": self.settings.frontend_broker_url,
+            "JIESUAN_FRONTEND_KEY_FILE": str(self.secrets_dir / f"{frontend}.key"),
+            "JIESUAN_EXCHANGE_DIR": str(self.exchange_dir),
+            "JIESUAN_PREPROCESS_BATCH": str(self.settings.preprocess_batch),
+        }
+        if frontend == SHARED:
+            env["JIESUAN_PREPROCESS_BATCH"] = str(FAIR_BATCH)
+        return env

@@ -1,0 +1,131 @@
+"""Writes the sample city into the databases of the centre and of the front-ends, and makes its secrets."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, Table, func, insert, select
+
+import center.tables
+import workers.tables
+from city.sample.institutions import BACKLOG_CAP
+from city.sample.morning import CATALOGUE_VERSION, City
+from domain.catalogue import Match
+from domain.timetable import DEFAULT_WINDOWS
+from infra.database import copy_rows
+from infra.envelope import frontend_key
+from infra.reference import CataloguePublished, catalogue_row, policy_row
+from producers.api.keys import hash_of
+
+POLICY_FILE = "guangzhou_2024.toml"
+
+
+def seed_center(engine: Engine, city: City, *, policies_dir: Path) -> bool:
+    """Write institutions, persons, reference data and upload windows; False when there are persons already."""
+    tables = center.tables
+    matches = [match for institution in city.institutions for match in institution.matches]
+    with engine.begin() as connection:
+        if _holds(connection, tables.person):
+            return False
+        connection.execute(
+            insert(tables.institution),
+            [
+                {
+                    "institution_code": institution.institution_code,
+                    "name": institution.name,
+                    "kind": institution.kind,
+                    "level": institution.level,
+                    "frontend": institution.frontend,
+                }
+                for institution in city.institutions
+            ],
+        )
+        copy_rows(
+            connection,
+            tables.person,
+            ("citizen_id_no", "scheme", "category", "entitled", "account_balance_fen"),
+            (
+                (person.citizen_id_no, person.scheme, person.category, person.entitled, person.account_balance_fen)
+                for person in city.people
+                if person.is_known
+            ),
+        )
+        connection.execute(insert(tables.reference), _reference(city, matches, policies_dir))
+        connection.execute(
+            insert(tables.upload_window),
+            [
+                {
+                    "name": window.name,
+                    "opens": window.opens,
+                    "closes": window.closes,
+                    "weekdays": window.weekdays,
+                    "frontend": window.frontend,
+                    "lines_per_tick": window.lines_per_tick,
+                }
+                for window in DEFAULT_WINDOWS
+            ],
+        )
+    return True
+
+
+def seed_frontend(
+    engine: Engine, city: City, frontend: str, *, policies_dir: Path, api_keys: Mapping[str, str]
+) -> bool:
+    """Write a front-end's institutions, with the hashes of their API keys, and its reference data; False when done."""
+    tables = workers.tables
+    with engine.begin() as connection:
+        if _holds(connection, tables.institution):
+            return False
+        connection.execute(
+            insert(tables.institution),
+            [
+                {
+                    "institution_code": institution.institution_code,
+                    "short_code": institution.short_code,
+                    "name": institution.name,
+                    "kind": institution.kind,
+                    "level": institution.level,
+                    "api_key_hash": hash_of(api_keys[institution.institution_code]),
+                    "backlog_cap": BACKLOG_CAP[institution.size],
+                }
+                for institution in city.institutions
+                if institution.frontend == frontend
+            ],
+        )
+        connection.execute(insert(tables.reference), _reference(city, city.matches_of(frontend), policies_dir))
+    return True
+
+
+def make_secrets(folder: Path, frontends: Sequence[str], city: City) -> dict[str, str]:
+    """The API key of each institution; keys, the centre's secret and the sealing keys are made when they are missing.
+
+    All are files that only their owner can read.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    secret = bytes.fromhex(_kept(folder / "center_secret", secrets.token_hex(32)))
+    for frontend in frontends:
+        _kept(folder / f"{frontend}.key", frontend_key(secret, frontend).hex())
+    made = {institution.institution_code: secrets.token_urlsafe(24) for institution in city.institutions}
+    keys: dict[str, str] = json.loads(_kept(folder / "api_keys.json", json.dumps(made, indent=1)))
+    return keys
+
+
+def _kept(path: Path, new: str) -> str:
+    """What the secret file holds; the new text if there was no file."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(new, encoding="ascii")
+    return path.read_text(encoding="ascii")
+
+
+def _reference(city: City, matches: Sequence[Match], policies_dir: Path) -> list[dict[str, object]]:
+    published = CataloguePublished(version=CATALOGUE_VERSION, items=city.items, matches=tuple(matches))
+    policy = (policies_dir / POLICY_FILE).read_text(encoding="utf-8")
+    return [catalogue_row(published), policy_row(policy)]
+
+
+def _holds(connection: Connection, table: Table) -> bool:
+    return bool(connection.execute(select(func.count()).select_from(table)).scalar())
