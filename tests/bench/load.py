@@ -32,7 +32,7 @@ class Plan:
     requests: Sequence[bytes]
     connections: int
     arrivals: Sequence[float] = ()
-    longest_seconds: float = 120.0
+    longest_seconds: float = 60.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -158,7 +158,7 @@ async def _closed(plan: Plan, tally: _Tally) -> int:
 
     for connection in await _connect(plan, answered, plan.connections):
         next_one(connection)
-    await asyncio.wait_for(finished, plan.longest_seconds)
+    await asyncio.wait({finished}, timeout=plan.longest_seconds)
     return plan.connections
 
 
@@ -187,7 +187,7 @@ async def _open(plan: Plan, tally: _Tally) -> int:
             idle.popleft().ask(request, intended)
         else:
             late.append((request, intended))
-    await asyncio.wait_for(finished, plan.longest_seconds)
+    await asyncio.wait({finished}, timeout=plan.longest_seconds)
     return plan.connections
 
 
@@ -205,6 +205,8 @@ async def _run(plan: Plan) -> Outcome:
     await asyncio.sleep(LEAD_SECONDS)
     began, cpu = time.time(), time.process_time()
     connections = await (_open if plan.arrivals else _closed)(plan, tally)
+    if missing := len(plan.requests) - len(tally.seconds):
+        tally.statuses["unanswered"] = missing
     return Outcome(
         began=began,
         ended=time.time(),

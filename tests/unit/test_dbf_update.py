@@ -170,6 +170,27 @@ def test_a_file_put_in_its_place_meanwhile_is_not_touched(path):
     assert path.read_bytes() == before
 
 
+def test_the_same_bytes_under_other_column_names_are_not_the_record_that_was_read(tmp_path):
+    path = tmp_path / "T.DBF"
+    price, amount, flag = Field("JG", "N", 8, 2), Field("JE", "N", 8, 2), Field("DRBZ", "N", 1)
+    dbf.write(path, Layout("T", (price, amount, flag)), [{"JG": 1, "JE": 2}], day=date(2025, 3, 1))
+    table = dbf.read(path)
+    path.unlink()
+    dbf.write(path, Layout("T", (amount, price, flag)), [{"JE": 1, "JG": 2}], day=date(2025, 3, 1))
+    with pytest.raises(dbf.RecordsChanged):
+        dbf.update_in_place(path, {1: {"DRBZ": 1}}, as_read=table)
+
+
+def test_a_record_that_was_not_counted_yet_has_not_been_read(path):
+    counted = path.read_bytes()
+    path.write_bytes(counted[:4] + bytes([4]) + counted[5:])
+    table = dbf.read(path)
+    assert table.surplus_bytes == RECORD + 1
+    path.write_bytes(counted)
+    with pytest.raises(dbf.RecordsChanged):
+        dbf.update_in_place(path, {5: PASSED}, as_read=table)
+
+
 def test_a_file_torn_meanwhile_is_not_touched(path):
     table = dbf.read(path)
     whole = path.read_bytes()

@@ -62,7 +62,7 @@ def test_moments_compare_as_moments(engine):
     [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 15000)],
 )
 def test_every_connection_is_durable_and_patient(engine, pragma, value):
-    with engine.connect() as first, engine.connect() as second:
+    with reading(engine) as first, reading(engine) as second:
         for connection in (first, second):
             assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
 

@@ -110,7 +110,7 @@ def test_claims_travel_in_bounded_envelopes_one_pair_of_versions_each(engine, po
     post.sent.clear()
     total_up(engine, 2 * CLAIMS_PER_ENVELOPE + 1, prefix="more")
     sweep.run(now=START + AFTER + 1)
-    assert [len(message.claims) for message in post.opened(TotalsSubmitted)] == [200, 200, 1]
+    assert [len(message.claims) for message in post.opened(TotalsSubmitted)] == [CLAIMS_PER_ENVELOPE] * 2 + [1]
 
 
 def test_a_lane_that_does_not_drain_is_not_fed(engine, post, sweep):

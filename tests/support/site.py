@@ -1,0 +1,154 @@
+"""A front-end and a centre in real processes: each role is a `jiesuan serve` that a test may kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+from sqlalchemy import Engine, create_engine, select
+
+from domain.identity import synthetic_citizen_id
+from infra.broker import Post, build_app
+from infra.envelope import frontend_key
+from tests.support.frontend import NOON, hand_in, new_frontend, submission
+from tests.support.waiting import eventually
+from workers import intake
+from workers.doorbell import Doorbell
+from workers.tables import claim, quarantine
+
+ROOT = Path(__file__).parents[2]
+JIESUAN = [sys.executable, "-c", "import sys; from city.cli import main; sys.argv[0] = 'jiesuan'; main()"]
+SECRET = b"\x07" * 32
+FRONTEND = "hospital-1"
+
+
+class Site:
+    """One front-end, its database and its processes; and, where a centre's database is given, the centre's."""
+
+    def __init__(
+        self, folder: Path, broker_url: str, *codes: str, center_database_url: str = "", frontend: str = FRONTEND
+    ) -> None:
+        self.folder, self.broker_url = folder, broker_url
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        (folder / "center_secret").write_text(SECRET.hex())
+        (folder / "frontend_key").write_text(frontend_key(SECRET, frontend).hex())
+        database_url = f"sqlite:///{folder}/frontend.db"
+        self.engine: Engine = new_frontend(database_url, *codes, backlog_cap=100_000)
+        self.key = frontend_key(SECRET, frontend)
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("JIESUAN_")},
+            "PYTHONPATH": str(ROOT),
+            "JIESUAN_DATA_DIR": str(folder),
+            "JIESUAN_CENTER_DATABASE_URL": center_database_url,
+            "JIESUAN_CENTER_BROKER_URL": broker_url,
+            "JIESUAN_CENTER_SECRET_FILE": str(folder / "center_secret"),
+            "JIESUAN_FRONTEND": frontend,
+            "JIESUAN_FRONTEND_DATABASE_URL": database_url,
+            "JIESUAN_FRONTEND_KEY_FILE": str(folder / "frontend_key"),
+            "JIESUAN_PREPROCESS_BATCH": "20",
+            "JIESUAN_SWEEP_EVERY_SECONDS": "0.5",
+            "JIESUAN_SWEEP_AFTER_SECONDS": "1.5",
+            "JIESUAN_CLOCK": f"{NOON.isoformat()}@0.0x0.0",
+        }
+        self.post = Post(build_app("test", broker_url))
+
+    def start(self, *roles: str) -> None:
+        """Start these roles."""
+        for role in roles:
+            with self.log_file(role).open("ab") as log:
+                self._processes[role] = subprocess.Popen(
+                    [*JIESUAN, "serve", role], env=self.environment, cwd=self.folder, stdout=log, stderr=log
+                )
+
+    def kill(self, role: str) -> None:
+        """As `kill -9` does."""
+        process = self._processes.pop(role)
+        process.kill()
+        process.wait()
+
+    def signal(self, role: str, number: signal.Signals) -> None:
+        """Send a signal to a role's process."""
+        self._processes[role].send_signal(number)
+
+    def is_running(self, role: str) -> bool:
+        """Whether the role's process is still there."""
+        return self._processes[role].poll() is None
+
+    def stop(self) -> None:
+        """End everything that still runs."""
+        for process in self._processes.values():
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._processes.clear()
+        self.engine.dispose()
+
+    def log_file(self, role: str) -> Path:
+        """Where a role's process writes."""
+        return self.folder / f"{role}.log"
+
+    @property
+    def logs(self) -> str:
+        """Everything the processes have written."""
+        return "".join(file.read_text(errors="replace") for file in sorted(self.folder.glob("*.log")))
+
+    def listens(self, queue: str) -> bool:
+        """Whether a worker has bound the queue (Valkey only)."""
+        with redis.Redis.from_url(self.broker_url) as client:
+            return any(queue.encode() in member for member in client.smembers(f"_kombu.binding.{queue}"))
+
+    def hand_in(self, code: str, count: int, *, prefix: str = "key", serials: range | None = None) -> list[int]:
+        """Accept claims of an institution and ring; their ids."""
+        if serials is None:
+            ids = hand_in(self.engine, code, count, prefix=prefix)
+        else:
+            batch = [
+                submission(code, f"{prefix}-{n}", person=synthetic_citizen_id(serials[n % len(serials)]))
+                for n in range(count)
+            ]
+            ids = [outcome.claim_id for outcome in intake.accept(self.engine, batch, at=NOON)]  # type: ignore[union-attr]
+        Doorbell(self.post).ring(code)
+        return ids
+
+    def count(self, *states: str) -> int:
+        """How many claims are in one of these states; all of them when none is named."""
+        with self.engine.connect().execution_options(reading=True) as connection:
+            found = [row.state for row in connection.execute(select(claim.c.state))]
+        return sum(1 for state in found if state in states) if states else len(found)
+
+    def reasons(self) -> list[str]:
+        """Why messages were set aside, in their order."""
+        with self.engine.connect().execution_options(reading=True) as connection:
+            return list(
+                connection.execute(select(quarantine.c.reason).order_by(quarantine.c.quarantine_id)).scalars()
+            )
+
+    def until_settled(self, count: int, *, within: float = 60.0) -> None:
+        """Wait until this many claims are settled."""
+        eventually(lambda: self.count("settled") >= count, within=within, every=0.2)
+
+
+@contextmanager
+def site(folder: Path, broker_url: str, *codes: str, **options: str) -> Iterator[Site]:
+    """A site that ends with the block."""
+    made = Site(folder, broker_url, *codes, **options)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def database(url: str) -> Engine:
+    """An engine without a pool, for looking."""
+    return create_engine(url)

@@ -1,0 +1,20 @@
+"""Waiting for what other processes do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(happened: Callable[[], T], *, within: float = 20.0, every: float = 0.05) -> T:
+    """Ask until the answer is true, and return it; fail when the time is up."""
+    deadline = time.monotonic() + within
+    while True:
+        answer = happened()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"it did not come to pass within {within:g} seconds"
+        time.sleep(every)
