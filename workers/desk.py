@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, insert, select, update
+from sqlalchemy import Connection, Engine, Integer, bindparam, insert, select, update
 
 from domain.checks import check_lines
 from domain.lifecycle import ClaimState
@@ -35,6 +35,19 @@ class Turn:
     catalogue_version: str
 
 
+_ACCEPTED = (
+    select(claim.c.claim_id, claim.c.charge_batch_no, claim_content.c.visit, claim_content.c.lines)
+    .join(claim_content, claim_content.c.claim_id == claim.c.claim_id)
+    .where(claim.c.institution_code == bindparam("code"), claim.c.state == ClaimState.ACCEPTED)
+    .order_by(claim.c.claim_id)
+    .limit(bindparam("most", type_=Integer))
+)
+_STILL_ACCEPTED = (
+    select(claim.c.claim_id)
+    .where(claim.c.claim_id.in_(bindparam("ids", expanding=True)), claim.c.state == ClaimState.ACCEPTED)
+    .order_by(claim.c.claim_id)
+    .with_for_update()
+)
 _TOTALLED = (
     update(claim)
     .where(claim.c.claim_id == bindparam("id"), claim.c.state == ClaimState.ACCEPTED)
@@ -69,13 +82,7 @@ def preprocess(
     """
     with reading(engine) as connection:
         reference = shelf.current(connection)
-        rows = connection.execute(
-            select(claim.c.claim_id, claim.c.charge_batch_no, claim_content.c.visit, claim_content.c.lines)
-            .join(claim_content, claim_content.c.claim_id == claim.c.claim_id)
-            .where(claim.c.institution_code == institution_code, claim.c.state == ClaimState.ACCEPTED)
-            .order_by(claim.c.claim_id)
-            .limit(limit)
-        ).all()
+        rows = connection.execute(_ACCEPTED, {"code": institution_code, "most": limit}).all()
 
     totalled: list[dict[str, Any]] = []
     returned: list[dict[str, Any]] = []
@@ -121,12 +128,7 @@ def preprocess(
 
 def _still_accepted(connection: Connection, claim_ids: Sequence[int]) -> set[int]:
     """Those of the claims that no other desk has moved since they were read; they are ours until the commit."""
-    found = connection.execute(
-        select(claim.c.claim_id)
-        .where(claim.c.claim_id.in_(claim_ids), claim.c.state == ClaimState.ACCEPTED)
-        .order_by(claim.c.claim_id)
-        .with_for_update()
-    )
+    found = connection.execute(_STILL_ACCEPTED, {"ids": list(claim_ids)})
     return set(found.scalars())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, Integer, bindparam, func, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from domain.lifecycle import OPEN, ClaimState
@@ -75,6 +75,48 @@ class NotServed:
     """The institution is not, or no longer, served by this front-end."""
 
 
+# Built once: a door commits a group every few milliseconds, and building a statement costs more than running it.
+_SERVED = select(institution.c.institution_code, institution.c.short_code, institution.c.backlog_cap).where(
+    institution.c.institution_code.in_(bindparam("codes", expanding=True)), institution.c.active
+)
+_OPEN_CLAIMS = select(func.count()).select_from(
+    select(claim.c.claim_id)
+    .where(
+        claim.c.institution_code == bindparam("code"),
+        claim.c.state.in_([str(state) for state in sorted(OPEN)]),
+    )
+    .limit(bindparam("cap", type_=Integer))
+    .subquery()
+)
+_STORED = select(
+    claim.c.claim_id,
+    claim.c.institution_code,
+    claim.c.visit_no,
+    claim.c.charge_batch_no,
+    claim.c.idempotency_key,
+    claim.c.content_digest,
+)
+_STORED_BY_KEY = _STORED.where(
+    claim.c.institution_code == bindparam("code"),
+    claim.c.idempotency_key.in_(bindparam("keys", expanding=True)),
+)
+_STORED_BY_VISIT = _STORED.where(claim.c.visit_no.in_(bindparam("visits", expanding=True)))
+_LAST_NUMBER = (
+    select(visit_counter.c.last)
+    .where(visit_counter.c.institution_code == bindparam("code"), visit_counter.c.day == bindparam("on"))
+    .with_for_update()
+)
+_KEEP_NUMBER = (
+    update(visit_counter)
+    .where(visit_counter.c.institution_code == bindparam("code"), visit_counter.c.day == bindparam("on"))
+    .values(last=bindparam("number"))
+)
+_VISITS_BETWEEN = select(claim.c.visit_no).where(
+    claim.c.visit_no > bindparam("after"), claim.c.visit_no <= bindparam("until")
+)
+_LAST_ID = select(func.max(claim.c.claim_id))
+_INSERT_CLAIMS, _INSERT_CONTENTS = insert(claim), insert(claim_content)
+
 Outcome = Accepted | Replayed | KeyConflict | VisitConflict | BacklogFull | NotServed
 
 
@@ -140,8 +182,8 @@ class _Desk:
             outcome = self._take(submission, next_id + len(self._rows))
             outcomes.append(outcome)
         if self._rows:
-            self._connection.execute(insert(claim), self._rows)
-            self._connection.execute(insert(claim_content), self._contents)
+            self._connection.execute(_INSERT_CLAIMS, self._rows)
+            self._connection.execute(_INSERT_CONTENTS, self._contents)
             self._keep_counters()
         return outcomes
 
@@ -207,47 +249,24 @@ class _Desk:
 
     def _institutions(self) -> dict[str, Any]:
         codes = {submission.institution_code for submission in self._submissions}
-        rows = self._connection.execute(
-            select(institution.c.institution_code, institution.c.short_code, institution.c.backlog_cap).where(
-                institution.c.institution_code.in_(codes), institution.c.active
-            )
-        )
+        rows = self._connection.execute(_SERVED, {"codes": list(codes)})
         return {row.institution_code: row for row in rows}
 
     def _open_claims(self) -> dict[str, int]:
-        counts = {}
-        for code, served in self._served.items():
-            waiting = (
-                select(claim.c.claim_id)
-                .where(
-                    claim.c.institution_code == code,
-                    claim.c.state.in_([str(state) for state in sorted(OPEN)]),
-                )
-                .limit(served.backlog_cap)
-                .subquery()
-            )
-            counts[code] = self._connection.execute(select(func.count()).select_from(waiting)).scalar_one()
-        return counts
+        return {
+            code: self._connection.execute(_OPEN_CLAIMS, {"code": code, "cap": served.backlog_cap}).scalar_one()
+            for code, served in self._served.items()
+        }
 
     def _look_up(self) -> None:
-        columns = (
-            claim.c.claim_id,
-            claim.c.institution_code,
-            claim.c.visit_no,
-            claim.c.charge_batch_no,
-            claim.c.idempotency_key,
-            claim.c.content_digest,
-        )
         for code in self._served:
             keys = [s.idempotency_key for s in self._submissions if s.institution_code == code]
-            for row in self._connection.execute(
-                select(*columns).where(claim.c.institution_code == code, claim.c.idempotency_key.in_(keys))
-            ):
+            for row in self._connection.execute(_STORED_BY_KEY, {"code": code, "keys": keys}):
                 self._by_key[(code, row.idempotency_key)] = row
         visits = [s.visit.visit_no for s in self._submissions if s.visit.visit_no]
         if not visits:
             return
-        for row in self._connection.execute(select(*columns).where(claim.c.visit_no.in_(visits))):
+        for row in self._connection.execute(_STORED_BY_VISIT, {"visits": visits}):
             self._by_visit[(row.visit_no, row.charge_batch_no)] = row
             self._owner[row.visit_no] = row.institution_code
             self._last_batch[row.visit_no] = max(row.charge_batch_no, self._last_batch.get(row.visit_no, 0))
@@ -255,11 +274,7 @@ class _Desk:
     def _next_visit_no(self, code: str, short_code: str) -> str:
         day = self._at.date()
         if code not in self._counters:
-            last = self._connection.execute(
-                select(visit_counter.c.last)
-                .where(visit_counter.c.institution_code == code, visit_counter.c.day == day)
-                .with_for_update()
-            ).scalar()
+            last = self._connection.execute(_LAST_NUMBER, {"code": code, "on": day}).scalar()
             if last is None:
                 self._connection.execute(insert(visit_counter).values(institution_code=code, day=day, last=0))
             self._counters[code] = last or 0
@@ -273,24 +288,18 @@ class _Desk:
     def _visits_after(self, number: str) -> set[str]:
         """Numbers of this institution and day that are in use beyond the last one issued: the hospital's own."""
         last_of_day = number[:-4] + ALPHABET[-1] * 4
-        taken = select(claim.c.visit_no).where(claim.c.visit_no > number, claim.c.visit_no <= last_of_day)
-        return set(self._connection.execute(taken).scalars())
+        taken = self._connection.execute(_VISITS_BETWEEN, {"after": number, "until": last_of_day})
+        return set(taken.scalars())
 
     def _keep_counters(self) -> None:
         for code, last in self._counters.items():
-            self._connection.execute(
-                update(visit_counter)
-                .where(visit_counter.c.institution_code == code, visit_counter.c.day == self._at.date())
-                .values(last=last)
-            )
+            self._connection.execute(_KEEP_NUMBER, {"code": code, "on": self._at.date(), "number": last})
 
     def _first_free_id(self) -> int:
-        if self._connection.dialect.name == "sqlite":
-            # The transaction holds SQLite's only write lock, so nobody else can take these ids.
-            return (self._connection.execute(select(func.max(claim.c.claim_id))).scalar() or 0) + 1
-        # PostgreSQL: one lock per transaction keeps the range together.
-        self._connection.execute(text("SELECT pg_advisory_xact_lock(7370)"))
-        return (self._connection.execute(select(func.max(claim.c.claim_id))).scalar() or 0) + 1
+        if self._connection.dialect.name == "postgresql":
+            # One lock per transaction keeps the range together; SQLite's transaction holds the only write lock.
+            self._connection.execute(text("SELECT pg_advisory_xact_lock(7370)"))
+        return (self._connection.execute(_LAST_ID).scalar() or 0) + 1
 
 
 @dataclass(frozen=True, slots=True)
