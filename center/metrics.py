@@ -37,7 +37,14 @@ def collector(settings: Settings) -> Collector:
     """A collector of everything the centre knows; a database or broker that is away costs its readings only."""
     engine = open_database(settings.center_database_url, pool_size=1)
     post = Post(build_app("metrics", settings.center_broker_url))
-    return ReadAtScrape(lambda: readings(settings, engine, post))
+
+    def read() -> list[Metric]:
+        try:
+            return list(readings(settings, engine, post))
+        finally:
+            engine.dispose()  # nobody asks often enough to keep a connection for it
+
+    return ReadAtScrape(read)
 
 
 def serve(settings: Settings) -> None:
@@ -46,7 +53,7 @@ def serve(settings: Settings) -> None:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         registry.register(collector(settings))
-        start_http_server(settings.metrics_port, addr="127.0.0.1", registry=registry)
+        start_http_server(settings.metrics_port, addr=settings.api_host, registry=registry)
 
 
 def readings(settings: Settings, engine: Engine, post: Post) -> Iterator[Metric]:

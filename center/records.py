@@ -129,6 +129,12 @@ def cursor_of(connection: Connection) -> psycopg.Cursor[Any]:
 # ── Gather ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def versions_in_force(cursor: psycopg.Cursor[Any]) -> tuple[tuple[str, str], ...]:
+    """As `infra.reference.versions_in_force`, at a quarter of its cost: it is asked for every batch."""
+    cursor.execute("SELECT kind, version FROM reference WHERE in_force ORDER BY kind, version")
+    return tuple(cursor.fetchall())
+
+
 def lock_persons(cursor: psycopg.Cursor[Any], citizen_id_nos: Collection[str]) -> dict[str, InsuredPerson]:
     """Lock the persons, one after the other in the order of their key, and return those there are."""
     cursor.execute(

@@ -64,13 +64,13 @@ def settle_submitted(
 
     Should the database refuse a row of it, the batch is halved until the claim at fault stands alone and is parked.
     """
+
+    def settle_now(connection: Connection) -> ClaimsAnswered:
+        reference = shelf.current(connection, records.versions_in_force(records.cursor_of(connection)))
+        return settle_batch(submitted, frontend=frontend, connection=connection, reference=reference, at=at)
+
     try:
-        answered = in_transaction(
-            engine,
-            lambda connection: settle_batch(
-                submitted, frontend=frontend, connection=connection, reference=shelf.current(connection), at=at
-            ),
-        )
+        answered = in_transaction(engine, settle_now)
     except (DBAPIError, psycopg.Error) as error:
         if not isinstance(driver_error(error), _BAD_CONTENT):
             raise
@@ -384,8 +384,8 @@ def _unequal(claim: ClaimTotals) -> _Refused | None:
 
 
 def _prove(claim: ClaimTotals, settlement: Settlement, postings: Sequence[tuple[str, int]], balance_fen: int) -> None:
-    """Raise BrokenSettlement unless the settlement can be booked: what the database would refuse the batch for."""
-    broken = settlement.broken_identities()
+    """Raise BrokenSettlement for what the database would refuse the whole batch for; `settle` has proved the rest."""
+    broken = []
     if settlement.total_fen != claim.total_fen:
         broken.append("total")
     if settlement.own_pay_fen != claim.own_expense_fen + claim.over_limit_fen + claim.pre_self_pay_fen:

@@ -1,7 +1,7 @@
 """The centre's tasks: each decodes, calls one use case, returns. Answers go out after the commit.
 
-Two workers and a schedule serve the centre. The *counter* settles and does nothing else; the *office* receives detail,
-opens windows and reconciles. An answer that does not get out is no loss: the front-end asks again until it has one.
+Two workers and a schedule serve the centre. The *counter* (center-settle) settles and does nothing else; the *office*
+(center-detail) receives detail, opens windows and reconciles. An answer that does not get out is no loss: the front-end asks again until it has one.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ class Center:
     """What the tasks of the centre work with."""
 
     settings: Settings
+    patience_seconds: float = PATIENCE_SECONDS
+    """How long a task waits for a database that is away before its message goes back."""
 
     def __post_init__(self) -> None:
         self.settings.need("center_database_url", "center_broker_url")
@@ -83,6 +85,10 @@ class Center:
     def engine(self) -> Engine:
         """The centre's database."""
         return open_database(self.settings.center_database_url)
+
+    def task(self, name: str) -> Callable[[Callable[..., None]], Any]:
+        """Register a task under its stable name, with this application only: Celery's default is every one."""
+        return self.app.task(name=name, shared=False)
 
     def now(self) -> datetime:
         """The business moment."""
@@ -118,7 +124,7 @@ class Center:
 
         Raises Reject, or CenterFailed without the database's words, which could quote a row.
         """
-        until = time.monotonic() + PATIENCE_SECONDS
+        until = time.monotonic() + self.patience_seconds
         while True:
             try:
                 return work()
@@ -137,7 +143,11 @@ class Center:
 
 def center_app(settings: Settings) -> Celery:
     """The centre's application with all its tasks and its schedule; a worker chooses its queues."""
-    center = Center(settings)
+    return app_of(Center(settings))
+
+
+def app_of(center: Center) -> Celery:
+    """The application of this centre, with all its tasks."""
     center.keep_quarantine()
     for add_tasks in (_settling, _details, _windows, _books):
         add_tasks(center)
@@ -145,7 +155,7 @@ def center_app(settings: Settings) -> Celery:
 
 
 def _settling(center: Center) -> None:
-    @center.app.task(name=lanes.CLAIMS_SETTLE)
+    @center.task(lanes.CLAIMS_SETTLE)
     def claims_settle(envelope: bytes) -> None:
         frontend, submitted = center.opened(envelope, lanes.SETTLE, messages.TotalsSubmitted)
         answered = center.patiently(
@@ -154,7 +164,7 @@ def _settling(center: Center) -> None:
         )
         center.send(lanes.CLAIMS_DELIVER, lanes.results(frontend), answered, frontend, shown=_shown(submitted.claims))
 
-    @center.app.task(name=lanes.LANES_PROBE)
+    @center.task(lanes.LANES_PROBE)
     def lanes_probe(envelope: bytes) -> None:
         sent_at = _probe_in(envelope, center)
         now = center.clock.seconds()
@@ -165,7 +175,7 @@ def _settling(center: Center) -> None:
 
 
 def _details(center: Center) -> None:
-    @center.app.task(name=lanes.DETAILS_RECEIVE)
+    @center.task(lanes.DETAILS_RECEIVE)
     def details_receive(envelope: bytes) -> None:
         frontend, uploaded = center.opened(envelope, lanes.DETAILS, messages.DetailUploaded)
         try:
@@ -189,7 +199,7 @@ def _windows(center: Center) -> None:
     settings = center.settings
     slice_length = timedelta(seconds=settings.window_tick_seconds * center.clock.speed * TICK_SHARE)
 
-    @center.app.task(name=lanes.WINDOWS_TICK)
+    @center.task(lanes.WINDOWS_TICK)
     def windows_tick() -> None:
         at, now = center.now(), center.clock.seconds()
 
@@ -223,7 +233,7 @@ def _books(center: Center) -> None:
         shown = {"day": question.day.isoformat(), "institutions": len(question.lines_of)}
         center.send(lanes.BOOKS_REPORT, lanes.uploads(frontend), question, frontend, shown=shown)
 
-    @center.app.task(name=lanes.BOOKS_TICK)
+    @center.task(lanes.BOOKS_TICK)
     def books_tick() -> None:
         at, now = center.now(), center.clock.seconds()
         asked = center.committed(
@@ -232,7 +242,7 @@ def _books(center: Center) -> None:
         for frontend, question in asked:
             ask(frontend, question)
 
-    @center.app.task(name=lanes.BOOKS_RECONCILE)
+    @center.task(lanes.BOOKS_RECONCILE)
     def books_reconcile(envelope: bytes) -> None:
         frontend, reported = center.opened(envelope, lanes.BOOKS, messages.BooksReported)
         question = center.committed(
@@ -314,7 +324,7 @@ def serve_counter(settings: Settings) -> int:
     """Run the worker that settles until it is told to stop; the exit code."""
     return run(
         center_app(settings),
-        role=f"counter-{os.getpid()}",
+        role=f"center-settle-{os.getpid()}",
         queues=[lanes.SETTLE],
         heartbeat_file=settings.heartbeat_file,
         log_level=settings.log_level,
@@ -326,7 +336,7 @@ def serve_office(settings: Settings) -> int:
     metrics.serve(settings)
     return run(
         center_app(settings),
-        role=f"office-{os.getpid()}",
+        role=f"center-detail-{os.getpid()}",
         queues=[lanes.ADMIN, lanes.DETAILS, lanes.BOOKS],
         heartbeat_file=settings.heartbeat_file,
         log_level=settings.log_level,

@@ -12,12 +12,13 @@ from sqlalchemy import Engine, func, select
 
 from city.plan import CityPlan
 from city.sample.institutions import HOSPITAL_A
+from infra import lanes
 from infra.database import reading
 from infra.supervisor import Supervisor
 from workers.tables import claim
 
-OUTAGE_SECONDS = 0.4
-"""How long the centre does not settle before the broker forgets: long enough for messages to be waiting there."""
+OUTAGE_SECONDS = 1.5
+"""The centre does not settle for so long at most before the broker forgets: until totals are waiting for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Faults:
         """A front-end worker is killed, then a centre worker, and while that is away the broker loses everything."""
         return [
             Fault(hour(9, 15), lambda: self._kill(f"desk-{HOSPITAL_A}")),
-            Fault(hour(9, 45), self._centre_and_broker),
+            Fault(hour(10, 0), self._centre_and_broker),
         ]
 
     def strike(self, fault: Fault) -> str:
@@ -60,8 +61,10 @@ class Faults:
 
     def _centre_and_broker(self) -> str:
         killed = self._kill("center-settle")
-        time.sleep(OUTAGE_SECONDS)
         with redis.Redis.from_url(self.plan.broker_url) as client:
+            until = time.monotonic() + OUTAGE_SECONDS
+            while time.monotonic() < until and not client.llen(lanes.SETTLE):
+                time.sleep(0.02)
             waiting = sum(int(client.llen(key)) for key in client.keys("*") if client.type(key) == b"list")
             client.flushall()
         return f"{killed}，随后 FLUSHALL：丢弃排队消息 {waiting} 条"

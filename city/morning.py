@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,21 +23,24 @@ from city.hospitals import ApiHospitals, FileHospital, Told, is_as_expected
 from city.plan import CityPlan
 from city.promises import Audit, audit
 from city.sample.institutions import BUSINESS_SHARE, WORDS_ZH
-from city.sample.morning import CLOSES, DAY, OPENS, City, sample_city
+from city.sample.morning import CLOSES, DAY, OPENS, Arrival, City, sample_city
 from domain.lifecycle import OPEN, ClaimState
+from domain.money import yuan
 from infra.clock import SHANGHAI, Clock
 from infra.database import reading
 from infra.settings import Settings
 from infra.supervisor import Supervisor
 from producers.client import JiesuanClient
 from producers.statement import as_text
-from workers.claims import show
+from workers.claims import counts_by_state, show
 from workers.tables import claim
 
 FOLDER = "morning"
 PLAY_SECONDS = 42.0
-STARTING_SECONDS = 9.0
-"""Business time begins so long before the doors open, while the services start."""
+STARTING_SECONDS = 7.0
+STARTING_SHARE = 3.0
+"""The doors open so long after the services begin to start: longer where preparing the databases took long, too."""
+PLAIN_WIDTH = 110
 FINISH_WITHIN_SECONDS = 75.0
 STEP_SECONDS = 0.1
 FILES_EVERY_SECONDS = 0.5
@@ -56,6 +59,8 @@ def run(settings: Settings) -> int:
     """Play the sample morning and prove the promises; 0 only if all were kept."""
     began = time.monotonic()
     console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
     city = sample_city()
     with Supervisor(settings.data_dir / FOLDER) as supervisor:
         morning = Morning(
@@ -65,8 +70,10 @@ def run(settings: Settings) -> int:
             supervisor=supervisor,
             console=console,
         )
-        found = morning.play()
-        morning.tell(found)
+        with closing(morning):
+            morning.start()
+            found = morning.play()
+            morning.tell(found)
     print(json.dumps(found.numbers(time.monotonic() - began)), flush=True)
     return 0 if found.audit.all_kept and not found.unfinished else 1
 
@@ -116,12 +123,12 @@ class Morning:
     play_seconds: float = PLAY_SECONDS
     any_ports: bool = False
     plan: CityPlan = field(init=False)
-    clock: Clock = field(init=False)
+    clock: Clock = field(init=False, default=Clock())
+    center_engine: Engine = field(init=False)
+    frontends: dict[str, Engine] = field(init=False)
+    _engines: list[Engine] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        opens, closes = (datetime.combine(DAY, at, SHANGHAI) for at in (OPENS, CLOSES))
-        speed = (closes - opens).total_seconds() / self.play_seconds
-        self.clock = Clock(opens, time.time() + STARTING_SECONDS, speed)
         # A morning plays with its servers, down to FLUSHALL, so it only ever plays with its own.
         nobodys = dict.fromkeys(
             ("center_broker_url", "center_database_url", "frontend_broker_url", "frontend_database_url"), ""
@@ -130,16 +137,28 @@ class Morning:
             settings=self.settings.model_copy(update=nobodys),
             folder=self.folder,
             city=self.city,
-            extra={"JIESUAN_CLOCK": self.clock.written(), **QUICK},
             any_ports=self.any_ports,
         )
 
-    def play(self) -> Found:
-        """Start everything, play the morning, wait for its end, audit it. The services still run afterwards."""
-        self._introduce()
+    def start(self) -> None:
+        """Start the servers, make the city anew, start the services; the clock runs from here on."""
         self.plan.clear()
-        center_engine, frontends = self.plan.start(self.supervisor)
-        self.console.print(f"服务就绪，{self.clock.now():%H:%M} 开诊")
+        began = time.time()
+        self.center_engine, self.frontends = self.plan.prepare(self.supervisor)
+        self._engines = [self.center_engine, *self.frontends.values()]
+        self.clock = self._clock_from(time.time() - began)
+        self._introduce()
+        self.supervisor.start(*self.plan.services({"JIESUAN_CLOCK": self.clock.written(), **QUICK}))
+        self.console.print(f"{len(self.supervisor.pids())} 个进程就绪，{self.clock.now():%H:%M}")
+
+    def close(self) -> None:
+        """Let go of the databases."""
+        for engine in self._engines:
+            engine.dispose()
+
+    def play(self) -> Found:
+        """Play the morning, wait for its end, audit it. The services still run afterwards."""
+        center_engine, frontends = self.center_engine, self.frontends
         faults = Faults(self.plan, self.supervisor)
         with self._hospitals() as (files, cashiers):
             self._hand_in(files, cashiers, faults, frontends)
@@ -154,6 +173,13 @@ class Morning:
             statements=tuple(self._statements(told, frontends)),
             unfinished=unfinished,
         )
+
+    def _clock_from(self, preparing_seconds: float) -> Clock:
+        """Business time for all processes; the doors open when the services should be up."""
+        opens, closes = (datetime.combine(DAY, at, SHANGHAI) for at in (OPENS, CLOSES))
+        speed = (closes - opens).total_seconds() / self.play_seconds
+        starting = max(STARTING_SECONDS, STARTING_SHARE * preparing_seconds)
+        return Clock(opens, time.time() + starting, speed)
 
     # ── The play ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -181,31 +207,31 @@ class Morning:
         faults: Faults,
         frontends: Mapping[str, Engine],
     ) -> None:
-        waiting = list(reversed(self.city.arrivals))
-        to_come = faults.planned()
+        waiting = deque(self.city.arrivals)
+        to_come = deque(faults.planned())
+        on_files: dict[str, list[Arrival]] = {code: [] for code in files}
         files_due = 0.0
         with self._progress(frontends) as progress:
-            while waiting or to_come:
+            while waiting or to_come or any(on_files.values()):
                 now, real = self.clock.now(), self.clock.seconds()
-                due = []
-                while waiting and waiting[-1].at <= now and waiting[-1].claim.institution.door == "api":
-                    due.append(waiting.pop())
-                cashiers.hand_in(due)
+                at_desks: list[Arrival] = []
+                while waiting and waiting[0].at <= now:
+                    arrival = waiting.popleft()
+                    code = arrival.claim.institution.institution_code
+                    on_files.get(code, at_desks).append(arrival)
+                cashiers.hand_in(at_desks)
                 if real >= files_due:
                     files_due = real + FILES_EVERY_SECONDS
-                    at_once = [arrival for arrival in waiting if arrival.at <= now]
-                    waiting = [arrival for arrival in waiting if arrival.at > now]
-                    cashiers.hand_in([a for a in at_once if a.claim.institution.door == "api"])
                     for code, hospital in files.items():
-                        mine = [a for a in reversed(at_once) if a.claim.institution.institution_code == code]
-                        hospital.hand_in(mine, at=now)
+                        hospital.hand_in(on_files[code], at=now)
+                        on_files[code] = []
                 if to_come and now >= datetime.combine(DAY, to_come[0].at, SHANGHAI):
-                    progress.say(f"{now:%H:%M} {faults.strike(to_come.pop(0))}")
+                    progress.say(f"{now:%H:%M} {faults.strike(to_come.popleft())}")
                 progress.show(len(self.city.arrivals) - len(waiting), now)
                 time.sleep(STEP_SECONDS)
 
     def _wait_for_the_end(self, center_engine: Engine, frontends: Mapping[str, Engine]) -> str:
-        """Wait until every claim has its end, all detail is up and the books are compared; what is open if they are not.
+        """Wait until every claim has its end, all detail is up and the books are compared; what is open if not.
 
         The end may be overdue for good, so the waiting is bounded; the audit then says what is missing.
         """
@@ -356,12 +382,10 @@ class _Progress:
         self.console.print(words)
 
     def _states(self) -> dict[ClaimState, int]:
-        counts: Counter[str] = Counter()
+        counts: Counter[ClaimState] = Counter()
         for engine in self.frontends.values():
             with reading(engine) as connection:
-                counts.update(
-                    dict(connection.execute(select(claim.c.state, func.count()).group_by(claim.c.state)).tuples().all())
-                )
+                counts.update(counts_by_state(connection))
         return {state: counts[state] for state in WORDS}
 
 
@@ -389,10 +413,7 @@ def _what_happened(found: Found) -> Table:
             str(len(mine)),
             *(str(ends[state]) for state in (ClaimState.SETTLED, ClaimState.RETURNED, ClaimState.REFUSED)),
             str(len(again)),
-            *(
-                f"{sum(one.amounts.get(name, 0) for one in mine) / 100:,.2f}"
-                for name in ("total_amount", "fund_pay_amount")
-            ),
+            *(yuan(sum(one.amounts.get(name, 0) for one in mine)) for name in ("total_amount", "fund_pay_amount")),
         )
     return table
 
@@ -400,9 +421,7 @@ def _what_happened(found: Found) -> Table:
 def _codes(found: Found) -> str:
     """How many claims went back with which code, or were refused for which reason."""
     firsts = found.first_told()
-    codes = Counter(
-        next(code for code in one.codes if code != "00") for one in firsts if any(c != "00" for c in one.codes)
-    )
+    codes = Counter(code for one in firsts for code in [c for c in one.codes if c != "00"][:1])
     refused = Counter(one.words for one in firsts if one.state == ClaimState.REFUSED)
     back = "  ".join(f"{code}×{count}" for code, count in sorted(codes.items()))
     return f"退回代码：{back}\n中心拒绝：" + "  ".join(f"{words}×{count}" for words, count in sorted(refused.items()))
@@ -411,8 +430,9 @@ def _codes(found: Found) -> str:
 def _wrong(found: Found) -> list[str]:
     """The handings-in that did not end as they should, by number: no person is named."""
     return [
-        f"{one.claim.number} {one.claim.institution.institution_code} {one.manner} {one.claim_no}:"
-        f" 应为 {one.claim.outcome} {one.claim.defect}，实为 {one.state or one.problem} {'/'.join(one.codes)} {one.words}"
+        f"{one.claim.number} {one.claim.institution.institution_code} {one.manner} {one.claim_no}: "
+        f"应为 {one.claim.outcome} {one.claim.defect}，"
+        f"实为 {one.state or one.problem} {'/'.join(one.codes)} {one.words}"
         for one in found.told
         if not is_as_expected(one)
     ]

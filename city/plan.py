@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -32,6 +32,8 @@ WISHED_PORTS = {
 }
 FAIR_BATCH = 20
 """Claims per turn at the shared front-end: small, so that no tenant waits long for its own."""
+STOP_WITHIN_SECONDS = {"flower": 3.0}
+"""Flower keeps nothing, and asks workers that are gone for their state before it ends."""
 EMBEDDED = ("broker", "database")
 
 
@@ -51,8 +53,6 @@ class CityPlan:
     settings: Settings
     folder: Path
     city: City
-    extra: Mapping[str, str] = field(default_factory=dict)
-    """More settings for every service, such as a clock that runs faster."""
     any_ports: bool = False
     say: Callable[[str], None] = say_on_stderr
 
@@ -140,9 +140,10 @@ class CityPlan:
         """The broker and the database, where they are embedded."""
         return [server.service for server in (self._valkey, self._postgres) if server is not None]
 
-    def services(self) -> list[Service]:
-        """Everything else, for after `migrate`."""
-        env = self._center_env()
+    def services(self, more: Mapping[str, str] | None = None) -> list[Service]:
+        """Everything else, for after `migrate`; `more` settings for all, such as a clock that runs faster."""
+        more = more or {}
+        env = {**self._center_env(), **more}
         centre = [
             self._service("center-settle", "center-settle", env),
             self._service(
@@ -153,12 +154,13 @@ class CityPlan:
         ]
         sites = []
         for frontend in FRONTENDS:
-            env = self._frontend_env(frontend)
+            env = {**self._frontend_env(frontend), **more}
             sites += [self._service(f"{role}-{frontend}", role, env) for role in ("desk", "link")]
-        sites.append(self._service(f"his-{HOSPITAL_A}", "his", self._frontend_env(HOSPITAL_A)))
+        sites.append(self._service(f"his-{HOSPITAL_A}", "his", {**self._frontend_env(HOSPITAL_A), **more}))
         for frontend in (HOSPITAL_B, SHARED):
             env = {
                 **self._frontend_env(frontend),
+                **more,
                 "JIESUAN_API_HOST": HOST,
                 "JIESUAN_API_PORT": str(self.ports[f"api-{frontend}"]),
             }
@@ -172,12 +174,11 @@ class CityPlan:
         frontends = {frontend: open_database(self.frontend_database_url(frontend)) for frontend in FRONTENDS}
         return open_database(self.database_url), frontends
 
-    def start(self, supervisor: Supervisor) -> tuple[Engine, dict[str, Engine]]:
-        """Start everything in order: servers, schemas and the city's data, then the services. Returns the databases."""
+    def prepare(self, supervisor: Supervisor) -> tuple[Engine, dict[str, Engine]]:
+        """Start the servers, make schemas and the city's data; everything is there for the services. The databases."""
         supervisor.start(*self.servers())
         engines = self.engines()
         self.migrate(*engines)
-        supervisor.start(*self.services())
         return engines
 
     def migrate(self, center_engine: Engine, frontends: Mapping[str, Engine]) -> None:
@@ -206,10 +207,10 @@ class CityPlan:
         return Service(
             name=name,
             argv=[str(Path(sys.executable).with_name("jiesuan")), "serve", role],
-            env={**env, "JIESUAN_HEARTBEAT_FILE": str(heartbeat), **self.extra},
+            env={**env, "JIESUAN_HEARTBEAT_FILE": str(heartbeat)},
             ready=ready or touched(heartbeat),
             after=tuple(server.name for server in self.servers()),
-            stop_within=15.0,
+            stop_within=STOP_WITHIN_SECONDS.get(role, 15.0),
         )
 
     def _shared_env(self) -> dict[str, str]:

@@ -24,7 +24,8 @@ def up(settings: Settings) -> int:
     with Supervisor(settings.data_dir / FOLDER) as supervisor:
         plan = CityPlan(settings=settings, folder=settings.data_dir / FOLDER, city=city)
         with console.status("启动服务 Starting the services"):
-            plan.start(supervisor)
+            plan.prepare(supervisor)
+            supervisor.start(*plan.services())
         print_addresses(plan, Console(soft_wrap=True))
         supervisor.wait()
         console.print("停止服务 Stopping the services")

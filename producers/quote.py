@@ -108,7 +108,7 @@ class TotalsIn(TypedDict):
     in_scope_amount: NotRequired[Annotated[NotNegative, Field(description="the rest of the total when left out")]]
 
 
-@with_config(STRICT)
+@with_config(STRICT | {"json_schema_extra": {"oneOf": [{"required": ["lines"]}, {"required": ["totals"]}]}})
 class QuoteIn(TypedDict):
     """What a quote is asked for: a person, an occasion, and either lines or totals."""
 

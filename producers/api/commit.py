@@ -88,7 +88,7 @@ class GroupCommit:
             crowded = len(group) > 1
             submissions = [submission for submission, _ in group]
             answers = [answer for _, answer in group]
-            outcomes = self._write_group(submissions)
+            outcomes = await loop.run_in_executor(self._writer, self._write_group, submissions)
             for submission, answer, outcome in zip(submissions, answers, outcomes, strict=True):
                 if isinstance(outcome, Accepted) and submission.settle_now:
                     self.ring(submission.institution_code)

@@ -59,7 +59,7 @@ def idempotency_key(headers: Mapping[bytes, bytes]) -> str:
     given = headers.get(b"idempotency-key", b"").decode("latin-1").strip()
     if not given:
         raise Problem("idempotency-key-missing")
-    if len(given) > 1 and given[0] == given[-1] == '"':
+    if len(given) > 2 and given[0] == given[-1] == '"':
         given = given[1:-1]
     if not _KEY.fullmatch(given):
         raise Problem("idempotency-key-invalid")

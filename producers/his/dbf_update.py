@@ -45,6 +45,8 @@ def update_in_place(path: Path, updates: Mapping[int, Changes], *, as_read: Tabl
     """Set reserved columns of the given record numbers, of all or of none, and have them on disk.
 
     A record whose other columns are not those of `as_read` is not the one that was checked: refused.
+    The file has to be on a disk of this machine, as in a folder it exports: the file is mapped, and another
+    machine's file system would send back whole pages, with whatever its owner changed there meanwhile.
     """
     if not updates:
         return

@@ -316,8 +316,7 @@ class _LinesFile:
 
     def _to_give_out(self, table: dbf.Table) -> list[Rows]:
         """Rows that are new, changed after their verdict, or put back to unread after it."""
-        self._passed_over = False
-        not_imported = _not_imported(table)
+        not_imported, self._passed_over = _not_imported(table)
         for visit_no in self._out.keys() - {rows.visit_no for rows in not_imported}:
             del self._out[visit_no]
         wanted = []
@@ -356,8 +355,12 @@ class _Lines:
         return self._lines[places.start : places.stop]
 
 
-def _not_imported(table: dbf.Table) -> list[Rows]:
-    """The rows without DRBZ=1, together by visit; rows whose visit number is no text go without one."""
+def _not_imported(table: dbf.Table) -> tuple[list[Rows], bool]:
+    """The rows without DRBZ=1, together by visit, and whether rows were left out as repetitions of others.
+
+    Rows whose visit number is no text go without one. A row that stands twice is one line: the second waits until
+    the first has its verdict.
+    """
     flags = table.numbers("DRBZ")
     imported = {id(flag) for flag in dict(zip(map(id, flags), flags, strict=True)).values() if flag == IMPORTED}
     records = table.records
@@ -368,19 +371,19 @@ def _not_imported(table: dbf.Table) -> list[Rows]:
     for at, visit_no in enumerate(part.texts("JYDJH")):
         groups[visit_no if isinstance(visit_no, str) else ""].append(at)
 
-    said = part.texts("BZ3")
-    any_said = any(said)
+    said, numbers = part.texts("BZ3"), list(map(id, part.numbers("XMXH")))
+    any_said, any_twice = any(said), False
     content = _Content(part)
-    return [
-        Rows(
-            table.name,
-            visit_no,
-            tuple([records[at] for at in places]),
-            content.digest(places),
-            not any_said or not any(said[at] for at in places),
-        )
-        for visit_no, places in groups.items()
-    ]
+    found = []
+    for visit_no, all_places in groups.items():
+        places = all_places
+        if len({numbers[at] for at in all_places}) < len(all_places):
+            places = content.without_repetitions(all_places)
+            any_twice = any_twice or len(places) < len(all_places)
+        unread = not any_said or not any(said[at] for at in places)
+        of_visit = tuple([records[at] for at in places])
+        found.append(Rows(table.name, visit_no, of_visit, content.digest(places), unread))
+    return found, any_twice
 
 
 class _Content:
@@ -396,6 +399,10 @@ class _Content:
         form += f"{header.record_length - begin}s"
         records = memoryview(table.snapshot)[header.length : header.end]
         self._records = list(struct.iter_unpack(form, records))
+
+    def without_repetitions(self, places: Sequence[int]) -> list[int]:
+        """These records without those that are, byte for byte, one before them."""
+        return sorted({self._records[at]: at for at in reversed(places)}.values())
 
     def digest(self, places: Sequence[int]) -> bytes:
         """The digest of these records, by place in the table."""

@@ -28,7 +28,7 @@ from infra.settings import Settings
 from producers.his.dbf import DbfProblem, NotYet
 from producers.his.exchange import Answer, DbfExchange, Result, marks_for
 from producers.his.importer import take_in
-from workers.claims import ClaimView, mark_handed_back, ready_to_hand_back
+from workers.claims import ClaimOutcome, mark_handed_back, ready_to_hand_back
 from workers.doorbell import Doorbell
 from workers.tables import institution
 from workers.tasks import Frontend
@@ -162,7 +162,7 @@ def hand_back(engine: Engine, doors: dict[str, Door], *, at: datetime) -> int:
     return len(done)
 
 
-def hand_back_to(exchange: DbfExchange, views: Sequence[ClaimView], *, at: datetime) -> None:
+def hand_back_to(exchange: DbfExchange, views: Sequence[ClaimOutcome], *, at: datetime) -> None:
     """Results first, then the marks: a row with flag 1 says that the result is there. Raises DbfProblem."""
     exchange.hand_over([_result(view) for view in views if view.state is ClaimState.SETTLED], at=at)
     answers = []
@@ -175,14 +175,16 @@ def hand_back_to(exchange: DbfExchange, views: Sequence[ClaimView], *, at: datet
         exchange.answer(answers, at=at)
 
 
-def _note(view: ClaimView) -> str:
+def _note(view: ClaimOutcome) -> str:
     """What BZ2 says of a claim whose lines are in order but which the centre refused."""
     if view.state is not ClaimState.REFUSED:
         return ""
+    if view.answer is not None and view.answer.detail:
+        return view.answer.detail
     return sentence(Refusal(view.refusal), "-", "-")
 
 
-def _result(view: ClaimView) -> Result:
+def _result(view: ClaimOutcome) -> Result:
     totals, answer = view.totals, view.answer
     assert totals is not None and answer is not None and answer.settled_at is not None
     return Result(
