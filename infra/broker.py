@@ -51,6 +51,7 @@ class QuietTask(Task[Any, Any]):
     acks_late = True
     ignore_result = True
     typing = True
+    __header__: Any  # Celery makes it of the task's own signature; its stubs leave it out
 
     def apply_async(self, *args: Any, **options: Any) -> Any:
         """Send it with nothing to read but what the sender chose to show."""
@@ -58,9 +59,17 @@ class QuietTask(Task[Any, Any]):
         options.setdefault("kwargsrepr", "{}")
         return super().apply_async(*args, **options)
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Do the work. Raises UnreadableMessage, which quotes nothing, when the arguments are not the task's own."""
+        try:
+            self.__header__(*args, **kwargs)
+        except TypeError:
+            raise UnreadableMessage("arguments that are not the task's") from None
+        return self.run(*args, **kwargs)
+
     def on_failure(self, exc: Exception, task_id: str, args: Any, kwargs: Any, einfo: Any) -> None:
         """A message that no release of ours can have written is set aside; the rows send everything else again."""
-        if isinstance(exc, (UnreadableMessage, TypeError)):
+        if isinstance(exc, UnreadableMessage):
             set_aside(str(self.name), type(exc).__name__, msgpack.packb([list(args), kwargs], default=repr))
 
 

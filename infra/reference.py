@@ -98,8 +98,10 @@ class ReferenceShelf:
         self._table = table
         self._held: Reference | None = None
 
-    def current(self, connection: Connection) -> Reference:
-        """What is in force now. Raises NothingPublished."""
-        if self._held is None or versions_in_force(connection, self._table) != self._held.versions:
+    def current(self, connection: Connection, versions: tuple[tuple[str, str], ...] | None = None) -> Reference:
+        """What is in force now; `versions` if the caller has looked already. Raises NothingPublished."""
+        if versions is None:
+            versions = versions_in_force(connection, self._table)
+        if self._held is None or versions != self._held.versions:
             self._held = load(connection, self._table)
         return self._held

@@ -1,7 +1,7 @@
 """What one claim costs the API's process: parsed, checked, committed with its group, bell rung, answered.
 
-The API runs as `jiesuan serve api` on a real SQLite database and a real broker; a thread empties the institution's
-queue and moves the claims on as a desk would, so that bells are rung and the backlog stays as in life. The load generator is a process of its own.
+The API runs as `jiesuan serve api` on a real SQLite database and a real broker. A thread takes the bells off the queue
+and the claims off the backlog as a desk would. The load generator is a process of its own.
 """
 
 from __future__ import annotations

@@ -44,6 +44,8 @@ class Outcome:
     statuses: dict[str, int]
     seconds: list[float]
     cpu_seconds: float
+    whole_cpu_seconds: float
+    """With the start of the process."""
     connections: int
     first_bad: str = ""
 
@@ -213,6 +215,7 @@ async def _run(plan: Plan) -> Outcome:
         statuses=dict(tally.statuses),
         seconds=tally.seconds,
         cpu_seconds=time.process_time() - cpu,
+        whole_cpu_seconds=time.process_time(),
         connections=connections,
         first_bad=tally.first_bad,
     )

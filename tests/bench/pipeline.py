@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from producers.his import dbf
 from producers.his.fields import layout
 from tests.bench.claims import DAY, LINES, as_json, claims, write_lines, write_registrations
-from tests.bench.load import Outcome, Plan, claim_request, drawn_arrivals, generate
+from tests.bench.load import Outcome, Plan, claim_request, generate
+from tests.bench.machine import Others
 from tests.bench.site import API_KEY, BESIDE, PARTIES, Site, Stuck
 
 IDLE_SECONDS = 3.0
 CONNECTIONS = 48
-WAITING_CONNECTIONS = 200  # granian serves 256 at once; more would wait outside, unmeasured
 
 
 def idle(site: Site) -> dict[str, float]:
@@ -35,6 +35,7 @@ def through_dbf(site: Site, count: int, *, first: int, name: str) -> dict[str, A
     total, results = site.accepted() + count, _records(site.exchange / f"MZJS{DAY:%m%d}.DBF") + count
 
     before, began = site.cpu(), time.time()
+    others = Others(sum(before.values()))
     registrations.rename(site.exchange / f"MZDJ{name}.DBF")
     lines.rename(site.exchange / f"MZXM{name}.DBF")
     answered = site.wait_until_answered(total)
@@ -47,6 +48,7 @@ def through_dbf(site: Site, count: int, *, first: int, name: str) -> dict[str, A
         "claims": count,
         "claims_per_second": round(count / (ended - began)),
         "until_answer_recorded_per_second": round(count / (answered - began)),
+        "others_cores": others.cores(sum(used.values())),
         **cpu_per_claim(before, used, count),
     }
 
@@ -60,15 +62,17 @@ def through_api(site: Site, count: int, *, first: int, connections: int = CONNEC
     total = site.accepted() + count
     plan = Plan(host="127.0.0.1", port=site.api_port, requests=requests, connections=connections)
     before = site.cpu()
+    others = Others(sum(before.values()))
     outcome = generate(plan, site.folder)
     answered = site.wait_until_answered(total)
     used = site.cpu()
-    _all_good(outcome, count)
+    all_good(outcome, count)
     site.prove()
     return {
         "claims": count,
         "claims_per_second": round(count / (answered - outcome.began)),
         "until_accepted_per_second": round(count / (outcome.ended - outcome.began)),
+        "others_cores": others.cores(sum(used.values()) + outcome.whole_cpu_seconds),
         "connections": connections,
         "bytes_per_request": round(sum(map(len, requests)) / count),
         "load_generator_us": round(outcome.cpu_seconds / count * 1e6),
@@ -76,39 +80,11 @@ def through_api(site: Site, count: int, *, first: int, connections: int = CONNEC
     }
 
 
-def latency(site: Site, per_second: float, seconds: float, *, first: int) -> dict[str, Any]:
-    """Open loop through the API: claims that arrive when they do, each waiting for its answer (`Prefer: wait`)."""
-    count = round(per_second * seconds)
-    host = f"127.0.0.1:{site.api_port}"
-    requests = [
-        claim_request(host, API_KEY, f"bench-{first + serial}", as_json(claim), wait=10)
-        for serial, claim in enumerate(claims(count, first=first, seed=first + 1))
-    ]
-    arrivals = drawn_arrivals(count, per_second)
-    plan = Plan(
-        host="127.0.0.1",
-        port=site.api_port,
-        requests=requests,
-        connections=WAITING_CONNECTIONS,
-        arrivals=arrivals,
-    )
-    total = site.accepted() + count
-    before = site.cpu()
-    outcome = generate(plan, site.folder)
-    used = site.cpu()
-    site.wait_until_answered(total)
-    _all_good(outcome, count)
-    site.prove()
-    in_order = sorted(outcome.seconds)
-    return {
-        "claims": count,
-        "offered_per_second": round(per_second),
-        "statuses": outcome.statuses,
-        **{f"p{percent}_ms": _percentile(in_order, percent) for percent in (50, 90, 99)},
-        "max_ms": round(in_order[-1] * 1e3, 1),
-        "load_generator_us": round(outcome.cpu_seconds / count * 1e6),
-        **cpu_per_claim(before, used, count),
-    }
+def middle_of(runs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The run with the median rate, and the rates of all."""
+    found = list(runs)
+    middle = sorted(found, key=lambda run: run["claims_per_second"])[len(found) // 2]
+    return {**middle, "runs": [run["claims_per_second"] for run in found]}
 
 
 def cpu_per_claim(before: Mapping[str, float], used: Mapping[str, float], count: int) -> dict[str, Any]:
@@ -123,11 +99,7 @@ def cpu_per_claim(before: Mapping[str, float], used: Mapping[str, float], count:
     }
 
 
-def _percentile(in_order: list[float], percent: int) -> float:
-    return round(in_order[min(len(in_order) - 1, len(in_order) * percent // 100)] * 1e3, 1)
-
-
-def _all_good(outcome: Outcome, count: int) -> None:
+def all_good(outcome: Outcome, count: int) -> None:
     good = sum(answers for status, answers in outcome.statuses.items() if status.startswith("2"))
     if good != count:
         raise Stuck(f"{good} of {count} requests went well: {outcome.statuses}, first {outcome.first_bad}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -71,6 +73,15 @@ class Site:
     def pids(self) -> dict[str, int]:
         """The processes, for a profiler."""
         return self._supervisor.pids()
+
+    @contextmanager
+    def stopped(self, role: str) -> Iterator[None]:
+        """Hold a process where it stands for a while; what is sent to it piles up."""
+        self._supervisor.kill(role, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._supervisor.kill(role, signal.SIGCONT)
 
     def accepted(self) -> int:
         """How many claims the front-end has ever accepted; their ids have no gaps."""

@@ -96,24 +96,32 @@ def test_books_that_agree_are_written_down_and_nothing_is_asked(center_engine, m
 
 
 @pytest.mark.parametrize(
-    ("change", "difference", "case"),
+    ("change", "found"),
     [
         pytest.param(
-            lambda lines: lines[1:], -11000, (Kind.CENTER_ONLY, 11000, 0, "中心已结算 110.00 元，前置机账上没有"), id="an answer that never arrived",
+            lambda lines: lines[1:],
+            (-11000, Kind.CENTER_ONLY, 11000, 0, "中心已结算 110.00 元，前置机账上没有"),
+            id="an answer that never arrived",
         ),
         pytest.param(
-            lambda lines: [*lines, lines[0]._replace(charge_batch_no=2)], 11000, (Kind.FRONTEND_ONLY, 0, 11000, "前置机账上已结算 110.00 元，中心没有"), id="a settlement the centre never made",
+            lambda lines: [*lines, lines[0]._replace(charge_batch_no=2)],
+            (11000, Kind.FRONTEND_ONLY, 0, 11000, "前置机账上已结算 110.00 元，中心没有"),
+            id="a settlement the centre never made",
         ),
         pytest.param(
-            lambda lines: [lines[0]._replace(total_fen=11001), *lines[1:]], 1, (Kind.AMOUNT, 11000, 11001, "总金额不符：中心 110.00 元，前置机 110.01 元"), id="another amount",
+            lambda lines: [lines[0]._replace(total_fen=11001), *lines[1:]],
+            (1, Kind.AMOUNT, 11000, 11001, "总金额不符：中心 110.00 元，前置机 110.01 元"),
+            id="another amount",
         ),
         pytest.param(
-            lambda lines: [lines[0]._replace(fund_pay_fen=1), *lines[1:]], 0, (Kind.AMOUNT, 11000, 11000, "统筹支付不符：中心 0.00 元，前置机 0.01 元"), id="the same total paid by others",
+            lambda lines: [lines[0]._replace(fund_pay_fen=1), *lines[1:]],
+            (0, Kind.AMOUNT, 11000, 11000, "统筹支付不符：中心 0.00 元，前置机 0.01 元"),
+            id="the same total paid by others",
         ),
     ],
-)  # fmt: skip
-def test_a_difference_is_found_by_totals_and_explained_by_lines_once(center_engine, report, morning, change, difference, case):  # noqa: E501, PLR0917
-    kind, *numbers_and_words = case
+)
+def test_a_difference_is_found_by_totals_and_explained_by_lines_once(center_engine, report, morning, change, found):
+    difference, kind, *numbers_and_words = found
     at, lines = morning
     theirs = change(lines)
 

@@ -214,6 +214,26 @@ def test_lines_delivered_once_more_are_not_paid_once_more(hospital):
     assert hospital.marks() == [(TIME, "00", 1)] * 4
 
 
+def test_lines_that_stand_twice_in_one_delivery_are_paid_once(hospital):
+    hospital.registers("V1")
+    hospital.delivers("V1", 1, 2, 1, 2)
+    for _ in range(2):
+        hospital.whole_round()
+
+    assert hospital.claims() == [("V1", 1, "settled", 2)]
+    assert hospital.marks() == [(TIME, "00", 1)] * 4
+
+
+def test_lines_that_stand_twice_in_a_returned_visit_stay_unread(hospital):
+    hospital.registers("V1")
+    hospital.delivers("V1", 1, 1, JE=Decimal("1.00"))
+    for _ in range(3):
+        hospital.whole_round()
+
+    assert hospital.claims() == [("V1", 1, "returned", 1)]
+    assert hospital.marks() == [("", "14", 2), ("", "", 0)]
+
+
 def test_an_imported_line_number_with_other_content_is_94(hospital):
     hospital.registers("V1")
     hospital.delivers("V1")

@@ -5,20 +5,26 @@ What the desk and the centre would do with an accepted claim is done by `Site.se
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from sqlalchemy import Engine, insert
+import httpx
+from sqlalchemy import Engine, insert, update
 
 from domain.catalogue import CatalogueItem, Match
 from domain.messages import ClaimAnswer, ClaimsAnswered
 from infra.clock import Clock, clock_from
 from infra.database import open_database
 from infra.reference import CataloguePublished, ReferenceShelf, catalogue_row, policy_row
+from producers.api.app import build
 from producers.api.keys import hash_of
 from producers.api.site import Site
 from workers import deliver, desk, tables
@@ -43,10 +49,11 @@ verified = "memory"
 
 [policy]
 facts = [
-  { kind = "deductible", scheme = "any", amount = "10.00", per = "visit", from = 2020-01-01, src = "T", assumed = true },
-  { kind = "share", scheme = "any", ratio = "0.80", basis = "in_scope", from = 2020-01-01, src = "T", assumed = true },
-  { kind = "rounding", scheme = "any", place = "fund_share", mode = "half_up", digits = 2, rest_goes_to = "person", from = 2020-01-01, src = "T", assumed = true },
-  { kind = "account_pays", scheme = "any", may_pay = ["in_scope"], from = 2020-01-01, src = "T", assumed = true },
+  { kind = "deductible", scheme = "any", amount = "10.00", per = "visit", from = 2020-01-01, src = "T" },
+  { kind = "share", scheme = "any", ratio = "0.80", basis = "in_scope", from = 2020-01-01, src = "T" },
+  { kind = "rounding", scheme = "any", place = "fund_share", mode = "half_up", digits = 2, rest_goes_to = "person", \
+from = 2020-01-01, src = "T" },
+  { kind = "account_pays", scheme = "any", may_pay = ["in_scope"], from = 2020-01-01, src = "T" },
 ]
 """
 
@@ -70,10 +77,8 @@ class SilentPost:
         return 0
 
 
-class TestSite(Site):
+class SampleSite(Site):
     """A site whose claims are settled when the test says so."""
-
-    __test__ = False
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self.silent = SilentPost()
@@ -105,37 +110,123 @@ class TestSite(Site):
 
 
 @contextmanager
-def open_test_site(folder: Path, *, cap: int = 1000) -> Iterator[TestSite]:
+def open_sample_site(folder: Path, *, cap: int = 1000) -> Iterator[SampleSite]:
     """A migrated site with its institutions and reference data."""
-    engine = open_database(f"sqlite:///{folder / 'frontend.db'}")
-    upgrade(engine)
+    file = folder / "frontend.db"
+    file.write_bytes(_filled())
+    engine = open_database(f"sqlite:///{file}")
     with engine.begin() as connection:
-        for place, (code, key) in enumerate(KEYS.items()):
-            connection.execute(
-                insert(tables.institution).values(
-                    institution_code=code,
-                    short_code=f"T0000{place}",
-                    name="试验医院" if code == HOSPITAL else "试验诊所",
-                    kind="hospital" if code == HOSPITAL else "clinic",
-                    level=3 if code == HOSPITAL else 0,
-                    api_key_hash=hash_of(key),
-                    backlog_cap=cap,
-                    active=True,
-                )
-            )
+        connection.execute(update(tables.institution).values(backlog_cap=cap))
+    clock = clock_from(f"{datetime(2026, 3, 2, 9, tzinfo=UTC).isoformat()}@0.0x0.0")
+    try:
+        yield SampleSite(engine, clock)
+    finally:
+        engine.dispose()
+
+
+@cache
+def _filled() -> bytes:
+    """A database file with everything in it, made once and copied."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "frontend.db"
+        engine = open_database(f"sqlite:///{file}")
+        upgrade(engine)
         matches = [
-            Match(code, f"L{item.item_code}", item.match_type, item.item_code, item.item_name, item.coverage_class, True)
+            Match(
+                code, f"L{item.item_code}", item.match_type, item.item_code, item.item_name, item.coverage_class, True
+            )
             for code in KEYS
             for item in ITEMS
         ]
         published = CataloguePublished(version="2026-01", items=ITEMS, matches=tuple(matches))
-        connection.execute(insert(tables.reference).values(**catalogue_row(published)))
-        connection.execute(insert(tables.reference).values(**policy_row(POLICY)))
-    clock = clock_from(f"{datetime(2026, 3, 2, 9, tzinfo=UTC).isoformat()}@0.0x0.0")
-    try:
-        yield TestSite(engine, clock)
-    finally:
+        institutions = [
+            {
+                "institution_code": code,
+                "short_code": f"T0000{place}",
+                "name": "试验医院" if code == HOSPITAL else "试验诊所",
+                "kind": "hospital" if code == HOSPITAL else "clinic",
+                "level": 3 if code == HOSPITAL else 0,
+                "api_key_hash": hash_of(key),
+                "backlog_cap": 1000,
+                "active": True,
+            }
+            for place, (code, key) in enumerate(KEYS.items())
+        ]
+        with engine.begin() as connection:
+            connection.execute(insert(tables.institution), institutions)
+            connection.execute(insert(tables.reference), [catalogue_row(published), policy_row(POLICY)])
         engine.dispose()
+        return file.read_bytes()
+
+
+class Api:
+    """The application of a site, called as its clients call it; without a key, as nobody."""
+
+    def __init__(self, site: SampleSite) -> None:
+        self.site = site
+        self.front = build(site)
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Api:
+        self._thread.start()
+        self._wait_for(self.site.__aenter__())
+        transport = httpx.ASGITransport(self.front, raise_app_exceptions=False)
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://api", timeout=60)
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._wait_for(self._client.aclose())
+        self._wait_for(self.site.__aexit__(None, None, None))
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        content: object = None,
+        *,
+        key: str | None = KEYS[HOSPITAL],
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        """One request and its answer."""
+        return self.start(method, path, content, key=key, headers=headers)()
+
+    def start(
+        self,
+        method: str,
+        path: str,
+        content: object = None,
+        *,
+        key: str | None = KEYS[HOSPITAL],
+        headers: Mapping[str, str] | None = None,
+    ) -> Callable[[], httpx.Response]:
+        """The same, without waiting: call what is returned for the answer."""
+        sending = {"Authorization": f"Bearer {key}"} if key is not None else {}
+        if content is not None:
+            sending["Content-Type"] = "application/json"
+        request = self._client.request(method, path, content=content, headers=sending | dict(headers or {}))  # type: ignore[arg-type]
+        answer = asyncio.run_coroutine_threadsafe(request, self.loop)
+        return lambda: answer.result(60)
+
+    def submit(self, document: object, idempotency_key: str, **given: Any) -> httpx.Response:
+        """Hand in a claim."""
+        return self.start_submit(document, idempotency_key, **given)()
+
+    def start_submit(
+        self, document: object, idempotency_key: str, *, wait: int = 0, key: str = KEYS[HOSPITAL]
+    ) -> Callable[[], httpx.Response]:
+        """The same, without waiting."""
+        headers = {"Idempotency-Key": idempotency_key} | ({"Prefer": f"wait={wait}"} if wait else {})
+        return self.start("POST", "/v1/claims", sent(document), key=key, headers=headers)
+
+    def _wait_for(self, what: Awaitable[Any]) -> Any:
+        async def waited() -> Any:
+            return await what
+
+        return asyncio.run_coroutine_threadsafe(waited(), self.loop).result(60)
 
 
 def line(number: int, **change: Any) -> dict[str, Any]:

@@ -58,23 +58,42 @@ class Site:
         }
         self.post = Post(build_app("test", broker_url))
 
-    def start(self, *roles: str) -> None:
-        """Start these roles."""
+    def start(self, *roles: str, name: str = "", dying_at: str = "") -> None:
+        """Start these roles; `name` tells a second process of a role from the first, `dying_at` is a crashing point."""
         for role in roles:
-            with self.log_file(role).open("ab") as log:
-                self._processes[role] = subprocess.Popen(
-                    [*JIESUAN, "serve", role], env=self.environment, cwd=self.folder, stdout=log, stderr=log
+            called = f"{name} {role}".strip()
+            command = (
+                [sys.executable, "-m", "tests.support.crashing", dying_at] if dying_at else [*JIESUAN, "serve", role]
+            )
+            with self.log_file(called).open("ab") as log:
+                self._processes[called] = subprocess.Popen(
+                    command, env=self.environment, cwd=self.folder, stdout=log, stderr=log
                 )
 
     def kill(self, role: str) -> None:
         """As `kill -9` does."""
-        process = self._processes.pop(role)
+        process = self._processes[role]
         process.kill()
         process.wait()
+
+    def end(self, *roles: str) -> None:
+        """Ask these to stop, and wait."""
+        for role in roles:
+            self._processes[role].terminate()
+        for role in roles:
+            self._processes.pop(role).wait(timeout=20)
+
+    def wait(self, role: str, *, within: float = 30.0) -> int:
+        """Wait for the end of a role's process; its exit status."""
+        return self._processes[role].wait(timeout=within)
 
     def signal(self, role: str, number: signal.Signals) -> None:
         """Send a signal to a role's process."""
         self._processes[role].send_signal(number)
+
+    def pid(self, role: str) -> int:
+        """The process of a role."""
+        return self._processes[role].pid
 
     def is_running(self, role: str) -> bool:
         """Whether the role's process is still there."""
@@ -130,9 +149,7 @@ class Site:
     def reasons(self) -> list[str]:
         """Why messages were set aside, in their order."""
         with self.engine.connect().execution_options(reading=True) as connection:
-            return list(
-                connection.execute(select(quarantine.c.reason).order_by(quarantine.c.quarantine_id)).scalars()
-            )
+            return list(connection.execute(select(quarantine.c.reason).order_by(quarantine.c.quarantine_id)).scalars())
 
     def until_settled(self, count: int, *, within: float = 60.0) -> None:
         """Wait until this many claims are settled."""

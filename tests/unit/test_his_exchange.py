@@ -276,6 +276,19 @@ def test_a_verdict_is_not_written_on_rows_that_were_changed_meanwhile(folder, ex
     assert [d.rows.visit_no for d in take(exchange)] == ["V1"]
 
 
+def test_a_row_that_stands_twice_is_given_out_once_and_its_twin_after_the_verdict(folder, exchange):
+    register(folder, registration())
+    deliver(folder, row(), row(number=2), row(), row(number=3))
+    [delivery] = take(exchange)
+    assert delivery.rows.records == (1, 2, 4)
+    assert take(exchange) == []
+
+    answer(exchange, delivery, "00", "00", "00")
+    [twin] = take(exchange)
+
+    assert twin.rows.records == (3,)
+
+
 def test_marks_can_leave_rows_for_the_next_look(folder, exchange):
     register(folder, registration())
     deliver(folder, row(), row(number=2))

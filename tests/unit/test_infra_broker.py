@@ -1,4 +1,4 @@
-"""The broker's settings, each learnt the hard way: a value that drifts fails here. And what a message shows: nothing."""
+"""The broker's settings, each learnt the hard way: a value that drifts fails here. And what a message shows."""
 
 from __future__ import annotations
 

@@ -41,7 +41,9 @@ def test_a_moment_of_another_zone_is_the_same_moment():
     assert clock_from("2026-03-01T23:30:00+00:00@0x1").starts_at == MORNING
 
 
-@pytest.mark.parametrize("setting", ["now", "2026-03-02T07:30:00+08:00", "2026-03-02@1764000000", "@x", "a@bxc", "1@2x3x4"])
+@pytest.mark.parametrize(
+    "setting", ["now", "2026-03-02T07:30:00+08:00", "2026-03-02@1764000000", "@x", "a@bxc", "1@2x3x4"]
+)
 def test_anything_else_is_refused_with_the_form_it_should_have(setting):
     with pytest.raises(ValueError, match="MOMENT@EPOCHxSPEED"):
         clock_from(setting)

@@ -14,7 +14,9 @@ from infra.database import Moment, open_database, reading
 from tests.support.frontend import PERSON
 
 metadata = MetaData()
-event = Table("event", metadata, Column("id", Integer, primary_key=True), Column("at", Moment), Column("who", String(18)))
+event = Table(
+    "event", metadata, Column("id", Integer, primary_key=True), Column("at", Moment), Column("who", String(18))
+)
 
 NOON = datetime(2026, 3, 2, 12, 0, 0, 123456, tzinfo=SHANGHAI)
 

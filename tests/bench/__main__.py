@@ -1,0 +1,170 @@
+"""`make bench`: every figure of docs/benchmarks.md from one run on one broker, as tables and as reports/bench.json."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.embedded import postgres, valkey
+from infra.supervisor import Supervisor
+from tests.bench import (
+    api_cpu,
+    center_settle,
+    chain_celery,
+    chain_dramatiq,
+    dbf_codec,
+    latency,
+    link_bytes,
+    machine,
+    pipeline,
+    report,
+    steps,
+)
+from tests.bench.claims import ROOT
+from tests.bench.site import Site
+
+FOLDER = ROOT / ".data" / "bench"
+REPORT = ROOT / "reports" / "bench.json"
+PAGE = ROOT / "docs" / "benchmarks.md"
+WARM_UP = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much of everything is measured."""
+
+    pipelines: int
+    dramatiq_pipelines: int
+    claims: int
+    runs: int
+    latency_seconds: float
+    weighed: int
+
+
+FULL = Size(pipelines=3_000, dramatiq_pipelines=10_000, claims=6_000, runs=3, latency_seconds=10, weighed=1_000)
+QUICK = Size(pipelines=1_500, dramatiq_pipelines=4_000, claims=2_000, runs=1, latency_seconds=4, weighed=500)
+PARTS = ("chains", "dbf", "api", "latency", "bytes", "steps")
+
+
+class Bench:
+    """One run: what it measured so far, and the serial numbers that keep its claims apart."""
+
+    def __init__(self, size: Size, parts: tuple[str, ...], supervisor: Supervisor) -> None:
+        self._size, self._parts, self._supervisor = size, parts, supervisor
+        self._next = 0
+        self.found: dict[str, Any] = {}
+
+    def run(self) -> dict[str, Any]:
+        """Measure, part by part."""
+        self.found |= {"machine": machine.describe(), "load_before": os.getloadavg()[0]}
+        broker = valkey.prepare(FOLDER / "broker", port=0)
+        self._supervisor.start(broker.service)
+        if "chains" in self._parts:
+            self._chains(broker.url)
+        if set(self._parts) & {"dbf", "api", "latency", "bytes"}:
+            database = postgres.prepare(FOLDER / "database", port=0)
+            self._supervisor.start(database.service)
+            site = Site(FOLDER, self._supervisor, broker_url=broker.url, database_url=database.url)
+            site.start()
+            self._pipeline(site, broker.url)
+        if "steps" in self._parts:
+            self._steps()
+        self.found["load_after"] = os.getloadavg()[0]
+        return self.found
+
+    def _chains(self, url: str) -> None:
+        where = {
+            "url": url,
+            "broker_cpu": lambda: self._supervisor.cpu_seconds("broker"),
+            "folder": FOLDER / "chain",
+            "runs": self._size.runs,
+        }
+        self._part("celery_chain", lambda: chain_celery.run(count=self._size.pipelines, **where))
+        self._part("dramatiq_chain", lambda: chain_dramatiq.run(count=self._size.dramatiq_pipelines, **where))
+
+    def _pipeline(self, site: Site, broker_url: str) -> None:
+        size = self._size
+        self.found["idle_ms_per_second"] = pipeline.idle(site)
+        if "dbf" in self._parts:
+            pipeline.through_dbf(site, WARM_UP, first=self._serials(WARM_UP), name="0301")
+            self._part(
+                "dbf_door",
+                lambda: pipeline.middle_of(
+                    pipeline.through_dbf(site, size.claims, first=self._serials(size.claims), name=f"03{10 + turn}")
+                    for turn in range(size.runs)
+                ),
+            )
+        if {"api", "latency"} & set(self._parts):
+            pipeline.through_api(site, WARM_UP, first=self._serials(WARM_UP))
+            self._part(
+                "api_door",
+                lambda: pipeline.middle_of(
+                    pipeline.through_api(site, size.claims, first=self._serials(size.claims)) for _ in range(size.runs)
+                ),
+            )
+        if "latency" in self._parts:
+            half = self.found["api_door"]["claims_per_second"] / 2
+            count = round(half * size.latency_seconds)
+            self._part("latency", lambda: latency.run(site, half, size.latency_seconds, first=self._serials(count)))
+        if "bytes" in self._parts:
+            self._part(
+                "link_bytes",
+                lambda: link_bytes.run(site, broker_url, size.weighed, first=self._serials(size.weighed)),
+            )
+
+    def _steps(self) -> None:
+        self._part("steps", steps.run)
+        self._part("center_settle", center_settle.run)
+        self._part("api_alone", api_cpu.run)
+        self._part("dbf_codec", dbf_codec.run)
+
+    def _serials(self, count: int) -> int:
+        first, self._next = self._next, self._next + count
+        return first
+
+    def _part(self, name: str, measure: Callable[[], dict[str, Any]]) -> None:
+        report.say(name)
+        started = time.monotonic()
+        self.found[name] = measure()
+        report.say(f"{name}: {time.monotonic() - started:.0f} s")
+
+
+def main() -> None:
+    """Measure what was asked for, print it, keep it."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer claims and one run of each: two minutes")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="only these parts")
+    parser.add_argument("--json", type=Path, default=REPORT, help="where the figures are written")
+    parser.add_argument("--page", action="store_true", help="write the tables into docs/benchmarks.md as well")
+    asked = parser.parse_args()
+
+    with Supervisor(FOLDER) as supervisor:
+        for left in ("broker", "database", "exchange", "frontend.db", "frontend.db-wal", "frontend.db-shm"):
+            _remove(FOLDER / left)
+        bench = Bench(QUICK if asked.quick else FULL, tuple(asked.only), supervisor)
+        found = bench.run()
+    found["goals"] = report.goals(found)
+    asked.json.parent.mkdir(parents=True, exist_ok=True)
+    asked.json.write_text(json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8")
+    report.show(found)
+    if asked.page:
+        report.write_page(found, PAGE)
+    report.say(f"figures: {asked.json}")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

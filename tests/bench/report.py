@@ -1,0 +1,236 @@
+"""The figures of a run as tables, and the goals beside them: met or missed, never a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.site import PARTIES
+
+console = Console(width=140, highlight=False)
+Found = dict[str, Any]
+
+DBF_GOAL, API_GOAL = 4.0, 2.5  # × the empty Celery chain
+CPU_GOAL_US = 900
+BYTES_GOAL_PERCENT = 15.0
+
+CHAINS = {"celery_chain": "Celery 5.7, stock Redis transport", "dramatiq_chain": "dramatiq, prefetch 200"}
+DOORS = {"dbf_door": "DBF files, until written back", "api_door": "API, until the answer is recorded"}
+MEASURED = {"dbf_door": "DBF door", "api_door": "API door", "latency": "API at half load, waiting"}
+FROM, TO = "<!-- figures: written by `python -m tests.bench --page` -->", "<!-- end of figures -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One table: the first column is words, the others figures. A row that begins with `=` is a sum."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    note: str = ""
+    words: set[int] = field(default_factory=lambda: {0})
+
+
+def say(words: str) -> None:
+    """A line while it runs."""
+    console.print(f"[dim]{words}[/dim]")
+
+
+def goals(found: Found) -> list[Found]:
+    """The goals of which this run has what it takes to judge them."""
+    judged = []
+    chain, dramatiq = _chain_rate(found, "celery_chain"), _chain_rate(found, "dramatiq_chain")
+    for door, goal in (("dbf_door", DBF_GOAL), ("api_door", API_GOAL)):
+        if door not in found:
+            continue
+        rate = found[door]["claims_per_second"]
+        if chain:
+            judged.append(_goal(f"{MEASURED[door]}, × empty Celery chain", round(rate / chain, 2), goal, more=True))
+        if dramatiq:
+            judged.append({"goal": f"{MEASURED[door]}, × empty dramatiq chain", "found": round(rate / dramatiq, 2)})
+        judged.append(_goal(f"{MEASURED[door]}, CPU µs a claim", found[door]["cpu_us_total"], CPU_GOAL_US, more=False))
+    if "link_bytes" in found:
+        percent = found["link_bytes"]["percent_of"]
+        judged += [
+            _goal(f"bytes, % of {way}", value, BYTES_GOAL_PERCENT, more=False)
+            for way, value in next(iter(percent.values())).items()
+        ]
+    return judged
+
+
+def show(found: Found) -> None:
+    """Print everything there is."""
+    for sheet in _sheets(found):
+        table = Table(title=sheet.title, caption=sheet.note or None)
+        for at, column in enumerate(sheet.columns):
+            table.add_column(column, justify="left" if at in sheet.words else "right")
+        for row in sheet.rows:
+            is_sum = row[0].startswith("=")
+            table.add_row(row[0].removeprefix("="), *map(_coloured, row[1:]), style="bold" if is_sum else "")
+        console.print(table)
+        console.print()
+    console.print(_where(found))
+
+
+def write_page(found: Found, page: Path) -> None:
+    """Put the tables in the place of those that stand in the page. Raises ValueError when their place is not there."""
+    text = page.read_text(encoding="utf-8")
+    before, after = text[: text.index(FROM)], text[text.index(TO) :]
+    tables = [f"{_where(found)}.\n", *map(_as_markdown, _sheets(found))]
+    page.write_text(f"{before}{FROM}\n\n" + "\n".join(tables) + f"\n{after}", encoding="utf-8")
+
+
+def _sheets(found: Found) -> Iterator[Sheet]:
+    made = (make(found) for make in (_goals, *_FIGURES))
+    yield from (sheet for sheet in made if sheet.rows)
+
+
+def _chains(found: Found) -> Sheet:
+    rows = [
+        [
+            words,
+            f"{chain['pipelines_per_second']:,}",
+            str(chain["cpu_us_total"]),
+            _listed(chain["cpu_us"]),
+            f"{chain['with_a_publisher_per_second']:,}",
+            str(chain["with_a_publisher_cpu_us_total"]),
+        ]
+        for name, words in CHAINS.items()
+        if (chain := found.get(name))
+    ]
+    columns = ["library", "prefilled /s", "CPU µs", "of it", "with a publisher /s", "CPU µs"]
+    return Sheet("An empty chain of two tasks on the same broker", columns, rows, words={0, 3})
+
+
+def _doors(found: Found) -> Sheet:
+    rows = []
+    for name, words in DOORS.items():
+        if door := found.get(name):
+            ratios = [_ratio(door["claims_per_second"], _chain_rate(found, chain)) for chain in CHAINS]
+            figures = [f"{door['claims_per_second']:,}", _runs(door["runs"]), *ratios]
+            rows.append([words, *figures, str(door["cpu_us_total"]), str(door["others_cores"])])
+    columns = ["door", "claims/s", "of the runs", "× Celery", "× dramatiq", "CPU µs a claim", "others, cores"]
+    return Sheet("The whole pipeline, 20 lines a claim, durable at both ends", columns, rows)
+
+
+def _late(found: Found) -> Sheet:
+    late = found.get("latency")
+    columns = ["claims/s offered", "p50 ms", "p90 ms", "p99 ms", "max ms", "others, cores"]
+    names = ("p50_ms", "p90_ms", "p99_ms", "max_ms", "others_cores")
+    rows = [[str(late["offered_per_second"]), *(str(late[name]) for name in names)]] if late else []
+    return Sheet("From submission to answer at half of the measured capacity, open loop", columns, rows)
+
+
+def _cpu(found: Found) -> Sheet:
+    parts = [found[name] for name in MEASURED if name in found]
+    rows = []
+    for party, names in PARTIES.items():
+        rows += [[process, *(str(part["cpu_us"].get(process, "")) for part in parts)] for process in names]
+        if len(names) > 1:
+            rows.append([f"={party} together", *(str(part["cpu_us_by_party"][party]) for part in parts)])
+    rows.append(["=all four", *(str(part["cpu_us_total"]) for part in parts)])
+    rows.append(["beside: beat, Flower", *(str(part["cpu_us_beside"]) for part in parts)])
+    rows.append(["load generator, not counted", *(str(part.get("load_generator_us", "")) for part in parts)])
+    note = f"Idle, ms of CPU a second: {_listed(found['idle_ms_per_second'])}" if parts else ""
+    columns = ["process", *(words for name, words in MEASURED.items() if name in found)]
+    return Sheet("CPU µs per claim by process", columns, rows if parts else [], note)
+
+
+def _bytes(found: Found) -> Sheet:
+    weighed = found.get("link_bytes")
+    columns = ["what", "bytes a claim", "ours are, %", "ours, one claim a message, %"]
+    if not weighed:
+        return Sheet("", columns, [])
+    rows = [
+        [f"{name}, {weighed[name]['claims_per_message']} claims a message", f"{weighed[name]['bytes_per_claim']:,.0f}"]
+        for name in ("totals", "answers")
+    ]
+    rows.append(["=totals and answer: ours", f"{weighed['bytes_per_claim']:,}"])
+    rows.append(["ours, one claim a message", f"{sum(weighed['alone'].values()):,.0f}"])
+    for number, ways in weighed["lines"].items():
+        for way, weight in ways.items():
+            percents = [str(weighed[of][number][way]) for of in ("percent_of", "percent_of_alone")]
+            rows.append([f"{number} lines: {way}", f"{weight:,.0f}", *percents])
+    rows = [row + [""] * (len(columns) - len(row)) for row in rows]
+    return Sheet("Bytes per claim between front-end and centre, as the broker holds them", columns, rows)
+
+
+def _steps(found: Found) -> Sheet:
+    rows = [[step, str(us)] for step, us in found.get("steps", {}).items()]
+    for batch, settled in found.get("center_settle", {}).items():
+        words = f"centre settles, {batch.replace('_', ' of ')}: worker + PostgreSQL"
+        rows.append([words, f"{settled['worker_us']} + {settled['postgres_us']}"])
+    if alone := found.get("api_alone"):
+        words = f"API process alone, closed loop at {alone['claims_per_second']:,} claims/s"
+        rows.append([words, str(alone["api_cpu_us_per_claim"])])
+    if codec := found.get("dbf_codec"):
+        for what, by in codec["cpu_seconds_per_100000_records"].items():
+            rows += [[f"20 DBF records, {what}: {who}", f"{spent * 200:.0f}"] for who, spent in by.items()]
+    return Sheet("Single steps, CPU µs per claim of 20 lines", ["step", "µs"], rows)
+
+
+def _goals(found: Found) -> Sheet:
+    judged = {True: "met", False: "missed", None: ""}
+    rows = [
+        [goal["goal"], str(goal["found"]), goal.get("wanted", ""), judged[goal.get("met")]] for goal in found["goals"]
+    ]
+    return Sheet("Goals", ["goal", "found", "wanted", ""], rows, words={0, 3})
+
+
+_FIGURES = (_chains, _doors, _late, _cpu, _bytes, _steps)
+
+
+def _goal(name: str, value: float, goal: float, *, more: bool) -> Found:
+    return {
+        "goal": name,
+        "found": value,
+        "wanted": f"{'≥' if more else '≤'} {goal:g}",
+        "met": value >= goal if more else value <= goal,
+    }
+
+
+def _chain_rate(found: Found, name: str) -> int | None:
+    """Pipelines a second of an empty chain, prefilled or with a publisher beside it: the better of the two."""
+    chain = found.get(name)
+    return chain and max(chain["pipelines_per_second"], chain["with_a_publisher_per_second"])
+
+
+def _ratio(rate: float, of: float | None) -> str:
+    return f"{rate / of:.2f}" if of else ""
+
+
+def _runs(rates: list[int]) -> str:
+    return "–".join(f"{rate:,}" for rate in sorted({min(rates), max(rates)}))
+
+
+def _listed(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in values.items())
+
+
+def _where(found: Found) -> str:
+    about = found["machine"]
+    versions = ", ".join(f"{name} {value}" for name, value in about.items() if name not in _OF_THE_MACHINE)
+    return (
+        f"{about['cpu']}, {about['cores']} cores, {about['memory_gb']} GB, {about['system']}, "
+        f"Python {about['python']}; {versions}; load average {found['load_before']:.1f} before"
+    )
+
+
+_OF_THE_MACHINE = ("cpu", "cores", "memory_gb", "system", "python")
+
+
+def _coloured(cell: str) -> str:
+    return {"met": "[green]met[/green]", "missed": "[red]missed[/red]"}.get(cell, cell)
+
+
+def _as_markdown(sheet: Sheet) -> str:
+    rule = ["---" if at in sheet.words else "--:" for at in range(len(sheet.columns))]
+    rows = [[f"**{cell}**" if cell else "" for cell in (row[0][1:], *row[1:])] if row[0][0] == "=" else row
+            for row in sheet.rows]  # fmt: skip
+    lines = [f"| {' | '.join(cells)} |" for cells in (sheet.columns, rule, *rows)]
+    return "\n".join([f"### {sheet.title}\n", *lines, *([f"\n{sheet.note}."] if sheet.note else []), ""])
