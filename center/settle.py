@@ -33,7 +33,7 @@ from domain.benefit import accumulator_keys, deductible_key, fund_key, settle
 from domain.ledger import postings_for
 from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals, TotalsSubmitted
 from domain.money import MAX_FEN, yuan
-from domain.policy import Case, NoPolicyInForce, Rules
+from domain.policy_facts import Case, NoPolicyInForce, Rules
 from domain.refusals import Refusal, sentence
 from domain.settlement import Occasion, Person, Settlement
 from domain.totals import DIGEST_BYTES, LocalTotals

@@ -1,7 +1,8 @@
 """The centre's tasks: each decodes, calls one use case, returns. Answers go out after the commit.
 
 Two workers and a schedule serve the centre. The *counter* (center-settle) settles and does nothing else; the *office*
-(center-detail) receives detail, opens windows and reconciles. An answer that does not get out is no loss: the front-end asks again until it has one.
+(center-detail) receives detail, opens windows and reconciles. An answer that does not get out is no loss: the front-end
+asks again until it has one.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from domain.money import half_up
-from domain.policy import ALL_VISITS, SHARE_SCALE, Band, Cap, Case, PolicyBook, Rules
+from domain.policy import PolicyBook
+from domain.policy_facts import ALL_VISITS, SHARE_SCALE, Band, Cap, Case, Rules
 from domain.settlement import AccumulatorEntry, Occasion, Person, Settlement, Step
 from domain.totals import LocalTotals
 from domain.visit import VisitType

@@ -91,6 +91,8 @@ def _shown(value: Any) -> Any:
         return {name: HIDDEN if str(name).lower() in PRIVATE else _shown(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_shown(inner) for inner in value]
+    if isinstance(value, int) and hide_identity_numbers(str(value)) == HIDDEN:
+        return HIDDEN
     return value
 
 

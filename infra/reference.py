@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Table, select
 
 from domain.catalogue import Catalogue, CatalogueItem, Match
-from domain.policy import PolicyBook, parse
+from domain.policy import PolicyBook
+from domain.policy_reading import parse
 from infra.codec import pack, unpack
 
 CATALOGUE = "catalogue"

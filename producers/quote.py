@@ -20,7 +20,9 @@ from domain import benefit, money
 from domain.catalogue import Catalogue, Matched
 from domain.checks import check_lines
 from domain.codes import CODES, PASSED
-from domain.policy import CaseNotCovered, NoPolicyInForce, PolicyBook, PolicyUnreadable, parse
+from domain.policy import PolicyBook
+from domain.policy_facts import CaseNotCovered, NoPolicyInForce
+from domain.policy_reading import PolicyUnreadable, parse
 from domain.settlement import Occasion, Person, Settlement, Step
 from domain.totals import LocalTotals, total_up
 from domain.visit import ChargeLine, Visit, VisitType, pack_lines

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from domain import money
@@ -21,12 +21,27 @@ from producers.api import claims, openapi
 from producers.api.claims import Reply
 from producers.api.commit import Away
 from producers.api.keys import Caller
-from producers.api.problems import KINDS, Problem
+from producers.api.problems import KINDS, Problem, pointer
 from producers.api.reading import document, read_body, read_bounded
 from producers.api.site import Site
 from producers.api.wire import CatalogueItemOut, CataloguePageOut
 
-router = APIRouter()
+
+async def only_known_parameters(request: Request) -> None:
+    """A parameter nobody reads would be a wish that is not granted. Raises Problem."""
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    unknown = set(request.query_params) - known
+    if unknown:
+        raise Problem(
+            "parameters-invalid",
+            errors=[
+                {"pointer": pointer(("query", name)), "code": "unknown-field", "detail": "接口没有这个参数"}
+                for name in sorted(unknown)
+            ],
+        )
+
+
+router = APIRouter(dependencies=[Depends(only_known_parameters)])
 
 EVENTS_SECONDS = 300.0
 MOST_ITEMS = 500

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import redis
 
 from infra.supervisor import Service, Supervisor
+from tests.bench.machine import Others
 
 HOPS = ("edge", "centre")
 PAYLOAD = "x" * 250
@@ -43,10 +43,11 @@ class ChainStuck(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: the rate within the window, and CPU microseconds per pipeline by process."""
+    """One run: the rate within the window, CPU microseconds per pipeline by process, cores that others had."""
 
     per_second: float
     cpu_us: dict[str, float]
+    others_cores: float
 
 
 def python(module: str, *arguments: str) -> list[str]:
@@ -62,19 +63,25 @@ def broker_url() -> str:
 def run(
     chain: Chain, *, url: str, broker_cpu: Callable[[], float], folder: Path, count: int, runs: int
 ) -> dict[str, Any]:
-    """Measure the chain prefilled `runs` times and with a publisher beside it once; medians, and every rate."""
+    """Measure it prefilled and with a publisher beside it, `runs` times each; the median runs, and every rate."""
     prefilled = [_once(chain, url, broker_cpu, folder, count, publish_first=True) for _ in range(runs)]
-    beside = _once(chain, url, broker_cpu, folder, count, publish_first=False)
-    middle = sorted(prefilled, key=lambda one: one.per_second)[len(prefilled) // 2]
+    besides = [_once(chain, url, broker_cpu, folder, count, publish_first=False) for _ in range(runs)]
+    middle, beside = _middle(prefilled), _middle(besides)
     return {
-        "pipelines_per_second": round(median(one.per_second for one in prefilled)),
+        "pipelines_per_second": round(middle.per_second),
         "runs": [round(one.per_second) for one in prefilled],
         "cpu_us": {name: round(us) for name, us in middle.cpu_us.items()},
         "cpu_us_total": round(sum(middle.cpu_us.values())),
         "with_a_publisher_per_second": round(beside.per_second),
+        "with_a_publisher_runs": [round(one.per_second) for one in besides],
         "with_a_publisher_cpu_us_total": round(sum(beside.cpu_us.values())),
+        "others_cores": max(one.others_cores for one in (*prefilled, *besides)),
         "pipelines_per_run": count,
     }
+
+
+def _middle(runs: Sequence[Run]) -> Run:
+    return sorted(runs, key=lambda one: one.per_second)[len(runs) // 2]
 
 
 def _once(
@@ -114,7 +121,7 @@ def _watched(
     chain: Chain, client: redis.Redis, count: int, cpu: Callable[[], dict[str, float]], *, publish_first: bool
 ) -> Run:
     """Watch the completions until the window is over."""
-    first: tuple[float, int, dict[str, float]] | None = None
+    first: tuple[float, int, dict[str, float], Others] | None = None
     deadline = time.monotonic() + LONGEST_SECONDS
     done = 0
     while time.monotonic() < deadline:
@@ -122,14 +129,16 @@ def _watched(
         done = published - chain.left(client)
         now = time.monotonic()
         if first is None and done >= WINDOW[0] * count:
-            first = now, done, cpu()
+            used = cpu()
+            first = now, done, used, Others(sum(used.values()))
         elif first is not None and done >= WINDOW[1] * count:
-            start, done_then, used = first
+            start, done_then, used, others = first
             pipelines = done - done_then
             now_used = cpu()
             return Run(
                 pipelines / (now - start),
                 {name: (now_used[name] - used[name]) / pipelines * 1e6 for name in now_used},
+                others.cores(sum(now_used.values())),
             )
         time.sleep(0.02)
     raise ChainStuck(chain.name, done, count)

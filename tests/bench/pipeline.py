@@ -16,7 +16,7 @@ from tests.bench.machine import Others
 from tests.bench.site import API_KEY, BESIDE, PARTIES, Site, Stuck
 
 IDLE_SECONDS = 3.0
-CONNECTIONS = 48
+CONNECTIONS = 64
 
 
 def idle(site: Site) -> dict[str, float]:

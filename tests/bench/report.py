@@ -99,11 +99,12 @@ def _chains(found: Found) -> Sheet:
             _listed(chain["cpu_us"]),
             f"{chain['with_a_publisher_per_second']:,}",
             str(chain["with_a_publisher_cpu_us_total"]),
+            str(chain["others_cores"]),
         ]
         for name, words in CHAINS.items()
         if (chain := found.get(name))
     ]
-    columns = ["library", "prefilled /s", "CPU µs", "of it", "with a publisher /s", "CPU µs"]
+    columns = ["library", "prefilled /s", "CPU µs", "of it", "with a publisher /s", "CPU µs", "others, cores"]
     return Sheet("An empty chain of two tasks on the same broker", columns, rows, words={0, 3})
 
 

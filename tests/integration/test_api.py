@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 
 from infra.embedded import free_port
 from infra.supervisor import Service, Supervisor, answers
-from producers.client import JiesuanClient, Refused, TryLater
+from producers.client import JiesuanClient, Refused
 from tests.support.api import CLINIC, HOSPITAL, KEYS, NAME, PERSON, SampleSite, claim, open_sample_site, sent
 from workers import tables
 
@@ -201,31 +201,3 @@ def test_it_stops_when_it_is_told_to_and_comes_back(running):
         again = client.submit(claim(), key="one-of-fifty")
     assert again["claim_no"]
     assert running.supervisor.starts("api") == 2
-
-
-def test_the_client_repeats_with_the_same_key_and_gives_up_in_the_end():
-    keys, pauses = [], []
-    answered = iter(
-        [
-            httpx.Response(503, json={"code": "try-again"}, headers={"Retry-After": "2"}),
-            httpx.Response(429, json={"code": "backlog-full"}, headers={"Retry-After": "7"}),
-            httpx.ConnectError("refused"),
-            httpx.Response(202, json={"claim_no": "X-1", "state": "accepted"}),
-        ]
-    )
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        keys.append(request.headers["Idempotency-Key"])
-        given = next(answered, httpx.ReadTimeout("silent"))
-        if isinstance(given, Exception):
-            raise given
-        return given
-
-    with JiesuanClient("http://x", "k", transport=httpx.MockTransport(answer), pause=pauses.append) as client:
-        assert client.submit({})["claim_no"] == "X-1"
-        assert len(set(keys)) == 1
-        assert (pauses[0], pauses[1]) == (2.0, 7.0)
-        with pytest.raises(TryLater) as later:
-            client.submit({}, key="mine")
-    assert later.value.key == "mine"
-    assert len(pauses) == 3 + 4

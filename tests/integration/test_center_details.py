@@ -139,10 +139,12 @@ def test_other_lines_open_one_case_and_are_not_kept(center_engine, settled, rece
     bad = detail_of(lines, good.visit_no)
 
     receipts = receive(bad, neighbour)
-    receive(bad)
+    receive(bad, at=LATER + timedelta(minutes=1))
 
     assert [receipt.accepted for receipt in receipts] == [False, True]
     assert cases_of(center_engine, good) == [(Kind.DETAIL_MISMATCH, good.total_fen, bad.total_fen, words)]
+    opened = "SELECT opened_at FROM difference_case WHERE visit_no = :visit"
+    assert rows_of(center_engine, opened, visit=good.visit_no) == [(LATER,)]
     assert kept(center_engine, good) == []
 
 

@@ -23,7 +23,9 @@ from domain.benefit import (
 )
 from domain.catalogue import Matched
 from domain.money import amount_of, fen, scaled, yuan
-from domain.policy import NoPolicyInForce, PolicyBook, parse
+from domain.policy import PolicyBook
+from domain.policy_facts import NoPolicyInForce
+from domain.policy_reading import parse
 from domain.settlement import AccumulatorEntry, Occasion, Person
 from domain.totals import LocalTotals, split_line, total_up
 from domain.visit import ChargeLine, VisitType

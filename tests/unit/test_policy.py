@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from domain.policy import Case, CaseNotCovered, NoPolicyInForce, PolicyBook, PolicyUnreadable, TwoPoliciesInForce, parse
+from domain.policy import PolicyBook, TwoPoliciesInForce
+from domain.policy_facts import Case, CaseNotCovered, NoPolicyInForce
+from domain.policy_reading import PolicyUnreadable, parse
 from domain.visit import VisitType
 
 POLICIES = Path(__file__).parents[2] / "policies"

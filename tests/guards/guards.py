@@ -1,0 +1,245 @@
+"""The guards: what keeps a promise, how to take it away, and the tests that have to notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+UNIT = "tests/unit/"
+REAL = "tests/integration/"
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A piece of code that keeps a promise. `text` stands exactly once in the file, and becomes `without`."""
+
+    name: str
+    promise: str
+    file: str
+    text: str
+    without: str
+    tests: tuple[str, ...]
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether its tests need no server."""
+        return all(test.startswith(UNIT) for test in self.tests)
+
+
+LOST = "Nothing accepted is lost"
+TWICE = "Nothing is paid twice"
+FEN = "Every fen is accounted for"
+DETAIL = "The detail is the detail"
+CONTRA = "Corrections are contra documents"
+TENANTS = "No tenant starves or sees another"
+SEALED = "The broker is no security boundary"
+QUIET = "No person in a log"
+FLOOD = "Sending again is no flood"
+
+GUARDS = (
+    Guard(
+        "a commit waits for the disk", LOST, "infra/database.py",
+        '"synchronous=FULL"', '"synchronous=OFF"',
+        (f"{UNIT}test_workers_intake.py", f"{UNIT}test_infra_database.py"),
+    ),
+    Guard(
+        "acknowledged after the work (setting)", LOST, "infra/broker.py",
+        "task_acks_late=True", "task_acks_late=False",
+        (f"{UNIT}test_infra_broker.py",),
+    ),
+    Guard(
+        "acknowledged after the work (task)", LOST, "infra/broker.py",
+        "    acks_late = True\n", "    acks_late = False\n",
+        ("tests/contract/test_broker.py::test_when_a_worker_is_killed_in_the_middle_another_does_its_work",),
+    ),
+    Guard(
+        "the desk sweeps", LOST, "workers/tasks.py",
+        'timers=[Timer("sweep", settings.sweep_every_seconds, swept)]', "timers=[]",
+        (f"{REAL}test_frontend_sweep.py",),
+    ),
+    Guard(
+        "the sweep rings lost bells", LOST, "workers/outbox.py",
+        "            self.doorbell.ring(institution_code)\n", "            pass\n",
+        (f"{UNIT}test_workers_outbox.py",),
+    ),
+    Guard(
+        "the unreadable is set aside before it is let go", LOST, "infra/worker.py",
+        "        if set_aside(queue, reason, body if isinstance(body, bytes) else str(body).encode()):\n",
+        "        if True:\n",
+        (f"{UNIT}test_infra_worker.py",),
+    ),
+    Guard(
+        "a message that breaks Celery breaks no worker", LOST, "infra/worker.py",
+        "            except Exception as error:\n                self._set_aside(",
+        "            except ZeroDivisionError as error:\n                self._set_aside(",
+        (f"{UNIT}test_infra_worker.py",),
+    ),
+    Guard(
+        "no verdict is lost between two desks", LOST, "workers/desk.py",
+        'bindparam("ids", expanding=True)), claim.c.state == ClaimState.ACCEPTED)',
+        'bindparam("ids", expanding=True)))',
+        (f"{UNIT}test_workers_desk.py",),
+    ),
+    Guard(
+        "one claim per idempotency key (database)", TWICE, "workers/migrations/versions/0001_first_schema.py",
+        '        sa.UniqueConstraint("institution_code", "idempotency_key", name="uq_claim_idempotency"),\n', "",
+        (f"{UNIT}test_workers_schema.py",),
+    ),
+    Guard(
+        "one claim per visit and batch (database)", TWICE, "workers/migrations/versions/0001_first_schema.py",
+        '        sa.UniqueConstraint("visit_no", "charge_batch_no", name="uq_claim_key"),\n', "",
+        (f"{UNIT}test_workers_schema.py",),
+    ),
+    Guard(
+        "a repeated key is looked up", TWICE, "workers/intake.py",
+        "        taken = self._taken(submission)\n", "        taken = None\n",
+        (f"{UNIT}test_workers_intake.py",),
+    ),
+    Guard(
+        "the digest of a repeat is compared (door)", TWICE, "workers/intake.py",
+        "same.content_digest == digest and ", "",
+        (f"{UNIT}test_workers_intake.py",),
+    ),
+    Guard(
+        "the content of a repeat is compared (centre)", TWICE, "center/settle.py",
+        "known is None or known.content == _content(claim)", "True",
+        (f"{REAL}test_center_settle.py",),
+    ),
+    Guard(
+        "what is settled is answered, not settled again", TWICE, "center/settle.py",
+        "        if known is not None:\n            return known\n", "",
+        (f"{REAL}test_center_settle.py",),
+    ),
+    Guard(
+        "one settlement per key (uq_settlement_key)", TWICE, "center/migrations/versions/r0001_first_schema.py",
+        '        sa.UniqueConstraint("visit_no", "charge_batch_no", "kind", name="uq_settlement_key"),\n', "",
+        (f"{REAL}test_center_settle.py::test_the_unique_key_is_the_last_guard",),
+    ),
+    Guard(
+        "persons are locked (FOR UPDATE)", TWICE, "center/records.py",
+        " ORDER BY citizen_id_no FOR UPDATE", " ORDER BY citizen_id_no",
+        (f"{REAL}test_center_settle.py",),
+    ),
+    Guard(
+        "an answer is recorded once (CAS)", TWICE, "workers/deliver.py",
+        "_SETTLED = (\n    update(claim)\n    .where(*_KEY, claim.c.state == ClaimState.TOTALLED)",
+        "_SETTLED = (\n    update(claim)\n    .where(*_KEY)",
+        (f"{UNIT}test_workers_deliver.py",),
+    ),
+    Guard(
+        "a late refusal changes nothing (CAS)", TWICE, "workers/deliver.py",
+        "_REFUSED = (\n    update(claim)\n    .where(*_KEY, claim.c.state == ClaimState.TOTALLED)",
+        "_REFUSED = (\n    update(claim)\n    .where(*_KEY)",
+        (f"{UNIT}test_workers_deliver.py",),
+    ),
+    Guard(
+        "one sweeper at a time (lease)", FLOOD, "infra/lease.py",
+        "    if row.holder != holder and row.until > now:\n        return None\n", "",
+        (f"{UNIT}test_infra_lease.py", f"{UNIT}test_workers_outbox.py"),
+    ),
+    Guard(
+        "who slept past its lease writes nothing (fencing)", FLOOD, "infra/lease.py",
+        "    if held != fence:\n", "    if held is None:\n",
+        (f"{UNIT}test_workers_outbox.py",),
+    ),
+    Guard(
+        "a lane that does not drain is not fed", FLOOD, "workers/outbox.py",
+        "return waiting < LANE_IS_LONG or waiting < before", "return True",
+        (f"{UNIT}test_workers_outbox.py",),
+    ),
+    Guard(
+        "the wait grows with every attempt", FLOOD, "workers/outbox.py",
+        "2 ** min(attempts, 10) - 1", "1",
+        (f"{UNIT}test_workers_outbox.py",),
+    ),
+    Guard(
+        "the postings of a settlement balance", FEN, "center/migrations/versions/r0001_first_schema.py",
+        "HAVING sum(amount_fen) <> 0", "HAVING false",
+        (f"{REAL}test_center_schema.py",),
+    ),
+    Guard(
+        "an amount is a whole number", FEN, "infra/codec.py",
+        "return msgspec.convert(body, expected, builtin_types=(bytes,))",
+        "return msgspec.convert(body, expected, builtin_types=(bytes,), strict=False)",
+        (f"{UNIT}test_infra_codec.py",),
+    ),
+    Guard(
+        "the digest of the lines is compared", DETAIL, "center/details.py",
+        "    digest = digest_of(claim.packed_lines)\n", '    digest = b""\n',
+        (f"{REAL}test_center_details.py",),
+    ),
+    Guard(
+        "detail is due until its receipt", DETAIL, "workers/upload.py",
+        ".values(rung_at=seconds())", ".values(rung_at=seconds(), detail_state=1)",
+        (f"{UNIT}test_workers_upload.py",),
+    ),
+    Guard(
+        "what is settled is never changed", CONTRA, "center/migrations/versions/r0001_first_schema.py",
+        'WRITTEN_ONCE = ("settlement", "posting", "accumulator_entry", "detail")', "WRITTEN_ONCE = ()",
+        (f"{REAL}test_center_schema.py",),
+    ),
+    Guard(
+        "an institution sees its own claims only", TENANTS, "workers/claims.py",
+        "            claim.c.institution_code == institution_code,\n            claim.c.visit_no == key[0],\n",
+        "            claim.c.visit_no == key[0],\n",
+        (f"{UNIT}test_workers_claims.py",),
+    ),
+    Guard(
+        "a visit belongs to one institution (door)", TENANTS, "workers/intake.py",
+        "if by_visit is not None or self._owner.get(visit_no, code) != code:", "if by_visit is not None:",
+        (f"{UNIT}test_workers_intake.py",),
+    ),
+    Guard(
+        "a full backlog is refused", TENANTS, "workers/intake.py",
+        "if self._backlog.get(code, 0) >= served.backlog_cap:", "if False:",
+        (f"{UNIT}test_workers_intake.py",),
+    ),
+    Guard(
+        "tenant queues take turns", TENANTS, "infra/transport.py",
+        "            self._queue_cycle.rotate(queue)\n", "",
+        (f"{REAL}test_fairness.py",),
+    ),
+    Guard(
+        "a front-end speaks for itself only", SEALED, "center/settle.py",
+        "return None if institution.frontend == self.frontend else _refuse(Refusal.FRONTEND_WRONG)", "return None",
+        (f"{REAL}test_center_settle.py",),
+    ),
+    Guard(
+        "an envelope opens on its own lane only", SEALED, "infra/envelope.py",
+        'return f"jiesuan/{VERSION}/{frontend}/{lane}".encode()', 'return b"jiesuan"',
+        (f"{UNIT}test_infra_envelope.py",),
+    ),
+    Guard(
+        "a seal is checked", SEALED, "infra/envelope.py",
+        "        compressed = AESGCM(key).decrypt(nonce, sealed, _bound_to(frontend, lane))\n",
+        "        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes\n"
+        '        mode = modes.CTR(nonce + b"\\0\\0\\0\\2")\n'
+        "        compressed = Cipher(algorithms.AES(key), mode).decryptor().update(sealed[:-16])\n",
+        (f"{UNIT}test_infra_envelope.py",),
+    ),
+    Guard(
+        "msgpack and nothing else", SEALED, "infra/broker.py",
+        "accept_content=[CONTENT_TYPE]", 'accept_content=[CONTENT_TYPE, "json"]',
+        (f"{UNIT}test_infra_broker.py",),
+    ),
+    Guard(
+        "a bomb is not inflated", SEALED, "infra/envelope.py",
+        "inflater.decompress(compressed, MAX_OPENED_BYTES)", "inflater.decompress(compressed)",
+        (f"{UNIT}test_infra_envelope.py",),
+    ),
+    Guard(
+        "database errors quote no values", QUIET, "infra/database.py",
+        'engine = create_engine(url, hide_parameters=True, connect_args={"timeout": 15})',
+        'engine = create_engine(url, connect_args={"timeout": 15})',
+        (f"{UNIT}test_infra_database.py",),
+    ),
+    Guard(
+        "a task's arguments do not show", QUIET, "infra/broker.py",
+        '        options.setdefault("kwargsrepr", "{}")\n', "",
+        (f"{UNIT}test_infra_broker.py",),
+    ),
+    Guard(
+        "wrong arguments are not quoted", QUIET, "infra/broker.py",
+        'raise UnreadableMessage("arguments that are not the task\'s") from None', "pass",
+        (f"{REAL}test_garbage.py",),
+    ),
+)  # fmt: skip

@@ -1,0 +1,60 @@
+"""The client: it repeats with the same key, waits as long as it is asked to, and gives up in the end."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from producers.client import JiesuanClient, Refused, TryLater
+
+
+def test_the_client_repeats_with_the_same_key_and_gives_up_in_the_end():
+    keys, pauses = [], []
+    answered = iter(
+        [
+            httpx.Response(503, json={"code": "try-again"}, headers={"Retry-After": "2"}),
+            httpx.Response(429, json={"code": "backlog-full"}, headers={"Retry-After": "7"}),
+            httpx.ConnectError("refused"),
+            httpx.Response(202, json={"claim_no": "X-1", "state": "accepted"}),
+        ]
+    )
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        keys.append(request.headers["Idempotency-Key"])
+        given = next(answered, httpx.ReadTimeout("silent"))
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+    with JiesuanClient("http://x", "k", transport=httpx.MockTransport(answer), pause=pauses.append) as client:
+        assert client.submit({})["claim_no"] == "X-1"
+        assert len(set(keys)) == 1
+        assert (pauses[0], pauses[1]) == (2.0, 7.0)
+        with pytest.raises(TryLater) as later:
+            client.submit({}, key="mine")
+    assert later.value.key == "mine"
+    assert len(pauses) == 3 + 4
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409, 422])
+def test_a_refusal_is_not_asked_again(status):
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return httpx.Response(status, json={"code": "c", "detail": "d", "request_id": "r", "errors": []})
+
+    with JiesuanClient("http://x", "k", transport=httpx.MockTransport(answer)) as client, pytest.raises(Refused) as no:
+        client.show("X-1")
+    assert (no.value.status, no.value.code, no.value.request_id, len(asked)) == (status, "c", "r", 1)
+
+
+def test_the_key_of_the_institution_and_the_wish_to_wait_are_sent():
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.headers["Authorization"] == "Bearer k"
+        assert request.headers["Prefer"] == "wait=9"
+        assert request.headers["Idempotency-Key"] == "mine"
+        return httpx.Response(200, json={"state": "settled"})
+
+    with JiesuanClient("http://x", "k", transport=httpx.MockTransport(answer)) as client:
+        assert client.submit({}, wait=9, key="mine") == {"state": "settled"}

@@ -1,0 +1,181 @@
+"""Quotes: the same functions as the real thing, from one document; and why, step by step."""
+
+from __future__ import annotations
+
+import pytest
+
+from domain.catalogue import Catalogue, Match
+from domain.money import fen
+from domain.policy import PolicyBook
+from domain.policy_reading import parse
+from producers import quote as quotes
+from producers.api.problems import Problem
+from tests.support.api import HOSPITAL, ITEMS, POLICY
+
+BOOK = PolicyBook([parse(POLICY)])
+CATALOGUE = Catalogue(
+    "1",
+    ITEMS,
+    [Match("", f"L{one.item_code}", one.match_type, one.item_code, "", one.coverage_class, True) for one in ITEMS],
+)
+
+
+CLASS_A = {"coverage_class": "1"}
+
+
+def asked(**change):
+    good = {
+        "person": {"scheme": "employee", "category": "1"},
+        "visit": {"visit_type": "3", "visit_date": "2026-03-02", "institution_level": 3},
+        "totals": {"total_amount": "110.00", "own_expense_amount": "10.00"},
+    }
+    return {name: value for name, value in (good | change).items() if value is not None}
+
+
+def amounts(quoted, *names):
+    return tuple(quotes.seen(quoted)["settlement"][f"{name}_amount"] for name in names)
+
+
+def test_totals_are_settled_by_the_policy_of_the_day():
+    quoted = quotes.quote(asked(), BOOK)
+    # 100.00 in scope: 10.00 deductible, then 80 %.
+    assert amounts(quoted, "total", "fund_pay", "deductible", "own_pay", "person_share") == (
+        "110.00",
+        "72.00",
+        "10.00",
+        "10.00",
+        "38.00",
+    )
+    assert quoted.policy_version.startswith("test@")
+
+
+def test_lines_described_in_the_document_and_lines_of_the_catalogue_come_to_the_same():
+    described = [
+        {"unit_price": "12.5", "quantity": "4", "item": {"coverage_class": "1"}},
+        {"unit_price": "100", "quantity": "3", "item": {"coverage_class": "2", "pre_self_pay_ratio": "0.1"}},
+        {"unit_price": "30", "quantity": "1", "item": {"coverage_class": "9"}},
+    ]
+    known = [
+        {"unit_price": "12.5", "quantity": "4", "local_item_code": "LW0001"},
+        {"unit_price": "100", "quantity": "3", "local_item_code": "LW0002"},
+        {"unit_price": "30", "quantity": "1", "local_item_code": "LX0003"},
+    ]
+    first = quotes.quote(asked(totals=None, lines=described), BOOK)
+    second = quotes.quote(asked(totals=None, lines=known), BOOK, CATALOGUE)
+    assert first.settlement == second.settlement
+    assert first.totals[:6] == (fen("380.00"), fen("30.00"), 0, fen("30.00"), fen("320.00"), 3)
+
+
+def test_a_price_above_its_limit_is_the_persons():
+    dear = [{"unit_price": "100", "quantity": "3", "item": {"coverage_class": "1", "price_limit": "90"}}]
+    quoted = quotes.quote(asked(totals=None, lines=dear), BOOK)
+    assert quotes.seen(quoted)["totals"]["over_limit_amount"] == "30.00"
+
+
+def test_the_account_pays_what_it_may():
+    person = {"scheme": "employee", "category": "1", "account_balance": "5.00"}
+    assert amounts(quotes.quote(asked(person=person), BOOK), "account_pay", "cash") == ("5.00", "33.00")
+
+
+def test_what_the_year_has_used_up_counts_and_moves_on():
+    capped = POLICY.replace(
+        "facts = [",
+        'facts = [\n  { kind = "cap", scheme = "any", amount = "100.00", per = "year", basis = "fund_paid",'
+        ' from = 2020-01-01, src = "T" },',
+    )
+    quoted = quotes.quote(asked(accumulators={"basic:3:fund:-:2026": "40.00"}), PolicyBook([parse(capped)]))
+    assert amounts(quoted, "fund_pay") == ("60.00",)
+    moved = {entry["key"]: entry for entry in quotes.seen(quoted)["accumulators"]}
+    assert moved["basic:3:fund:-:2026"] == {
+        "key": "basic:3:fund:-:2026",
+        "before_amount": "40.00",
+        "applied_amount": "60.00",
+    }
+
+
+def test_every_step_is_told_in_chinese_with_its_fact():
+    steps = quotes.seen(quotes.quote(asked(), BOOK))["steps"]
+    words = [step["words"] for step in steps]
+    assert words[0] == "总金额 110.00 元中，目录外（全自费）项目 10.00 元由个人负担"
+    assert "起付标准以内的 10.00 元由个人先付" in words[1]
+    assert "72.00" in words[2]
+    assert all(step["rule"] in quotes.RULES_ZH for step in steps)
+    assert steps[1]["fact"].endswith("deductible")
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    pytest.param({"totals": None}, "lines", id="neither lines nor totals"),
+    pytest.param({"lines": [{"unit_price": "1", "quantity": "1", "item": CLASS_A}]}, "totals", id="both"),
+    pytest.param({"totals": {"total_amount": "1.00", "in_scope_amount": "2.00"}}, "各分项合计 2.00 元", id="unequal"),
+    pytest.param({"totals": {"total_amount": "1.00", "own_expense_amount": "2.00"}}, "1.00", id="parts too large"),
+    pytest.param({"visit": {"visit_type": "3", "visit_date": "2026-03-02"}}, "级别", id="no level"),
+    pytest.param(
+        {"visit": {"visit_type": "3", "visit_date": "2019-12-31", "institution_level": 3}}, "2019-12-31", id="no policy"
+    ),
+    pytest.param({"totals": None, "lines": [{"unit_price": "1", "quantity": "1"}]}, "项目编号", id="a line of nothing"),
+    pytest.param(
+        {"totals": None, "lines": [{"unit_price": "1", "quantity": "-1", "item": {"coverage_class": "1"}}]},
+        "效验", id="more back than charged",
+    ),
+])  # fmt: skip
+def test_what_cannot_be_quoted_says_why(change, words):
+    with pytest.raises(quotes.CannotQuote) as refused:
+        quotes.quote(asked(**change), BOOK)
+    told = refused.value.words + "".join(error["detail"] for error in refused.value.errors)
+    assert words in told
+
+
+def test_bad_lines_come_back_with_their_codes():
+    lines = [
+        {"unit_price": "1", "quantity": "1", "line_amount": "2.00", "item": {"coverage_class": "1"}},
+        {"unit_price": "1", "quantity": "1", "item": {"coverage_class": "1"}},
+        {"unit_price": "0", "quantity": "1", "item": {"coverage_class": "1"}},
+        {"unit_price": "1", "quantity": "1", "local_item_code": "NOPE"},
+    ]
+    with pytest.raises(quotes.CannotQuote) as refused:
+        quotes.quote(asked(totals=None, lines=lines), BOOK, CATALOGUE)
+    found = [(error["pointer"], error["code"]) for error in refused.value.errors]
+    assert found == [("#/lines/0", "14"), ("#/lines/2", "11"), ("#/lines/3", "06")]
+
+
+def test_an_institutions_own_code_cannot_meet_a_described_item():
+    lines = [
+        {"unit_price": "1", "quantity": "1", "local_item_code": "LW0001", "item": {"coverage_class": "9"}},
+        {"unit_price": "1", "quantity": "1", "local_item_code": "LW0001"},
+    ]
+    quoted = quotes.quote(asked(totals=None, lines=lines), BOOK, CATALOGUE)
+    assert quotes.seen(quoted)["totals"]["own_expense_amount"] == "1.00"
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"person": {"scheme": "civil", "category": "1"}}, "#/person/scheme"),
+        ({"person": {"scheme": "employee", "category": "1", "account_balance": "-1.00"}}, "#/person/account_balance"),
+        ({"accumulators": {"basic:3:fund:-:2026": 1}}, "#/accumulators"),
+        ({"totals": {"total_amount": 5}}, "#/totals/total_amount"),
+        ({"name": "x"}, "#/name"),
+    ],
+)
+def test_a_document_in_wrong_form_is_told_where(change, pointer):
+    with pytest.raises(Problem) as refused:
+        quotes.quote(asked(**change), BOOK)
+    assert [error["pointer"] for error in refused.value.errors] == [pointer]
+
+
+def test_a_quote_asks_for_nobodys_name():
+    assert HOSPITAL not in str(quotes.schema())
+    assert "citizen" not in str(quotes.schema())
+
+
+def test_a_policy_is_chosen_by_its_id_or_by_a_file(tmp_path):
+    (tmp_path / "a.toml").write_text(POLICY, encoding="utf-8")
+    (tmp_path / "b.toml").write_text(POLICY.replace('id = "test"', 'id = "other"'), encoding="utf-8")
+    assert len(quotes.policy_book(tmp_path).sets) == 2
+    assert [each.set_id for each in quotes.policy_book(tmp_path, "other").sets] == ["other"]
+    assert [each.set_id for each in quotes.policy_book(tmp_path, str(tmp_path / "a.toml")).sets] == ["test"]
+    with pytest.raises(quotes.CannotQuote, match=r"other、test|test、other"):
+        quotes.policy_book(tmp_path, "nowhere")
+    (tmp_path / "c.toml").write_text("x", encoding="utf-8")
+    with pytest.raises(quotes.CannotQuote, match=r"c\.toml"):
+        quotes.policy_book(tmp_path)
