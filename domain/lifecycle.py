@@ -31,5 +31,5 @@ STEPS: dict[ClaimState, frozenset[ClaimState]] = {
     ClaimState.TOTALLED: frozenset({ClaimState.SETTLED, ClaimState.REFUSED}),
     ClaimState.SETTLED: frozenset(),
     ClaimState.RETURNED: frozenset(),
-    ClaimState.REFUSED: frozenset(),
+    ClaimState.REFUSED: frozenset({ClaimState.SETTLED}),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, bindparam, or_, update
 
 from domain.lifecycle import ClaimState
 from domain.messages import ClaimAnswer, ClaimsAnswered, DetailReceived
@@ -15,11 +15,14 @@ DETAIL_DUE, DETAIL_AT_CENTER, DETAIL_MISMATCH = 0, 1, 2
 
 _KEY = (claim.c.visit_no == bindparam("visit"), claim.c.charge_batch_no == bindparam("batch"))
 
+# A settlement the centre committed is recorded also where an earlier sending was refused: money has moved.
 _SETTLED = (
     update(claim)
-    .where(*_KEY, claim.c.state == ClaimState.TOTALLED)
+    .where(*_KEY, or_(claim.c.state == ClaimState.TOTALLED, claim.c.state == ClaimState.REFUSED))
     .values(
         state=ClaimState.SETTLED,
+        refusal=None,
+        handed_back=False,
         answer=bindparam("packed"),
         settled_at=bindparam("at"),
         settled_day=bindparam("day"),
@@ -41,7 +44,7 @@ _DETAIL = (
 
 
 def record_answers(connection: Connection, answered: ClaimsAnswered, *, at: datetime) -> int:
-    """Record the answers to totalled claims; how many were new. A repeated answer changes nothing."""
+    """Record the answers of the centre; how many were new. A repeated or late answer changes nothing."""
     settled = [_settled(answer, at) for answer in answered.answers if not answer.refusal]
     refused = [
         {

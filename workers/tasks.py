@@ -123,7 +123,7 @@ def desk_app(frontend: Frontend) -> Celery:
     frontend.keep_quarantine()
     app = build_app("desk", frontend.settings.local_broker_url)
 
-    @app.task(name=lanes.CLAIMS_PREPROCESS, bind=True)
+    @app.task(name=lanes.CLAIMS_PREPROCESS, bind=True, shared=False)
     def preprocess(task: Any, institution: str) -> None:
         turn = desk.preprocess(
             frontend.engine,
@@ -161,19 +161,19 @@ def link_app(frontend: Frontend) -> Celery:
     app = build_app("link", frontend.settings.center_broker_url)
     results, uploads = lanes.results(frontend.code), lanes.uploads(frontend.code)
 
-    @app.task(name=lanes.CLAIMS_DELIVER)
+    @app.task(name=lanes.CLAIMS_DELIVER, shared=False)
     def claims_deliver(envelope: bytes) -> None:
         answered = frontend.opened(envelope, results, messages.ClaimsAnswered)
         with frontend.engine.begin() as connection:
             deliver.record_answers(connection, answered, at=frontend.now())
 
-    @app.task(name=lanes.DETAILS_CONFIRM)
+    @app.task(name=lanes.DETAILS_CONFIRM, shared=False)
     def details_confirm(envelope: bytes) -> None:
         received = frontend.opened(envelope, results, messages.DetailReceived)
         with frontend.engine.begin() as connection:
             deliver.record_receipts(connection, received)
 
-    @app.task(name=lanes.DETAILS_UPLOAD)
+    @app.task(name=lanes.DETAILS_UPLOAD, shared=False)
     def details_upload(envelope: bytes) -> None:
         granted = frontend.opened(envelope, uploads, messages.UploadGranted)
         slice_ = upload.upload(
@@ -187,7 +187,7 @@ def link_app(frontend: Frontend) -> Celery:
         )
         log.info("slice_used", extra={"window": granted.window, "claims": slice_.claims, "lines": slice_.lines})
 
-    @app.task(name=lanes.BOOKS_REPORT)
+    @app.task(name=lanes.BOOKS_REPORT, shared=False)
     def books_report(envelope: bytes) -> None:
         asked = frontend.opened(envelope, uploads, messages.BooksAsked)
         with reading(frontend.engine) as connection:

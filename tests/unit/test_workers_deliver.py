@@ -106,13 +106,14 @@ def test_a_second_answer_changes_nothing(engine, late):
     assert rows(engine, claim) == before
 
 
-def test_a_settlement_that_comes_after_a_refusal_changes_nothing(engine):
+def test_a_settlement_that_comes_after_a_refusal_is_recorded_because_money_has_moved(engine):
     visit_no = visits(engine)[0]
     record(engine, refused(visit_no))
-    before = rows(engine, claim)
 
-    assert record(engine, settled(visit_no)) == 0
-    assert rows(engine, claim) == before
+    assert record(engine, settled(visit_no)) == 1
+
+    row = rows(engine, claim)[0]
+    assert (row.state, row.refusal, row.handed_back) == (ClaimState.SETTLED, None, False)
 
 
 def test_repeats_within_one_message_count_once(engine):
