@@ -52,7 +52,12 @@ class ClaimOutcome:
 class ClaimView(ClaimOutcome):
     """A claim as its institution may see it, lines and all."""
 
-    lines: list[ChargeLine]
+    packed_lines: bytes
+
+    @property
+    def lines(self) -> list[ChargeLine]:
+        """The lines as handed in; unpacked when somebody wants them, which a settled claim's reader seldom does."""
+        return unpack_lines(self.packed_lines)
 
 
 def claim_no(visit_no: str, charge_batch_no: int) -> str:
@@ -131,7 +136,7 @@ def mark_handed_back(connection: Connection, claim_ids: Iterable[int]) -> None:
 
 
 def _view(row: Any) -> ClaimView:
-    return ClaimView(**_outcome(row), lines=unpack_lines(row.lines))
+    return ClaimView(**_outcome(row), packed_lines=row.lines)
 
 
 def _outcome(row: Any) -> dict[str, Any]:

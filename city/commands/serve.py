@@ -58,6 +58,7 @@ def _flower(settings: Settings) -> int:
 
     settings.need("center_broker_url")
     app: Any = build_app("flower", settings.center_broker_url)  # its types say that start never returns
+    app.conf.broker_pool_limit = 32  # it asks every worker many things at once, a connection each
     app.start(
         [
             "--quiet",

@@ -21,7 +21,8 @@ log = logging.getLogger("api")
 
 MOST_CLAIMS = 64
 GATHER_SECONDS = 0.003
-RING_SECONDS = 0.01
+RING_SECONDS = 0.03
+"""The pause after a ring: at the peak a bell then stands for everything that came in meanwhile."""
 MOST_WAITING = 4096
 
 Write = Callable[[Sequence[Submission]], Sequence[Outcome]]

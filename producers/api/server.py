@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
+import socket
 
 from granian.constants import HTTPModes, Interfaces
 from granian.errors import FatalError
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from infra.memory import spare_the_collector
 from infra.settings import Settings
 from producers.api.app import build
 from producers.api.site import open_site
 
 log = logging.getLogger("api")
 
+MOST_CONNECTIONS = 2048
+"""Connections served at once; a client that waits for its answer holds one, so there must be plenty."""
+
+
+class PortTaken(OSError):
+    """Somebody listens there already. The server itself would share the port with them, request by request."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(errno.EADDRINUSE, f"端口 {port} 已被占用")
+
 
 def serve(settings: Settings) -> int:
-    """Serve the API of this front-end until it is told to stop; the exit code. Raises MissingSetting."""
+    """Serve the API of this front-end until it is told to stop; the exit code. Raises MissingSetting or PortTaken."""
     site = open_site(settings)
+    _need_port(settings.api_host, settings.api_port)
     server = Server(
         build(site),
         address=settings.api_host,
@@ -30,8 +44,21 @@ def serve(settings: Settings) -> int:
         http1_settings=HTTP1Settings(header_read_timeout=10_000),
         websockets=False,
         log_enabled=False,
+        backlog=MOST_CONNECTIONS,
+        backpressure=MOST_CONNECTIONS,
     )
+    spare_the_collector()
     return asyncio.run(_until_stopped(server, settings))
+
+
+def _need_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortTaken(port) from error
 
 
 async def _until_stopped(server: Server, settings: Settings) -> int:

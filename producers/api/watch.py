@@ -17,7 +17,7 @@ from workers.claims import ClaimView, states, views
 
 log = logging.getLogger("api")
 
-LOOK_SECONDS = 0.005
+LOOK_SECONDS = 0.01
 
 Waiter = tuple[ClaimState | None, asyncio.Future[ClaimState]]
 

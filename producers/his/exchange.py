@@ -293,8 +293,10 @@ class _LinesFile:
         """Write what may be written and return the visits whose rows were still those that were read."""
         written = f"{at:%Y-%m-%d %H:%M:%S}"
         while answers and self._table is not None:
+            marks = {mark for answer in answers for mark in answer.marks if mark is not None}
+            changes = {mark: _changes(mark, written) for mark in marks}
             updates = {
-                record: _changes(mark, written)
+                record: changes[mark]
                 for answer in answers
                 for record, mark in zip(answer.rows.records, answer.marks, strict=True)
                 if mark is not None

@@ -7,7 +7,6 @@ rows are marked, rows are marked before the claim is, and each of the three is l
 from __future__ import annotations
 
 import fcntl
-import gc
 import logging
 import os
 import signal
@@ -24,6 +23,7 @@ from domain.codes import PASSED
 from domain.lifecycle import ClaimState
 from domain.refusals import Refusal, sentence
 from infra.database import reading
+from infra.memory import spare_the_collector
 from infra.settings import Settings
 from producers.his.dbf import DbfProblem, NotYet
 from producers.his.exchange import Answer, DbfExchange, Result, marks_for
@@ -36,8 +36,11 @@ from workers.tasks import Frontend
 log = logging.getLogger("his")
 
 POLL_SECONDS = 0.3
-FOLDERS_SECONDS = 5.0
-CLAIMS_PER_HAND_BACK = 500
+BUSY_SECONDS = 0.02
+"""The pause while claims come back: whoever finds work looks again at once."""
+LOOKS_PER_FOLDERS = 15
+"""After so many looks the institutions and their folders are asked for again."""
+CLAIMS_PER_HAND_BACK = 1000
 PATIENCE_LOOKS = 20
 """An incomplete file is told to the hospital once it has stayed so for this many looks."""
 
@@ -87,9 +90,7 @@ def serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     frontend = Frontend(settings)
-    # A file is tens of thousands of small values without cycles: looking for cycles among them costs a fifth of all.
-    gc.freeze()
-    gc.set_threshold(100_000, 20, 20)
+    spare_the_collector()
     watch(frontend, settings.exchange_dir, stop=stop, heartbeat_file=settings.heartbeat_file)
     return 0
 
@@ -102,19 +103,20 @@ def watch(frontend: Frontend, folder: Path, *, stop: threading.Event, heartbeat_
         doors: dict[str, Door] = {}
         looks = 0
         while not stop.is_set():
+            handed_back = 0
             try:
-                if looks % max(1, round(FOLDERS_SECONDS / POLL_SECONDS)) == 0:
+                if looks % LOOKS_PER_FOLDERS == 0:
                     _follow_folders(frontend.engine, folder, doors)
                 for door in doors.values():
                     look(frontend.engine, door, at=frontend.now(), doorbell=frontend.doorbell)
-                hand_back(frontend.engine, doors, at=frontend.now())
+                handed_back = hand_back(frontend.engine, doors, at=frontend.now())
                 if heartbeat_file is not None:
                     heartbeat_file.touch()
             except (OperationalError, OSError) as error:
                 # The database or the folder is away; what was not done is done at a later look.
                 log.warning("look_failed", extra={"error": type(error).__name__})
             looks += 1
-            stop.wait(POLL_SECONDS)
+            stop.wait(BUSY_SECONDS if handed_back else POLL_SECONDS)
     finally:
         os.close(lock)
 

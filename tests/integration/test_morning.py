@@ -27,6 +27,8 @@ from infra.broker import Post, build_app
 from infra.settings import Settings
 from infra.supervisor import Supervisor
 
+pytestmark = pytest.mark.timeout(240)  # the first test waits for the whole morning
+
 CLAIMS, PEOPLE, PLAY_SECONDS = 300, 200, 14.0
 
 

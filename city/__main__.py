@@ -1,0 +1,5 @@
+"""`python -m city` is `jiesuan`."""
+
+from city.cli import main
+
+main()
