@@ -57,6 +57,8 @@ fi
 # A hospital's proxy is signed by an authority that only this system knows.
 export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
 export UV_PYTHON_DOWNLOADS=never
+# A dozen processes import the same packages at every start: compile them once.
+export UV_COMPILE_BYTECODE=1
 
 if ! is_new_enough .venv/bin/python; then
     "$uv" venv --quiet --clear --python "$(command -v "$python")" .venv
