@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -192,8 +193,9 @@ def _decimal(value: int | None, places: int) -> Decimal | None:
 class ApiHospitals:
     """The cashiers of every institution with the API: each hands one claim in at a time and keeps at it."""
 
-    def __init__(self, clients: Mapping[str, JiesuanClient]) -> None:
-        self._clients = clients
+    def __init__(self, clients: Mapping[str, JiesuanClient], *, batch: str = "sample") -> None:
+        """`batch` makes the keys of these claims others than those of another batch."""
+        self._clients, self._batch = clients, batch
         self._cashiers = ThreadPoolExecutor(CASHIERS, "cashier")
         self._asked: list[Future[Told]] = []
         self._first: dict[int, Future[Told]] = {}
@@ -214,6 +216,15 @@ class ApiHospitals:
         heard = [asked.result(timeout=PATIENCE_SECONDS) for asked in self._asked]
         return list(self._cashiers.map(self._once_more, heard))
 
+    def told_in_the_end(self) -> list[Told]:
+        """The same, asked again and again until every claim has its end, or patience is over."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        heard = self.told()
+        while any(one.claim_no and one.state not in FINAL for one in heard) and time.monotonic() < until:
+            self._stop.wait(0.5)
+            heard = list(self._cashiers.map(self._once_more, heard))
+        return heard
+
     def close(self) -> None:
         """Send the cashiers home, whatever they are doing."""
         self._stop.set()
@@ -228,7 +239,7 @@ class ApiHospitals:
         client = self._clients[claim.institution.institution_code]
         while True:
             try:
-                answer = client.submit(document, wait=wait, key=f"sample-{claim.number}")
+                answer = client.submit(document, wait=wait, key=f"{self._batch}-{claim.number}")
                 return _told(arrival.claim, arrival.manner, answer)
             except Refused as refused:
                 return Told(claim=claim, manner=arrival.manner, problem=refused.code or str(refused.status))

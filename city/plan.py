@@ -34,6 +34,7 @@ FAIR_BATCH = 20
 """Claims per turn at the shared front-end: small, so that no tenant waits long for its own."""
 STOP_WITHIN_SECONDS = {"flower": 3.0}
 """Flower keeps nothing, and asks workers that are gone for their state before it ends."""
+LEFT_BY_A_RUN = ("broker", "database", "exchange", "frontends", "secrets", "heartbeats")
 EMBEDDED = ("broker", "database")
 
 
@@ -194,10 +195,12 @@ class CityPlan:
             if institution.door == "dbf":
                 (self.exchange_dir / institution.institution_code).mkdir(parents=True, exist_ok=True)
 
-    def clear(self) -> None:
-        """Throw away what an earlier run left in the folder; the supervisor holds the folder meanwhile."""
-        for name in ("broker", "database", "exchange", "frontends", "secrets", "heartbeats"):
-            shutil.rmtree(self.folder / name, ignore_errors=True)
+    def clear(self) -> bool:
+        """Throw away what an earlier run left in the folder, if it left anything; the supervisor holds the folder."""
+        left = [self.folder / name for name in LEFT_BY_A_RUN if (self.folder / name).exists()]
+        for folder in left:
+            shutil.rmtree(folder)
+        return bool(left)
 
     # ── How each is run ───────────────────────────────────────────────────────────────────────────────────
 

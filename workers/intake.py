@@ -8,7 +8,6 @@ from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Integer, bindparam, func, insert, select, text, update
-from sqlalchemy.exc import IntegrityError
 
 from domain.lifecycle import OPEN, ClaimState
 from domain.visit import ChargeLine, Visit, pack_lines
@@ -126,13 +125,15 @@ class VisitNumbersUsedUp(Exception):
 
 def accept(engine: Engine, submissions: Sequence[Submission], *, at: datetime) -> list[Outcome]:
     """Accept claims in one transaction and say, in their order, what became of each. Durable when it returns."""
-    try:
-        with engine.begin() as connection:
-            return _Desk(connection, submissions, at).take_all()
-    except IntegrityError:
-        # Another process took one of the keys in between (PostgreSQL only): look again, it is there now.
-        with engine.begin() as connection:
-            return _Desk(connection, submissions, at).take_all()
+    with engine.begin() as connection:
+        _wait_for_turn(connection)
+        return _Desk(connection, submissions, at).take_all()
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    """One door at a time looks keys up, takes numbers and writes; on SQLite the transaction itself is the turn."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(7370)"))
 
 
 def release(connection: Connection, institution_code: str, claim_id: int) -> bool:
@@ -296,9 +297,6 @@ class _Desk:
             self._connection.execute(_KEEP_NUMBER, {"code": code, "on": self._at.date(), "number": last})
 
     def _first_free_id(self) -> int:
-        if self._connection.dialect.name == "postgresql":
-            # One lock per transaction keeps the range together; SQLite's transaction holds the only write lock.
-            self._connection.execute(text("SELECT pg_advisory_xact_lock(7370)"))
         return (self._connection.execute(_LAST_ID).scalar() or 0) + 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +17,7 @@ T = TypeVar("T")
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 MAX_BODY = 1024 * 1024
+BODY_SECONDS = 30.0
 MAX_DEPTH = 16
 MAX_KEY = 255
 
@@ -38,6 +40,18 @@ async def read_bounded(headers: Mapping[bytes, bytes], receive: Receive) -> byte
     announced = headers.get(b"content-length", b"")
     if announced.isdigit() and int(announced) > MAX_BODY:
         raise Problem("body-too-large", headers={"Connection": "close"})
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await _received(receive)
+    except TimeoutError:
+        raise Problem("body-too-slow", headers={"Connection": "close"}) from None
+    if len(body) > MAX_BODY:
+        raise Problem("body-too-large", headers={"Connection": "close"})
+    return body
+
+
+async def _received(receive: Receive) -> bytes:
+    """The body up to the part that takes it over the limit."""
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
@@ -49,8 +63,6 @@ async def read_bounded(headers: Mapping[bytes, bytes], receive: Receive) -> byte
         body = b"".join(parts)
     if message["type"] == "http.disconnect":
         raise ConnectionAbortedError
-    if len(body) > MAX_BODY:
-        raise Problem("body-too-large", headers={"Connection": "close"})
     return body
 
 

@@ -216,18 +216,21 @@ def lines_of(given: list[LineIn]) -> list[ChargeLine]:
     for line in given:
         price, quantity, amount = line.get("unit_price"), line.get("quantity"), line.get("line_amount")
         lines.append(
-            ChargeLine(
-                line.get("line_no"),
-                line.get("charge_date"),
-                line.get("local_item_code") or "",
-                line.get("local_item_name") or "",
-                line.get("charge_category"),
-                line.get("specification") or "",
-                line.get("dosage_form") or "",
-                None if price is None else _price(price),
-                None if quantity is None else _quantity(quantity),
-                None if amount is None else int(amount.replace(".", "")),  # its form is checked: two decimals
-                line.get("drug_origin") or "",
+            ChargeLine._make(
+                (
+                    line.get("line_no"),
+                    line.get("charge_date"),
+                    line.get("local_item_code") or "",
+                    line.get("local_item_name") or "",
+                    line.get("charge_category"),
+                    line.get("specification") or "",
+                    line.get("dosage_form") or "",
+                    None if price is None else _price(price),
+                    None if quantity is None else _quantity(quantity),
+                    None if amount is None else int(amount.replace(".", "")),  # its form is checked: two decimals
+                    line.get("drug_origin") or "",
+                    "",
+                )
             )
         )
     return lines

@@ -147,7 +147,7 @@ class Site:
             raise Stuck(f"the centre's database is not durable: {durable}")
 
     def _service(self, role: str) -> Service:
-        heartbeat = self.folder / "run" / role
+        heartbeat = self.folder / "heartbeats" / role
         heartbeat.parent.mkdir(exist_ok=True)
         ready = touched(heartbeat)
         if role == "api":

@@ -49,7 +49,7 @@ GUARDS = (
     Guard(
         "acknowledged after the work (task)", LOST, "infra/broker.py",
         "    acks_late = True\n", "    acks_late = False\n",
-        ("tests/contract/test_broker.py::test_when_a_worker_is_killed_in_the_middle_another_does_its_work",),
+        (f"{UNIT}test_infra_broker.py",),
     ),
     Guard(
         "the desk sweeps", LOST, "workers/tasks.py",

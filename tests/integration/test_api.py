@@ -15,10 +15,12 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
+from infra.clock import clock_from
+from infra.database import open_database
 from infra.embedded import free_port
 from infra.supervisor import Service, Supervisor, answers
 from producers.client import JiesuanClient, Refused
-from tests.support.api import CLINIC, HOSPITAL, KEYS, NAME, PERSON, SampleSite, claim, open_sample_site, sent
+from tests.support.api import CLINIC, HOSPITAL, KEYS, NAME, PERSON, Api, SampleSite, claim, fill, open_sample_site, sent
 from workers import tables
 
 JIESUAN = str(Path(sys.executable).with_name("jiesuan"))
@@ -201,3 +203,22 @@ def test_it_stops_when_it_is_told_to_and_comes_back(running):
         again = client.submit(claim(), key="one-of-fifty")
     assert again["claim_no"]
     assert running.supervisor.starts("api") == 2
+
+
+def test_on_postgresql_it_is_the_same(empty_database):
+    engine = open_database(empty_database)
+    fill(engine)
+    site = SampleSite(engine, clock_from("2026-03-02T17:00:00+08:00@0.0x0.0"))
+    with Api(site) as api:
+        waiting = api.start_submit(claim(5), "a", wait=20)
+        while not site.settle_all():
+            pass
+        assert waiting().json()["settlement"]["total_amount"] == "125.00"
+        again = api.submit(claim(5), "a")
+        assert again.headers["idempotency-replayed"] == "true"
+        assert again.json()["settlement"]["settled_at"] == "2026-03-02T17:00:00+08:00"
+        assert api.submit(claim(6), "a").status_code == 422
+        together = [api.start_submit(claim(), "b") for _ in range(30)]
+        assert len({answer().json()["claim_no"] for answer in together}) == 1
+        assert api.call("GET", "/readyz", key=None).status_code == 200
+        assert "jiesuan_claims_in_state" in api.call("GET", "/metrics", key=None).text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -72,6 +73,26 @@ def test_one_key_handed_in_by_many_at_once_makes_one_claim(engine):
             assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Accepted"] + 3 * ["Replayed"]
 
     assert len(states(engine)) == 25
+
+
+def test_batches_that_share_keys_disturb_no_other_batch(engine):
+    """The first claims of a day, the same keys in other batches and in another order, all at once."""
+    start = threading.Barrier(6)
+    dice = random.Random(7370)
+    batches = [[submission(key=f"key-{number}") for number in dice.sample(range(12), 6)] for _ in range(6)]
+
+    def come(batch):
+        start.wait()
+        return intake.accept(engine, batch, at=NOON)
+
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = [outcome for found in pool.map(come, batches) for outcome in found]
+
+    keys = {handed_in.idempotency_key for batch in batches for handed_in in batch}
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Accepted"] * len(keys) + ["Replayed"] * (
+        36 - len(keys)
+    )
+    assert len(states(engine)) == len(keys)
 
 
 def test_many_doors_at_once_get_visit_numbers_of_their_own(engine):

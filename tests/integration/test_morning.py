@@ -20,6 +20,7 @@ import redis
 from rich.console import Console
 
 from city.morning import Found, Morning
+from city.promises import audit
 from city.sample.institutions import HOSPITAL_A, HOSPITAL_B
 from city.sample.morning import City, sample_city
 from domain.lifecycle import ClaimState
@@ -104,6 +105,63 @@ def test_two_statements_and_a_table_are_printed(played):
     assert played.printed.count("医疗费用结算单") == 2
     assert "特大型医院" in played.printed
     assert str(played.morning.city.seed) in played.printed
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "undo", "promise"),
+    [
+        pytest.param(
+            "front-end",
+            "UPDATE claim SET state = 'held' WHERE claim_id = (SELECT min(claim_id) FROM claim WHERE state = 'settled')",
+            "UPDATE claim SET state = 'settled' WHERE state = 'held'",
+            "接收的一笔不丢",
+            id="a claim without its end",
+        ),
+        pytest.param(
+            "front-end",
+            "UPDATE claim SET fund_pay_fen = fund_pay_fen + 1 WHERE claim_id = 1",
+            "UPDATE claim SET fund_pay_fen = fund_pay_fen - 1 WHERE claim_id = 1",
+            "两边账一致",
+            id="one fen in the front-end's books",
+        ),
+        pytest.param(
+            "centre",
+            "INSERT INTO posting VALUES ((SELECT min(settlement_no) FROM settlement), 'fund:employee:basic', 1)",
+            "DELETE FROM posting WHERE amount_fen = 1",
+            "每分钱都有着落",
+            id="one fen posted once too often",
+        ),
+        pytest.param(
+            "centre",
+            "UPDATE settlement SET visit_no = 'X' || visit_no WHERE settlement_no = 1",
+            "UPDATE settlement SET visit_no = substr(visit_no, 2) WHERE settlement_no = 1",
+            "一笔不重付",
+            id="a settlement nobody asked for",
+        ),
+        pytest.param(
+            "centre",
+            "UPDATE detail SET lines = lines || 'x' WHERE settlement_no = 1",
+            "UPDATE detail SET lines = substr(lines, 1, length(lines) - 1) WHERE settlement_no = 1",
+            "明细就是汇总的明细",
+            id="one byte more in a detail",
+        ),
+    ],
+)
+def test_the_audit_sees_what_is_wrong(played, place, change, undo, promise):
+    morning = played.morning
+    engine = morning.center_engine if place == "centre" else morning.frontends[HOSPITAL_B]
+
+    def audited():
+        return audit(morning.center_engine, morning.frontends, played.found.told, morning.city)
+
+    with engine.begin() as connection:
+        connection.exec_driver_sql(change)
+    try:
+        broken = [kept.name for kept in audited().promises if not kept.kept]
+    finally:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(undo)
+    assert any(name.startswith(promise) for name in broken)
 
 
 # ── Nobody's name or number outside ───────────────────────────────────────────────────────────────────────

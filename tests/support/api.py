@@ -130,33 +130,36 @@ def _filled() -> bytes:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "frontend.db"
         engine = open_database(f"sqlite:///{file}")
-        upgrade(engine)
-        matches = [
-            Match(
-                code, f"L{item.item_code}", item.match_type, item.item_code, item.item_name, item.coverage_class, True
-            )
-            for code in KEYS
-            for item in ITEMS
-        ]
-        published = CataloguePublished(version="2026-01", items=ITEMS, matches=tuple(matches))
-        institutions = [
-            {
-                "institution_code": code,
-                "short_code": f"T0000{place}",
-                "name": "试验医院" if code == HOSPITAL else "试验诊所",
-                "kind": "hospital" if code == HOSPITAL else "clinic",
-                "level": 3 if code == HOSPITAL else 0,
-                "api_key_hash": hash_of(key),
-                "backlog_cap": 1000,
-                "active": True,
-            }
-            for place, (code, key) in enumerate(KEYS.items())
-        ]
-        with engine.begin() as connection:
-            connection.execute(insert(tables.institution), institutions)
-            connection.execute(insert(tables.reference), [catalogue_row(published), policy_row(POLICY)])
+        fill(engine)
         engine.dispose()
         return file.read_bytes()
+
+
+def fill(engine: Engine) -> None:
+    """Migrate a new database and put the institutions and the reference data into it."""
+    upgrade(engine)
+    matches = [
+        Match(code, f"L{item.item_code}", item.match_type, item.item_code, item.item_name, item.coverage_class, True)
+        for code in KEYS
+        for item in ITEMS
+    ]
+    published = CataloguePublished(version="2026-01", items=ITEMS, matches=tuple(matches))
+    institutions = [
+        {
+            "institution_code": code,
+            "short_code": f"T0000{place}",
+            "name": "试验医院" if code == HOSPITAL else "试验诊所",
+            "kind": "hospital" if code == HOSPITAL else "clinic",
+            "level": 3 if code == HOSPITAL else 0,
+            "api_key_hash": hash_of(key),
+            "backlog_cap": 1000,
+            "active": True,
+        }
+        for place, (code, key) in enumerate(KEYS.items())
+    ]
+    with engine.begin() as connection:
+        connection.execute(insert(tables.institution), institutions)
+        connection.execute(insert(tables.reference), [catalogue_row(published), policy_row(POLICY)])
 
 
 class Api:

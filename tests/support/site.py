@@ -11,16 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import redis
-from sqlalchemy import Engine, create_engine, select
+from sqlalchemy import Engine, select
 
 from domain.identity import synthetic_citizen_id
 from infra.broker import Post, build_app
 from infra.envelope import frontend_key
 from tests.support.frontend import NOON, hand_in, new_frontend, submission
-from tests.support.waiting import eventually
 from workers import intake
 from workers.doorbell import Doorbell
-from workers.tables import claim, quarantine
+from workers.tables import claim
 
 ROOT = Path(__file__).parents[2]
 JIESUAN = [sys.executable, "-c", "import sys; from city.cli import main; sys.argv[0] = 'jiesuan'; main()"]
@@ -146,15 +145,6 @@ class Site:
             found = [row.state for row in connection.execute(select(claim.c.state))]
         return sum(1 for state in found if state in states) if states else len(found)
 
-    def reasons(self) -> list[str]:
-        """Why messages were set aside, in their order."""
-        with self.engine.connect().execution_options(reading=True) as connection:
-            return list(connection.execute(select(quarantine.c.reason).order_by(quarantine.c.quarantine_id)).scalars())
-
-    def until_settled(self, count: int, *, within: float = 60.0) -> None:
-        """Wait until this many claims are settled."""
-        eventually(lambda: self.count("settled") >= count, within=within, every=0.2)
-
 
 @contextmanager
 def site(folder: Path, broker_url: str, *codes: str, **options: str) -> Iterator[Site]:
@@ -164,8 +154,3 @@ def site(folder: Path, broker_url: str, *codes: str, **options: str) -> Iterator
         yield made
     finally:
         made.stop()
-
-
-def database(url: str) -> Engine:
-    """An engine without a pool, for looking."""
-    return create_engine(url)

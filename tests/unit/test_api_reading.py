@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.visit import ChargeLine
+from producers.api import reading
 from producers.api.problems import Problem
 from producers.api.reading import MAX_BODY, document, idempotency_key, preferred_wait, read_body
 from producers.api.wire import CLAIM_IN, lines_of, visit_of
@@ -217,7 +218,7 @@ def test_the_same_content_is_the_same_however_it_is_spaced_and_ordered():
         (b"x" * 256, "idempotency-key-invalid"),
         (b"a b", "idempotency-key-invalid"),
         ("键".encode(), "idempotency-key-invalid"),
-        ],
+    ],
 )
 def test_a_key_that_is_no_key(sent_, code):
     with pytest.raises(Problem) as caught:
@@ -272,3 +273,10 @@ def test_only_plain_json_is_read(headers):
     with pytest.raises(Problem) as caught:
         asyncio.run(read_body(headers, None))
     assert caught.value.kind.code == "media-type-unsupported"
+
+
+def test_a_body_that_never_comes_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(reading, "BODY_SECONDS", 0.05)
+    with pytest.raises(Problem) as caught:
+        asyncio.run(read_body({b"content-type": b"application/json"}, asyncio.Event().wait))
+    assert caught.value.kind.code == "body-too-slow"

@@ -269,7 +269,7 @@ def test_two_threads_with_the_same_key_make_one_claim(engine):
 LETTER = st.tuples(st.sampled_from([HOSPITAL, CLINIC]), st.sampled_from("abc"), st.sampled_from("xy"))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(letters=st.lists(LETTER, max_size=12), cuts=st.integers(1, 4))
 def test_however_repeats_are_cut_into_batches_each_key_makes_at_most_one_claim(tmp_path_factory, letters, cuts):
     engine = new_frontend(f"sqlite:///{tmp_path_factory.mktemp('intake')}/frontend.db")
