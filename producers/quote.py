@@ -20,7 +20,7 @@ from domain import benefit, money
 from domain.catalogue import Catalogue, Matched
 from domain.checks import check_lines
 from domain.codes import CODES, PASSED
-from domain.policy import PolicyBook
+from domain.policy import PolicyBook, TwoPoliciesInForce
 from domain.policy_facts import CaseNotCovered, NoPolicyInForce
 from domain.policy_reading import PolicyUnreadable, parse
 from domain.settlement import Occasion, Person, Settlement, Step
@@ -237,8 +237,11 @@ def settled(
         version = policy.in_force_on(who.scheme, day).version
     except CaseNotCovered as error:
         raise CannotQuote("现行政策不能结算这种情形：" + "；".join(error.reasons)) from None
-    except NoPolicyInForce as error:
-        raise CannotQuote(f"{day} 没有唯一适用的待遇政策：{error}") from None
+    except TwoPoliciesInForce:
+        versions = "、".join(each.version for each in policy.sets)
+        raise CannotQuote(f"{day} 有多个待遇政策适用（{versions}），请用 --policy 指定其一") from None
+    except NoPolicyInForce:
+        raise CannotQuote(f"{day} 没有适用于 {who.scheme} 的待遇政策") from None
     except benefit.NegativeTotals:
         raise CannotQuote("合计为负，退费须用冲销结算，不能试算") from None
     return Quoted(settlement, totals, version, day)
