@@ -32,6 +32,10 @@ CLAIM_SECONDS = Histogram(
     "jiesuan_claim_seconds", "How long a claim took: accept, wait, work or total.", ["channel", "stage"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60), registry=REGISTRY,
 )  # fmt: skip
+COMMIT_CLAIMS = Histogram(
+    "jiesuan_commit_claims", "How many claims one transaction of the API accepted.", buckets=(1, 2, 4, 8, 16, 32, 64),
+    registry=REGISTRY,
+)  # fmt: skip
 REFUSED = Counter("jiesuan_refused", "Claims refused, by code.", ["code"], registry=REGISTRY)
 PROBLEMS = Counter(
     "jiesuan_api_problems", "Requests the API answered with a problem, by code.", ["code"], registry=REGISTRY

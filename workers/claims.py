@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, Integer, bindparam, func, select, update
 
 from domain.lifecycle import FINAL, ClaimState
 from domain.messages import ClaimAnswer, ClaimTotals
@@ -78,6 +78,16 @@ _OUTCOME = (
     .join(claim_content, claim_content.c.claim_id == claim.c.claim_id)
     .outerjoin(verdict, verdict.c.claim_id == claim.c.claim_id)
 )
+_READY = (
+    _OUTCOME.where(
+        claim.c.channel == "dbf",
+        ~claim.c.handed_back,
+        claim.c.institution_code == bindparam("code"),
+        claim.c.state.in_([str(state) for state in sorted(FINAL)]),
+    )
+    .order_by(claim.c.claim_id)
+    .limit(bindparam("most", type_=Integer))
+)
 _WHOLE = _OUTCOME.add_columns(claim_content.c.lines)
 
 
@@ -108,17 +118,9 @@ def states(connection: Connection, claim_ids: Iterable[int]) -> dict[int, ClaimS
     return {claim_id: ClaimState(state) for claim_id, state in rows}
 
 
-def ready_to_hand_back(connection: Connection, limit: int) -> list[ClaimOutcome]:
-    """Claims of the DBF door that have their final state and were not handed back yet, oldest first."""
-    rows = connection.execute(
-        _OUTCOME.where(
-            claim.c.channel == "dbf",
-            ~claim.c.handed_back,
-            claim.c.state.in_([str(state) for state in sorted(FINAL)]),
-        )
-        .order_by(claim.c.claim_id)
-        .limit(limit)
-    )
+def ready_to_hand_back(connection: Connection, institution_code: str, limit: int) -> list[ClaimOutcome]:
+    """One institution's claims of the DBF door that are final and were not handed back yet, oldest first."""
+    rows = connection.execute(_READY, {"code": institution_code, "most": limit})
     return [ClaimOutcome(**_outcome(row)) for row in rows]
 
 

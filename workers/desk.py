@@ -26,8 +26,9 @@ log = logging.getLogger("desk")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn at the desk came to: totals to send, how many claims went back, whether more are waiting."""
+    """What one turn at the desk came to: the visits it took, totals to send, how many claims went back, if more wait."""
 
+    visits: Sequence[str]
     totals: Sequence[ClaimTotals]
     returned: int
     more: bool
@@ -36,7 +37,7 @@ class Turn:
 
 
 _ACCEPTED = (
-    select(claim.c.claim_id, claim.c.charge_batch_no, claim_content.c.visit, claim_content.c.lines)
+    select(claim.c.claim_id, claim.c.visit_no, claim.c.charge_batch_no, claim_content.c.visit, claim_content.c.lines)
     .join(claim_content, claim_content.c.claim_id == claim.c.claim_id)
     .where(claim.c.institution_code == bindparam("code"), claim.c.state == ClaimState.ACCEPTED)
     .order_by(claim.c.claim_id)
@@ -123,7 +124,10 @@ def preprocess(
             if set_aside:
                 connection.execute(_SET_ASIDE, set_aside)
     totals = [row["checked"] for row in totalled]
-    return Turn(totals, len(returned), len(rows) == limit, reference.policy_version, reference.catalogue.version)
+    visits = [row.visit_no for row in rows]
+    return Turn(
+        visits, totals, len(returned), len(rows) == limit, reference.policy_version, reference.catalogue.version
+    )
 
 
 def _still_accepted(connection: Connection, claim_ids: Sequence[int]) -> set[int]:

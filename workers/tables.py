@@ -104,7 +104,7 @@ Index(
 )
 Index(
     "ix_claim_to_hand_back",
-    claim.c.channel,
+    claim.c.institution_code,
     claim.c.claim_id,
     sqlite_where=text("NOT handed_back AND channel = 'dbf'"),
     postgresql_where=text("NOT handed_back AND channel = 'dbf'"),

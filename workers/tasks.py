@@ -26,7 +26,7 @@ from infra.envelope import seal, unseal
 from infra.quarantine import Quarantine, keep_with
 from infra.reference import ReferenceShelf
 from infra.settings import Settings
-from infra.worker import Timer, run
+from infra.worker import Timer, run, show
 from workers import books, deliver, desk, upload
 from workers.doorbell import Doorbell
 from workers.outbox import Outbox, Sweep
@@ -137,22 +137,14 @@ def desk_app(frontend: Frontend) -> Celery:
             frontend.outbox.send(
                 turn.totals, policy_version=turn.policy_version, catalogue_version=turn.catalogue_version
             )
-            _show_visits(task, institution, turn)
+        if turn.visits:
+            # The doorbell carried no visits: tell Flower which ones this turn took.
+            shown = {"institution": institution, "visits": " ".join(turn.visits), "claims": len(turn.visits)}
+            show(task.request.id, lanes.CLAIMS_PREPROCESS, shown)
         if turn.more:
             frontend.doorbell.ring(institution)
 
     return app
-
-
-def _show_visits(task: Any, institution_code: str, turn: desk.Turn) -> None:
-    """Tell Flower which visits this turn took: the doorbell itself carries none."""
-    visits = [row.visit_no for row in turn.totals]
-    task.send_event(
-        "task-received",
-        name=lanes.CLAIMS_PREPROCESS,
-        args="()",
-        kwargs=repr({"institution": institution_code, "visits": " ".join(visits), "claims": len(visits)}),
-    )
 
 
 def link_app(frontend: Frontend) -> Celery:

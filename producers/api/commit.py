@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from infra import metrics
 from workers.intake import Accepted, Outcome, Submission
 
 log = logging.getLogger("api")
@@ -87,6 +88,7 @@ class GroupCommit:
             if not self._waiting:
                 self._arrived.clear()
             crowded = len(group) > 1
+            metrics.COMMIT_CLAIMS.observe(len(group))
             submissions = [submission for submission, _ in group]
             answers = [answer for _, answer in group]
             outcomes = await loop.run_in_executor(self._writer, self._write_group, submissions)

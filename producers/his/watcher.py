@@ -143,11 +143,10 @@ def look(engine: Engine, door: Door, *, at: datetime, doorbell: Doorbell | None 
 
 def hand_back(engine: Engine, doors: dict[str, Door], *, at: datetime) -> int:
     """Hand verdicts and results of finished claims back to their folders; how many claims."""
-    with reading(engine) as connection:
-        ready = ready_to_hand_back(connection, CLAIMS_PER_HAND_BACK)
     done: list[int] = []
     for code, door in doors.items():
-        views = [view for view in ready if view.institution_code == code]
+        with reading(engine) as connection:
+            views = ready_to_hand_back(connection, code, CLAIMS_PER_HAND_BACK)
         unreadable = {problem.file for problem in door.exchange.problems}
         views = [view for view in views if view.source not in unreadable]
         try:

@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 import shutil
-import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from infra.supervisor import Supervisor
 from tests.bench import (
     api_cpu,
     center_settle,
+    chain,
     chain_celery,
     chain_dramatiq,
     dbf_codec,
@@ -56,68 +58,66 @@ PARTS = ("chains", "dbf", "api", "latency", "bytes", "steps")
 class Bench:
     """One run: what it measured so far, and the serial numbers that keep its claims apart."""
 
-    def __init__(self, size: Size, parts: tuple[str, ...], supervisor: Supervisor) -> None:
+    def __init__(self, size: Size, parts: Collection[str], supervisor: Supervisor) -> None:
         self._size, self._parts, self._supervisor = size, parts, supervisor
         self._next = 0
-        self.found: dict[str, Any] = {}
+        self._turns: dict[str, list[Any]] = defaultdict(list)
+        self.found: dict[str, Any] = {"machine": machine.describe(), "load_before": os.getloadavg()[0], "pace_ms": []}
 
     def run(self) -> dict[str, Any]:
         """Measure, part by part."""
-        self.found |= {"machine": machine.describe(), "load_before": os.getloadavg()[0]}
         broker = valkey.prepare(FOLDER / "broker", port=0)
         self._supervisor.start(broker.service)
-        if "chains" in self._parts:
-            self._chains(broker.url)
-        if set(self._parts) & {"dbf", "api", "latency", "bytes"}:
-            database = postgres.prepare(FOLDER / "database", port=0)
-            self._supervisor.start(database.service)
-            site = Site(FOLDER, self._supervisor, broker_url=broker.url, database_url=database.url)
-            site.start()
-            self._pipeline(site, broker.url)
+        site = self._site(broker.url) if {"dbf", "api", "latency", "bytes"} & set(self._parts) else None
+        # What is divided by each other is measured in turns: a machine that slows down slows both.
+        for turn in range(self._size.runs):
+            self.found["pace_ms"].append(machine.pace_ms())
+            if "chains" in self._parts:
+                with site.stopped() if site else nullcontext():
+                    self._chains(broker.url)
+            if site:
+                self._doors(site, turn)
+        for name, turns in self._turns.items():
+            self.found[name] = (chain if name.endswith("_chain") else pipeline).together(turns)
+        if site and "latency" in self._parts:
+            half = self.found["api_door"]["claims_per_second"] / 2
+            first = self._serials(round(half * self._size.latency_seconds))
+            self._part("latency", lambda: latency.run(site, half, self._size.latency_seconds, first=first))
+        if site and "bytes" in self._parts:
+            first = self._serials(self._size.weighed)
+            self._part("link_bytes", lambda: link_bytes.run(site, broker.url, self._size.weighed, first=first))
         if "steps" in self._parts:
             self._steps()
-        self.found["load_after"] = os.getloadavg()[0]
         return self.found
+
+    def _site(self, broker_url: str) -> Site:
+        """A site that has warmed up: every process has done its first work."""
+        database = postgres.prepare(FOLDER / "database", port=0)
+        self._supervisor.start(database.service)
+        site = Site(FOLDER, self._supervisor, broker_url=broker_url, database_url=database.url)
+        site.start()
+        pipeline.through_dbf(site, WARM_UP, first=self._serials(WARM_UP), name="0301")
+        pipeline.through_api(site, WARM_UP, first=self._serials(WARM_UP))
+        self.found["idle_ms_per_second"] = pipeline.idle(site)
+        return site
 
     def _chains(self, url: str) -> None:
         where = {
-            "url": url,
+            "url": f"{url.rpartition('/')[0]}/1",  # another database of the same server: it is emptied each time
             "broker_cpu": lambda: self._supervisor.cpu_seconds("broker"),
             "folder": FOLDER / "chain",
-            "runs": self._size.runs,
         }
-        self._part("celery_chain", lambda: chain_celery.run(count=self._size.pipelines, **where))
-        self._part("dramatiq_chain", lambda: chain_dramatiq.run(count=self._size.dramatiq_pipelines, **where))
+        self._turn("celery_chain", lambda: chain_celery.run(count=self._size.pipelines, **where))
+        self._turn("dramatiq_chain", lambda: chain_dramatiq.run(count=self._size.dramatiq_pipelines, **where))
 
-    def _pipeline(self, site: Site, broker_url: str) -> None:
-        size = self._size
-        self.found["idle_ms_per_second"] = pipeline.idle(site)
+    def _doors(self, site: Site, turn: int) -> None:
+        count = self._size.claims
         if "dbf" in self._parts:
-            pipeline.through_dbf(site, WARM_UP, first=self._serials(WARM_UP), name="0301")
-            self._part(
-                "dbf_door",
-                lambda: pipeline.middle_of(
-                    pipeline.through_dbf(site, size.claims, first=self._serials(size.claims), name=f"03{10 + turn}")
-                    for turn in range(size.runs)
-                ),
-            )
+            first, name = self._serials(count), f"03{turn + 2:02d}"
+            self._turn("dbf_door", lambda: pipeline.through_dbf(site, count, first=first, name=name))
         if {"api", "latency"} & set(self._parts):
-            pipeline.through_api(site, WARM_UP, first=self._serials(WARM_UP))
-            self._part(
-                "api_door",
-                lambda: pipeline.middle_of(
-                    pipeline.through_api(site, size.claims, first=self._serials(size.claims)) for _ in range(size.runs)
-                ),
-            )
-        if "latency" in self._parts:
-            half = self.found["api_door"]["claims_per_second"] / 2
-            count = round(half * size.latency_seconds)
-            self._part("latency", lambda: latency.run(site, half, size.latency_seconds, first=self._serials(count)))
-        if "bytes" in self._parts:
-            self._part(
-                "link_bytes",
-                lambda: link_bytes.run(site, broker_url, size.weighed, first=self._serials(size.weighed)),
-            )
+            first = self._serials(count)
+            self._turn("api_door", lambda: pipeline.through_api(site, count, first=first))
 
     def _steps(self) -> None:
         self._part("steps", steps.run)
@@ -131,9 +131,11 @@ class Bench:
 
     def _part(self, name: str, measure: Callable[[], dict[str, Any]]) -> None:
         report.say(name)
-        started = time.monotonic()
         self.found[name] = measure()
-        report.say(f"{name}: {time.monotonic() - started:.0f} s")
+
+    def _turn(self, name: str, measure: Callable[[], Any]) -> None:
+        report.say(f"{name} {len(self._turns[name]) + 1} of {self._size.runs}")
+        self._turns[name].append(measure())
 
 
 def main() -> None:
@@ -148,7 +150,7 @@ def main() -> None:
     with Supervisor(FOLDER) as supervisor:
         for left in ("broker", "database", "exchange", "frontend.db", "frontend.db-wal", "frontend.db-shm"):
             _remove(FOLDER / left)
-        bench = Bench(QUICK if asked.quick else FULL, tuple(asked.only), supervisor)
+        bench = Bench(QUICK if asked.quick else FULL, asked.only, supervisor)
         found = bench.run()
     found["goals"] = report.goals(found)
     asked.json.parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import httpx
 import redis
 from sqlalchemy import func, insert, select, update
 
@@ -65,6 +66,7 @@ def run(count: int = 12_000, *, lines: int = LINES) -> dict[str, Any]:
             plan = Plan(host="127.0.0.1", port=port, requests=requests[WARM_UP:], connections=CONNECTIONS)
             outcome = generate(plan, folder)
             used = supervisor.cpu_seconds("api") - before
+            together = _claims_per_commit(port)
         stored = _stored(url)
     answered = len(outcome.seconds)
     if stored != count + WARM_UP or answered != count:
@@ -75,9 +77,16 @@ def run(count: int = 12_000, *, lines: int = LINES) -> dict[str, Any]:
         "connections": CONNECTIONS,
         "claims_per_second": round(count / (outcome.ended - outcome.began)),
         "api_cpu_us_per_claim": round(used / count * 1e6, 1),
+        "claims_per_commit": together,
         "p50_ms": round(median(outcome.seconds) * 1e3, 2),
         "p99_ms": round(quantiles(outcome.seconds, n=100)[-1] * 1e3, 2),
     }
+
+
+def _claims_per_commit(port: int) -> float:
+    page = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+    value = dict(line.rsplit(" ", 1) for line in page.splitlines() if line.startswith("jiesuan_commit_claims_"))
+    return round(float(value["jiesuan_commit_claims_sum"]) / float(value["jiesuan_commit_claims_count"]), 1)
 
 
 class _Desk:

@@ -60,28 +60,26 @@ def broker_url() -> str:
     return os.environ[BROKER_VARIABLE]
 
 
-def run(
-    chain: Chain, *, url: str, broker_cpu: Callable[[], float], folder: Path, count: int, runs: int
-) -> dict[str, Any]:
-    """Measure it prefilled and with a publisher beside it, `runs` times each; the median runs, and every rate."""
-    prefilled = [_once(chain, url, broker_cpu, folder, count, publish_first=True) for _ in range(runs)]
-    besides = [_once(chain, url, broker_cpu, folder, count, publish_first=False) for _ in range(runs)]
-    middle, beside = _middle(prefilled), _middle(besides)
+def run(chain: Chain, *, url: str, broker_cpu: Callable[[], float], folder: Path, count: int) -> dict[str, Run]:
+    """Measure the chain once prefilled, and once with a publisher on the same cores."""
     return {
-        "pipelines_per_second": round(middle.per_second),
-        "runs": [round(one.per_second) for one in prefilled],
-        "cpu_us": {name: round(us) for name, us in middle.cpu_us.items()},
-        "cpu_us_total": round(sum(middle.cpu_us.values())),
-        "with_a_publisher_per_second": round(beside.per_second),
-        "with_a_publisher_runs": [round(one.per_second) for one in besides],
-        "with_a_publisher_cpu_us_total": round(sum(beside.cpu_us.values())),
-        "others_cores": max(one.others_cores for one in (*prefilled, *besides)),
-        "pipelines_per_run": count,
+        way: _once(chain, url, broker_cpu, folder, count, publish_first=way == "prefilled")
+        for way in ("prefilled", "with_a_publisher")
     }
 
 
-def _middle(runs: Sequence[Run]) -> Run:
-    return sorted(runs, key=lambda one: one.per_second)[len(runs) // 2]
+def together(turns: Sequence[dict[str, Run]]) -> dict[str, Any]:
+    """The median run of each way, and what the better way reached in each turn."""
+    found: dict[str, Any] = {}
+    for way in turns[0]:
+        middle = sorted((turn[way] for turn in turns), key=lambda run: run.per_second)[len(turns) // 2]
+        found[way] = {
+            "per_second": round(middle.per_second),
+            "cpu_us": {name: round(us) for name, us in middle.cpu_us.items()},
+            "cpu_us_total": round(sum(middle.cpu_us.values())),
+            "others_cores": middle.others_cores,
+        }
+    return {**found, "runs": [round(max(run.per_second for run in turn.values())) for turn in turns]}
 
 
 def _once(

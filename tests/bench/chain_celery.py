@@ -13,7 +13,7 @@ from typing import Any
 import redis
 from celery import Celery
 
-from tests.bench.chain import BROKER_VARIABLE, HOPS, PAYLOAD, Chain, broker_url, python
+from tests.bench.chain import BROKER_VARIABLE, HOPS, PAYLOAD, Chain, Run, broker_url, python
 from tests.bench.chain import run as run_chain
 
 MODULE = "tests.bench.chain_celery"
@@ -48,7 +48,7 @@ def left(client: redis.Redis) -> int:
         return sum(pipe.execute())
 
 
-def run(*, count: int, runs: int, **where: Any) -> dict[str, Any]:
+def run(*, count: int, **where: Any) -> dict[str, Run]:
     """Pipelines a second and CPU time by process; `where` is what tests.bench.chain.run asks for."""
     worker = ["worker", "--pool=solo", "--loglevel=WARNING", "--without-gossip", "--without-mingle"]
     celery = python("celery", f"--app={MODULE}:app", *worker)
@@ -59,7 +59,7 @@ def run(*, count: int, runs: int, **where: Any) -> dict[str, Any]:
         left=left,
         env={},
     )
-    return run_chain(chain, count=count, runs=runs, **where)
+    return run_chain(chain, count=count, **where)
 
 
 def publish(count: int, *, stay: bool) -> None:

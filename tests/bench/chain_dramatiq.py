@@ -12,7 +12,7 @@ import dramatiq
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
-from tests.bench.chain import BROKER_VARIABLE, HOPS, PAYLOAD, Chain, broker_url, python
+from tests.bench.chain import BROKER_VARIABLE, HOPS, PAYLOAD, Chain, Run, broker_url, python
 from tests.bench.chain import run as run_chain
 
 MODULE = "tests.bench.chain_dramatiq"
@@ -40,7 +40,7 @@ def left(client: redis.Redis) -> int:
         return sum(pipe.execute())
 
 
-def run(*, count: int, runs: int, threads: int = 4, **where: Any) -> dict[str, Any]:
+def run(*, count: int, threads: int = 4, **where: Any) -> dict[str, Run]:
     """Pipelines a second and CPU time by process; `where` is what tests.bench.chain.run asks for."""
     chain = Chain(
         name="dramatiq",
@@ -49,7 +49,7 @@ def run(*, count: int, runs: int, threads: int = 4, **where: Any) -> dict[str, A
         left=left,
         env=PREFETCH,
     )
-    return run_chain(chain, count=count, runs=runs, **where)
+    return run_chain(chain, count=count, **where)
 
 
 def publish(count: int, *, stay: bool) -> None:

@@ -24,6 +24,11 @@ def describe() -> dict[str, Any]:
     }
 
 
+def pace_ms() -> float:
+    """How long a fixed calculation takes now: cores that share caches and clock are slower when both are busy."""
+    return round(min(_fixed_calculation() for _ in range(3)) * 1e3, 1)
+
+
 class Others:
     """CPU that neither the measured processes nor this one used, in cores: a machine that is not quiet shows here."""
 
@@ -35,6 +40,13 @@ class Others:
         at, busy, used = self._started
         seconds = time.monotonic() - at
         return round(max(0.0, (_busy() - busy) - (ours + time.process_time() - used)) / seconds, 2)
+
+
+def _fixed_calculation() -> float:
+    started, total = time.process_time(), 0
+    for number in range(300_000):
+        total += number * number % 7
+    return time.process_time() - started
 
 
 def _busy() -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +80,10 @@ def through_api(site: Site, count: int, *, first: int, connections: int = CONNEC
     }
 
 
-def middle_of(runs: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The run with the median rate, and the rates of all."""
-    found = list(runs)
-    middle = sorted(found, key=lambda run: run["claims_per_second"])[len(found) // 2]
-    return {**middle, "runs": [run["claims_per_second"] for run in found]}
+def together(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The run with the median rate, and the rates of all in their order."""
+    middle = sorted(runs, key=lambda run: run["claims_per_second"])[len(runs) // 2]
+    return {**middle, "runs": [run["claims_per_second"] for run in runs]}
 
 
 def cpu_per_claim(before: Mapping[str, float], used: Mapping[str, float], count: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -18,6 +19,7 @@ Found = dict[str, Any]
 DBF_GOAL, API_GOAL = 4.0, 2.5  # × the empty Celery chain
 CPU_GOAL_US = 900
 BYTES_GOAL_PERCENT = 15.0
+QUIET_CORES = 0.15
 
 CHAINS = {"celery_chain": "Celery 5.7, stock Redis transport", "dramatiq_chain": "dramatiq, prefetch 200"}
 DOORS = {"dbf_door": "DBF files, until written back", "api_door": "API, until the answer is recorded"}
@@ -44,15 +46,14 @@ def say(words: str) -> None:
 def goals(found: Found) -> list[Found]:
     """The goals of which this run has what it takes to judge them."""
     judged = []
-    chain, dramatiq = _chain_rate(found, "celery_chain"), _chain_rate(found, "dramatiq_chain")
     for door, goal in (("dbf_door", DBF_GOAL), ("api_door", API_GOAL)):
         if door not in found:
             continue
-        rate = found[door]["claims_per_second"]
-        if chain:
-            judged.append(_goal(f"{MEASURED[door]}, × empty Celery chain", round(rate / chain, 2), goal, more=True))
+        celery, dramatiq = (_ratio(found, door, chain) for chain in CHAINS)
+        if celery:
+            judged.append(_goal(f"{MEASURED[door]}, × empty Celery chain", celery, goal, more=True))
         if dramatiq:
-            judged.append({"goal": f"{MEASURED[door]}, × empty dramatiq chain", "found": round(rate / dramatiq, 2)})
+            judged.append({"goal": f"{MEASURED[door]}, × empty dramatiq chain", "found": dramatiq})
         judged.append(_goal(f"{MEASURED[door]}, CPU µs a claim", found[door]["cpu_us_total"], CPU_GOAL_US, more=False))
     if "link_bytes" in found:
         percent = found["link_bytes"]["percent_of"]
@@ -91,20 +92,20 @@ def _sheets(found: Found) -> Iterator[Sheet]:
 
 
 def _chains(found: Found) -> Sheet:
+    ways = {"prefilled": "prefilled", "with_a_publisher": "a publisher beside it"}
     rows = [
         [
-            words,
-            f"{chain['pipelines_per_second']:,}",
-            str(chain["cpu_us_total"]),
-            _listed(chain["cpu_us"]),
-            f"{chain['with_a_publisher_per_second']:,}",
-            str(chain["with_a_publisher_cpu_us_total"]),
-            str(chain["others_cores"]),
+            f"{words}, {ways[way]}",
+            f"{found[name][way]['per_second']:,}",
+            str(found[name][way]["cpu_us_total"]),
+            _listed(found[name][way]["cpu_us"]),
+            str(found[name][way]["others_cores"]),
         ]
         for name, words in CHAINS.items()
-        if (chain := found.get(name))
+        if name in found
+        for way in ways
     ]
-    columns = ["library", "prefilled /s", "CPU µs", "of it", "with a publisher /s", "CPU µs", "others, cores"]
+    columns = ["library", "pipelines/s", "CPU µs", "of it", "others, cores"]
     return Sheet("An empty chain of two tasks on the same broker", columns, rows, words={0, 3})
 
 
@@ -112,7 +113,7 @@ def _doors(found: Found) -> Sheet:
     rows = []
     for name, words in DOORS.items():
         if door := found.get(name):
-            ratios = [_ratio(door["claims_per_second"], _chain_rate(found, chain)) for chain in CHAINS]
+            ratios = [str(_ratio(found, name, chain) or "") for chain in CHAINS]
             figures = [f"{door['claims_per_second']:,}", _runs(door["runs"]), *ratios]
             rows.append([words, *figures, str(door["cpu_us_total"]), str(door["others_cores"])])
     columns = ["door", "claims/s", "of the runs", "× Celery", "× dramatiq", "CPU µs a claim", "others, cores"]
@@ -195,17 +196,15 @@ def _goal(name: str, value: float, goal: float, *, more: bool) -> Found:
     }
 
 
-def _chain_rate(found: Found, name: str) -> int | None:
-    """Pipelines a second of an empty chain, prefilled or with a publisher beside it: the better of the two."""
-    chain = found.get(name)
-    return chain and max(chain["pipelines_per_second"], chain["with_a_publisher_per_second"])
+def _ratio(found: Found, door: str, chain: str) -> float | None:
+    """The median over the turns of what the door did against what the chain did, in its better way."""
+    if chain not in found:
+        return None
+    turns = zip(found[door]["runs"], found[chain]["runs"], strict=True)
+    return round(median(claims / pipelines for claims, pipelines in turns), 2)
 
 
-def _ratio(rate: float, of: float | None) -> str:
-    return f"{rate / of:.2f}" if of else ""
-
-
-def _runs(rates: list[int]) -> str:
+def _runs(rates: list[float]) -> str:
     return "–".join(f"{rate:,}" for rate in sorted({min(rates), max(rates)}))
 
 
@@ -214,12 +213,21 @@ def _listed(values: dict[str, float]) -> str:
 
 
 def _where(found: Found) -> str:
-    about = found["machine"]
+    """The machine, the versions, and whether it was quiet."""
+    about, others = found["machine"], _most_others(found)
     versions = ", ".join(f"{name} {value}" for name, value in about.items() if name not in _OF_THE_MACHINE)
     return (
         f"{about['cpu']}, {about['cores']} cores, {about['memory_gb']} GB, {about['system']}, "
-        f"Python {about['python']}; {versions}; load average {found['load_before']:.1f} before"
+        f"Python {about['python']}; {versions}; load average {found['load_before']:.1f} before; "
+        f"a fixed calculation took {_runs(found['pace_ms'])} ms; other programs used up to {others:g} cores"
+        f"{', so this was no quiet machine and these figures are not to be quoted' if others > QUIET_CORES else ''}"
     )
+
+
+def _most_others(found: Found) -> float:
+    chains = [found[name][way] for name in CHAINS if name in found for way in ("prefilled", "with_a_publisher")]
+    doors = [found[name] for name in MEASURED if name in found]
+    return max((float(run["others_cores"]) for run in (*chains, *doors)), default=0.0)
 
 
 _OF_THE_MACHINE = ("cpu", "cores", "memory_gb", "system", "python")

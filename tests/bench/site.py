@@ -75,13 +75,16 @@ class Site:
         return self._supervisor.pids()
 
     @contextmanager
-    def stopped(self, role: str) -> Iterator[None]:
-        """Hold a process where it stands for a while; what is sent to it piles up."""
-        self._supervisor.kill(role, signal.SIGSTOP)
+    def stopped(self, *roles: str) -> Iterator[None]:
+        """Hold these processes, all if none is named, where they stand for a while; what is sent to them piles up."""
+        held = roles or (*CENTER_ROLES, *FRONTEND_ROLES)
+        for role in held:
+            self._supervisor.kill(role, signal.SIGSTOP)
         try:
             yield
         finally:
-            self._supervisor.kill(role, signal.SIGCONT)
+            for role in held:
+                self._supervisor.kill(role, signal.SIGCONT)
 
     def accepted(self) -> int:
         """How many claims the front-end has ever accepted; their ids have no gaps."""

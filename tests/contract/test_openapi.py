@@ -83,7 +83,7 @@ def test_every_answer_is_as_described(schema, method, path, mode):
         assume(not has_a_float(case.body) and not (case.query or {}).get("cursor"))
         # A quote in good form may still be one no policy settles.
         excluded = [positive_data_acceptance] if path == "/v1/quotes" else []
-        headers = {"Authorization": f"Bearer {KEYS[HOSPITAL]}"}
+        headers = {"Authorization": f"Bearer {KEYS[HOSPITAL]}", "Prefer": "wait=0"}
         if mode is GenerationMode.POSITIVE:
             headers["Idempotency-Key"] = f"fresh-{next(fresh)}"
         case.call_and_validate(excluded_checks=excluded, headers=headers, timeout=20)

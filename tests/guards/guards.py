@@ -121,8 +121,8 @@ GUARDS = (
     ),
     Guard(
         "an answer is recorded once (CAS)", TWICE, "workers/deliver.py",
-        "_SETTLED = (\n    update(claim)\n    .where(*_KEY, claim.c.state == ClaimState.TOTALLED)",
-        "_SETTLED = (\n    update(claim)\n    .where(*_KEY)",
+        ".where(*_KEY, or_(claim.c.state == ClaimState.TOTALLED, claim.c.state == ClaimState.REFUSED))",
+        ".where(*_KEY)",
         (f"{UNIT}test_workers_deliver.py",),
     ),
     Guard(

@@ -186,7 +186,7 @@ def test_answers_uploads_and_books_come_out_the_same(engine):
         assert deliver.record_answers(connection, ClaimsAnswered(answers=answers + answers[:1]), at=NOON) == 3
         assert deliver.record_answers(connection, ClaimsAnswered(answers=answers), at=NOON) == 0
     with engine.begin() as connection:
-        assert len(claims.ready_to_hand_back(connection, 10)) == 3
+        assert len(claims.ready_to_hand_back(connection, HOSPITAL, 10)) == 3
         [day] = books.report(connection, BooksAsked(day=DAY)).totals
         assert (day.claims, day.fund_pay_fen) == (3, 15)
     sent = []

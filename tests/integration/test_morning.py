@@ -107,41 +107,45 @@ def test_two_statements_and_a_table_are_printed(played):
     assert str(played.morning.city.seed) in played.printed
 
 
+FIRST_CLAIM = "claim_id = (SELECT min(claim_id) FROM claim WHERE settled_at IS NOT NULL)"
+FIRST = "settlement_no = (SELECT min(settlement_no) FROM settlement)"
+
+
 @pytest.mark.parametrize(
     ("place", "change", "undo", "promise"),
     [
         pytest.param(
             "front-end",
-            "UPDATE claim SET state = 'held' WHERE claim_id = (SELECT min(claim_id) FROM claim WHERE state = 'settled')",
+            f"UPDATE claim SET state = 'held' WHERE {FIRST_CLAIM}",
             "UPDATE claim SET state = 'settled' WHERE state = 'held'",
             "接收的一笔不丢",
             id="a claim without its end",
         ),
         pytest.param(
             "front-end",
-            "UPDATE claim SET fund_pay_fen = fund_pay_fen + 1 WHERE claim_id = 1",
-            "UPDATE claim SET fund_pay_fen = fund_pay_fen - 1 WHERE claim_id = 1",
+            f"UPDATE claim SET total_fen = total_fen + 1 WHERE {FIRST_CLAIM}",
+            f"UPDATE claim SET total_fen = total_fen - 1 WHERE {FIRST_CLAIM}",
             "两边账一致",
             id="one fen in the front-end's books",
         ),
         pytest.param(
             "centre",
-            "INSERT INTO posting VALUES ((SELECT min(settlement_no) FROM settlement), 'fund:employee:basic', 1)",
-            "DELETE FROM posting WHERE amount_fen = 1",
+            "INSERT INTO posting SELECT min(settlement_no), 'planted', 1 FROM settlement",
+            "DELETE FROM posting WHERE account = 'planted'",
             "每分钱都有着落",
             id="one fen posted once too often",
         ),
         pytest.param(
             "centre",
-            "UPDATE settlement SET visit_no = 'X' || visit_no WHERE settlement_no = 1",
-            "UPDATE settlement SET visit_no = substr(visit_no, 2) WHERE settlement_no = 1",
+            f"UPDATE settlement SET charge_batch_no = charge_batch_no + 1000 WHERE {FIRST}",
+            f"UPDATE settlement SET charge_batch_no = charge_batch_no - 1000 WHERE {FIRST}",
             "一笔不重付",
             id="a settlement nobody asked for",
         ),
         pytest.param(
             "centre",
-            "UPDATE detail SET lines = lines || 'x' WHERE settlement_no = 1",
-            "UPDATE detail SET lines = substr(lines, 1, length(lines) - 1) WHERE settlement_no = 1",
+            f"UPDATE detail SET lines = lines || '\\x78'::bytea WHERE {FIRST}",
+            f"UPDATE detail SET lines = substring(lines FROM 1 FOR length(lines) - 1) WHERE {FIRST}",
             "明细就是汇总的明细",
             id="one byte more in a detail",
         ),
@@ -149,19 +153,20 @@ def test_two_statements_and_a_table_are_printed(played):
 )
 def test_the_audit_sees_what_is_wrong(played, place, change, undo, promise):
     morning = played.morning
-    engine = morning.center_engine if place == "centre" else morning.frontends[HOSPITAL_B]
 
-    def audited():
-        return audit(morning.center_engine, morning.frontends, played.found.told, morning.city)
-
-    with engine.begin() as connection:
-        connection.exec_driver_sql(change)
-    try:
-        broken = [kept.name for kept in audited().promises if not kept.kept]
-    finally:
+    def alter(statement):
+        engine = morning.center_engine if place == "centre" else morning.frontends[HOSPITAL_B]
         with engine.begin() as connection:
-            connection.exec_driver_sql(undo)
-    assert any(name.startswith(promise) for name in broken)
+            if place == "centre":  # past the triggers that refuse such a thing
+                connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+            assert connection.exec_driver_sql(statement).rowcount == 1
+
+    alter(change)
+    try:
+        audited = audit(morning.center_engine, morning.frontends, played.found.told, morning.city)
+    finally:
+        alter(undo)
+    assert any(kept.name.startswith(promise) for kept in audited.promises if not kept.kept)
 
 
 # ── Nobody's name or number outside ───────────────────────────────────────────────────────────────────────

@@ -104,7 +104,7 @@ def test_a_door_hands_back_final_states_only(engine, state):
     hand_in(engine, HOSPITAL, 1, channel="dbf")
     with engine.begin() as connection:
         connection.execute(update(claim).values(state=state))
-        assert bool(claims.ready_to_hand_back(connection, 10)) == (state in FINAL)
+        assert bool(claims.ready_to_hand_back(connection, HOSPITAL, 10)) == (state in FINAL)
 
 
 def test_a_door_hands_back_its_own_claims_once_oldest_first(engine):
@@ -113,11 +113,11 @@ def test_a_door_hands_back_its_own_claims_once_oldest_first(engine):
     desk.preprocess(engine, shelf(), HOSPITAL, limit=10, at=NOON, now=1.0)
 
     with engine.begin() as connection:
-        ready = claims.ready_to_hand_back(connection, 2)
+        ready = claims.ready_to_hand_back(connection, HOSPITAL, 2)
         assert [view.source for view in ready] == ["file-0", "file-1"]
         assert [verdict.code for verdict in ready[0].verdicts] == ["14"]
         claims.mark_handed_back(connection, [view.claim_id for view in ready])
         claims.mark_handed_back(connection, [])
     with engine.begin() as connection:
-        assert [view.source for view in claims.ready_to_hand_back(connection, 10)] == ["file-2"]
+        assert [view.source for view in claims.ready_to_hand_back(connection, HOSPITAL, 10)] == ["file-2"]
     assert [row.handed_back for row in rows(engine, claim.c.handed_back)] == [True, True, False, False]

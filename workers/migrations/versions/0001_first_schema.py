@@ -111,7 +111,7 @@ def upgrade() -> None:
         batch_op.create_index("ix_claim_settled_day", ["settled_day", "institution_code"], unique=False)
         batch_op.create_index(
             "ix_claim_to_hand_back",
-            ["channel", "claim_id"],
+            ["institution_code", "claim_id"],
             unique=False,
             sqlite_where=sa.text("NOT handed_back AND channel = 'dbf'"),
             postgresql_where=sa.text("NOT handed_back AND channel = 'dbf'"),
