@@ -1,7 +1,7 @@
 # Everything a newcomer, an operator and CI type. Needs make and Python 3.11 with pip.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up test check lint bench prove load secrets lock clean
+.PHONY: help setup run up test check lint bench prove secrets lock clean
 bin := .venv/bin
 
 help: ## this list
@@ -38,10 +38,7 @@ bench: setup ## every figure of docs/benchmarks.md, as a table and as JSON
 	@$(bin)/python -m tests.bench
 
 prove: setup ## take each promise's guard away and see its test fail
-	@$(bin)/jiesuan prove
-
-load: setup ## a simulated peak day, with an HTML report
-	@$(bin)/jiesuan load
+	@$(bin)/python -m tests.guards
 
 secrets: setup ## passwords and keys for docker-compose.yml, into ./secrets
 	@$(bin)/python -m infra.deploy.make_secrets

@@ -55,41 +55,28 @@ class Place(StrEnum):
 @app.command()
 def run() -> None:
     """一个门诊上午的完整演练 One outpatient morning on real services, then the proof that nothing was lost."""
-    from city.commands import morning
+    from city.morning import run as run_city
+    from infra.settings import Settings
 
-    raise typer.Exit(morning.run())
+    raise typer.Exit(run_city(Settings()))
 
 
 @app.command()
 def up() -> None:
     """启动全部服务直到 Ctrl-C The same services, kept running."""
-    from city.commands import morning
+    from city.up import up as up_city
+    from infra.settings import Settings
 
-    raise typer.Exit(morning.up())
+    raise typer.Exit(up_city(Settings()))
 
 
 @app.command()
 def play() -> None:
     """向正在运行的服务送一批费用 Hand in sample claims to services that run already."""
-    from city.commands import morning
+    from city.play import play as play_city
+    from infra.settings import Settings
 
-    raise typer.Exit(morning.play())
-
-
-@app.command()
-def prove() -> None:
-    """逐一拿掉保护，看测试是否失败 Take each promise's guard away and see its test fail."""
-    from city.commands import morning
-
-    raise typer.Exit(morning.prove())
-
-
-@app.command()
-def load() -> None:
-    """模拟高峰日 A simulated peak day, with an HTML report."""
-    from city.commands import morning
-
-    raise typer.Exit(morning.load())
+    raise typer.Exit(play_city(Settings()))
 
 
 @app.command()

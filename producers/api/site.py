@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, event, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from infra import lanes, metrics
@@ -35,7 +35,12 @@ class Site:
     def __init__(self, engine: Engine, post: Post, clock: Clock) -> None:
         self.engine, self.post, self.clock = engine, post, clock
         self.keys = KeyRing(engine)
-        self.commit = GroupCommit(self._write, Doorbell(post).ring)
+        self._impatient = impatient(engine)
+        self.commit = GroupCommit(
+            self._write,
+            Doorbell(post).ring,
+            write_at_once=None if self._impatient is None else self._write_at_once,
+        )
         self.watch = Watch(engine)
         self._shelf = ReferenceShelf(reference)
         self._readers = ThreadPoolExecutor(READERS, "reader")
@@ -50,6 +55,8 @@ class Site:
         await self._open.aclose()
         self._readers.shutdown(wait=False, cancel_futures=True)
         self.engine.dispose()
+        if self._impatient is not None:
+            self._impatient.dispose()
 
     async def aside(self, work: Callable[..., T], *args: object) -> T:
         """Do something that waits (a query, the broker) without stopping the other requests."""
@@ -110,9 +117,26 @@ class Site:
     def _write(self, submissions: Sequence[Submission]) -> list[Outcome]:
         return accept(self.engine, submissions, at=self.clock.now())
 
+    def _write_at_once(self, submissions: Sequence[Submission]) -> list[Outcome]:
+        assert self._impatient is not None
+        return accept(self._impatient, submissions, at=self.clock.now())
+
     def _read(self, query: Callable[[Connection], T]) -> T:
         with reading(self.engine) as connection:
             return query(connection)
+
+
+def impatient(engine: Engine) -> Engine | None:
+    """The same SQLite database, by connections that never wait for another's lock; None for a server."""
+    if engine.dialect.name != "sqlite":
+        return None
+    twin = open_database(str(engine.url))
+
+    @event.listens_for(twin, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA busy_timeout=0")
+
+    return twin
 
 
 def open_site(settings: Settings) -> Site:
