@@ -15,8 +15,7 @@ from sqlalchemy.types import TypeDecorator
 
 from infra.clock import SHANGHAI
 
-WRITER_PATIENCE_SECONDS = 15.0
-BUSY_TIMEOUT_MS = 15000
+PATIENCE_SECONDS = 15.0
 
 
 class Moment(TypeDecorator[datetime]):
@@ -41,10 +40,13 @@ class Moment(TypeDecorator[datetime]):
         return value.replace(tzinfo=SHANGHAI)
 
 
-def open_database(url: str, *, pool_size: int = 4) -> Engine:
-    """An engine for SQLite (WAL, every commit synced, one writer at a time) or PostgreSQL."""
+def open_database(url: str, *, pool_size: int = 4, patience_seconds: float = PATIENCE_SECONDS) -> Engine:
+    """An engine for SQLite (WAL, every commit synced, one writer at a time) or PostgreSQL.
+
+    `patience_seconds` is how long a transaction waits for SQLite's one writer's turn; 0 does not wait at all.
+    """
     if url.startswith("sqlite"):
-        return _open_sqlite(url)
+        return _open_sqlite(url, patience_seconds)
     return create_engine(
         url,
         pool_size=pool_size,
@@ -59,7 +61,7 @@ def open_database(url: str, *, pool_size: int = 4) -> Engine:
     )
 
 
-def _open_sqlite(url: str) -> Engine:
+def _open_sqlite(url: str, patience_seconds: float) -> Engine:
     file = make_url(url).database
     if file:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +74,7 @@ def _open_sqlite(url: str) -> Engine:
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",
-            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            f"busy_timeout={_milliseconds(patience_seconds)}",
             "foreign_keys=ON",
             "temp_store=MEMORY",
             "cache_size=-32768",
@@ -86,12 +88,12 @@ def _open_sqlite(url: str) -> Engine:
         if connection.get_execution_options().get("reading", False):
             connection.exec_driver_sql("BEGIN")
         else:
-            _begin_writing(connection)
+            _begin_writing(connection, patience_seconds)
 
     return engine
 
 
-def _begin_writing(connection: Connection) -> None:
+def _begin_writing(connection: Connection, patience_seconds: float) -> None:
     """Take SQLite's one writer's turn, asking again every few milliseconds.
 
     SQLite's own waiting sleeps up to 100 ms at a time: with a door, a desk and a link writing turns of a few
@@ -99,7 +101,7 @@ def _begin_writing(connection: Connection) -> None:
     """
     raw = connection.connection.driver_connection
     assert raw is not None
-    deadline = time.monotonic() + WRITER_PATIENCE_SECONDS
+    deadline = time.monotonic() + patience_seconds
     pause = 0.0005
     raw.execute("PRAGMA busy_timeout=0")
     try:
@@ -114,7 +116,11 @@ def _begin_writing(connection: Connection) -> None:
             pause = min(2 * pause, 0.004)
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # raises what is wrong as SQLAlchemy's error
     finally:
-        raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        raw.execute(f"PRAGMA busy_timeout={_milliseconds(patience_seconds)}")
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
 
 
 def reading(engine: Engine) -> Connection:

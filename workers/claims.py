@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -89,6 +89,11 @@ _READY = (
     .limit(bindparam("most", type_=Integer))
 )
 _WHOLE = _OUTCOME.add_columns(claim_content.c.lines)
+_ENDED = _WHOLE.where(
+    claim.c.claim_id.in_(bindparam("ids", expanding=True)),
+    claim.c.state.in_([str(state) for state in sorted(FINAL)]),
+)
+_STATES = select(claim.c.claim_id, claim.c.state).where(claim.c.claim_id.in_(bindparam("ids", expanding=True)))
 
 
 def show(connection: Connection, institution_code: str, number: str) -> ClaimView | None:
@@ -106,16 +111,18 @@ def show(connection: Connection, institution_code: str, number: str) -> ClaimVie
     return None if row is None else _view(row)
 
 
-def views(connection: Connection, claim_ids: Sequence[int]) -> dict[int, ClaimView]:
-    """Whole claims by id, for whoever waits for several."""
-    rows = connection.execute(_WHOLE.where(claim.c.claim_id.in_(claim_ids)))
+def ended_views(connection: Connection, claim_ids: Iterable[int]) -> dict[int, ClaimView]:
+    """Those of the claims that have their final state, by id; one query however many wait."""
+    ids = list(claim_ids)
+    rows = connection.execute(_ENDED, {"ids": ids}) if ids else ()
     return {row.claim_id: _view(row) for row in rows}
 
 
 def states(connection: Connection, claim_ids: Iterable[int]) -> dict[int, ClaimState]:
     """The states of these claims; one small query however many wait."""
-    rows = connection.execute(select(claim.c.claim_id, claim.c.state).where(claim.c.claim_id.in_(list(claim_ids))))
-    return {claim_id: ClaimState(state) for claim_id, state in rows}
+    ids = list(claim_ids)
+    rows = connection.execute(_STATES, {"ids": ids}) if ids else ()
+    return {row.claim_id: ClaimState(row.state) for row in rows}
 
 
 def ready_to_hand_back(connection: Connection, institution_code: str, limit: int) -> list[ClaimOutcome]:

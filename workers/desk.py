@@ -26,7 +26,7 @@ log = logging.getLogger("desk")
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one turn at the desk came to: the visits it took, totals to send, how many claims went back, if more wait."""
+    """What one turn at the desk came to: the visits it took, totals to send, claims gone back, whether more wait."""
 
     visits: Sequence[str]
     totals: Sequence[ClaimTotals]

@@ -22,7 +22,7 @@ log = logging.getLogger("api")
 
 MOST_CLAIMS = 64
 GATHER_SECONDS = 0.003
-RING_SECONDS = 0.03
+RING_SECONDS = 0.05
 """The pause after a ring: at the peak a bell then stands for everything that came in meanwhile."""
 MOST_WAITING = 4096
 
@@ -52,6 +52,7 @@ class GroupCommit:
         self._write, self._write_at_once = write, write_at_once
         self._ring, self._most, self._gather = ring, most, gather
         self._waiting: list[tuple[Submission, asyncio.Future[Outcome]]] = []
+        self._writing = False
         self._arrived = asyncio.Event()
         self._bells: set[str] = set()
         self._bell = asyncio.Event()
@@ -64,7 +65,7 @@ class GroupCommit:
         return self
 
     async def __aexit__(self, *reason: object) -> None:
-        while self._waiting:
+        while self._waiting or self._writing:
             await asyncio.sleep(self._gather)
         for task in self._tasks:
             task.cancel()
@@ -103,6 +104,7 @@ class GroupCommit:
             answers = [answer for _, answer in group]
             outcomes = self._written_at_once(submissions)
             if outcomes is None:
+                self._writing = True
                 outcomes = await loop.run_in_executor(self._writer, self._write_group, submissions)
             for submission, answer, outcome in zip(submissions, answers, outcomes, strict=True):
                 if isinstance(outcome, Accepted) and submission.settle_now:
@@ -113,6 +115,7 @@ class GroupCommit:
                     answer.set_exception(outcome)
                 else:
                     answer.set_result(outcome)
+            self._writing = False
 
     def _written_at_once(self, submissions: list[Submission]) -> Sequence[Outcome | Exception] | None:
         """The outcomes, written by this very thread; None where that would mean to wait.

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
-from sqlalchemy import Connection, Engine, event, func, select, text
+from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from infra import lanes, metrics
@@ -130,13 +130,7 @@ def impatient(engine: Engine) -> Engine | None:
     """The same SQLite database, by connections that never wait for another's lock; None for a server."""
     if engine.dialect.name != "sqlite":
         return None
-    twin = open_database(str(engine.url))
-
-    @event.listens_for(twin, "connect")
-    def _on_connect(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA busy_timeout=0")
-
-    return twin
+    return open_database(str(engine.url), patience_seconds=0)
 
 
 def open_site(settings: Settings) -> Site:

@@ -7,19 +7,23 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from domain.lifecycle import FINAL, ClaimState
+from domain.lifecycle import ClaimState
 from infra.database import reading
-from workers.claims import ClaimView, states, views
+from workers.claims import ClaimView, ended_views, states
 
 log = logging.getLogger("api")
 
 LOOK_SECONDS = 0.01
 
-Waiter = tuple[ClaimState | None, asyncio.Future[ClaimState]]
+T = TypeVar("T")
+W = TypeVar("W")
+
+Waiter = tuple[ClaimState, asyncio.Future[ClaimState]]
 
 
 class Watch:
@@ -27,8 +31,8 @@ class Watch:
 
     def __init__(self, engine: Engine, *, every: float = LOOK_SECONDS) -> None:
         self._engine, self._every = engine, every
-        self._waiting: dict[int, list[Waiter]] = {}
-        self._wanted: dict[int, list[asyncio.Future[ClaimView]]] = {}
+        self._moving: dict[int, list[Waiter]] = {}
+        self._ending: dict[int, list[asyncio.Future[ClaimView]]] = {}
         self._somebody = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "watch")
         self._changes = _Changes(engine)
@@ -46,66 +50,62 @@ class Watch:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._changes.close)
         self._thread.shutdown()
 
-    async def moved(self, claim_id: int, known: ClaimState | None, seconds: float) -> ClaimState | None:
+    async def moved(self, claim_id: int, known: ClaimState, seconds: float) -> ClaimState | None:
         """The claim's state as soon as it is another than the known one; None when the time is up."""
         future: asyncio.Future[ClaimState] = asyncio.get_running_loop().create_future()
-        waiter: Waiter = (known, future)
-        self._waiting.setdefault(claim_id, []).append(waiter)
+        return await self._waited(self._moving, claim_id, (known, future), future, seconds)
+
+    async def settled(self, claim_id: int, seconds: float) -> ClaimView | None:
+        """The claim once its state is final; None when the time is up."""
+        future: asyncio.Future[ClaimView] = asyncio.get_running_loop().create_future()
+        return await self._waited(self._ending, claim_id, future, future, seconds)
+
+    async def _waited(
+        self, waiting: dict[int, list[W]], claim_id: int, waiter: W, future: asyncio.Future[T], seconds: float
+    ) -> T | None:
+        waiting.setdefault(claim_id, []).append(waiter)
         self._somebody.set()
         try:
-            return await asyncio.wait_for(future, seconds)
+            async with asyncio.timeout(seconds):
+                return await future
         except TimeoutError:
             return None
         finally:
-            waiters = self._waiting.get(claim_id, [])
+            waiters = waiting.get(claim_id, [])
             if waiter in waiters:
                 waiters.remove(waiter)
             if not waiters:
-                self._waiting.pop(claim_id, None)
-
-    async def settled(self, claim_id: int, seconds: float) -> ClaimView | None:
-        """The claim once its state is final; None when the time is up. Several that become final are read together."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        state: ClaimState | None = ClaimState.ACCEPTED
-        while state is not None and state not in FINAL:
-            state = await self.moved(claim_id, state, deadline - asyncio.get_running_loop().time())
-        if state is None:
-            return None
-        future: asyncio.Future[ClaimView] = asyncio.get_running_loop().create_future()
-        self._wanted.setdefault(claim_id, []).append(future)
-        self._somebody.set()
-        return await future
+                waiting.pop(claim_id, None)
 
     async def _keep_looking(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._somebody.wait()
-            await asyncio.sleep(0)  # whoever was just told a final state asks for the claim in this turn
-            waiting, wanted = list(self._waiting), list(self._wanted)
-            if not waiting and not wanted:
+            moving, ending = list(self._moving), list(self._ending)
+            if not moving and not ending:
                 self._somebody.clear()
                 continue
-            seen, whole = await loop.run_in_executor(self._thread, self._look, waiting, wanted)
+            seen, ended = await loop.run_in_executor(self._thread, self._look, moving, ending)
             for claim_id, state in seen.items():
-                for known, future in self._waiting.get(claim_id, ()):
+                for known, future in self._moving.get(claim_id, ()):
                     if state is not known and not future.done():
                         future.set_result(state)
-            for claim_id, view in whole.items():
-                for wish in self._wanted.pop(claim_id, ()):
-                    if not wish.done():
-                        wish.set_result(view)
-            if not whole:
-                await asyncio.sleep(self._every)
+            for claim_id, view in ended.items():
+                for future_view in self._ending.get(claim_id, ()):
+                    if not future_view.done():
+                        future_view.set_result(view)
+            await asyncio.sleep(self._every)
 
-    def _look(
-        self, waiting: Sequence[int], wanted: Sequence[int]
-    ) -> tuple[dict[int, ClaimState], dict[int, ClaimView]]:
+    def _look(self, moving: Sequence[int], ending: Sequence[int]) -> tuple[dict[int, ClaimState], dict[int, ClaimView]]:
         try:
-            due = self._changes.since(set(waiting))
-            if not due and not wanted:
+            due = self._changes.since({*moving, *ending})
+            if not due:
                 return {}, {}
             with reading(self._engine) as connection:
-                return states(connection, due), views(connection, wanted) if wanted else {}
+                return (
+                    states(connection, due.intersection(moving)),
+                    ended_views(connection, due.intersection(ending)),
+                )
         except SQLAlchemyError as error:
             log.warning("watch_interrupted", extra={"error": type(error).__name__})
             self._changes.close()

@@ -145,3 +145,18 @@ def test_a_lone_claim_does_not_wait_for_company(count):
     ledger = Ledger()
     together(ledger, count)
     assert ledger.groups[0][0] == "0"
+
+
+def test_what_can_be_written_at_once_is_and_what_would_wait_goes_to_the_writer():
+    ledger, busy = Ledger(), [False, True, False]
+
+    def at_once(submissions: Sequence[Submission]) -> list[Outcome]:
+        if busy.pop(0):
+            raise OperationalError("", {}, Exception("database is locked"))
+        return [Accepted(-1, "at once", 1) for _ in submissions]
+
+    async def run():
+        async with GroupCommit(ledger.write, ledger.ring, write_at_once=at_once) as group:
+            return [(await group.accept(submission(number))).visit_no for number in range(3)]
+
+    assert asyncio.run(run()) == ["at once", "V1", "at once"]

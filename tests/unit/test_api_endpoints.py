@@ -86,6 +86,17 @@ def test_a_second_batch_of_a_visit_gets_the_next_number(api):
     assert second["claim_no"] == f"{first['visit_no']}-2"
 
 
+def test_another_process_that_writes_keeps_the_claim_waiting_but_nobody_else(api):
+    other = api.site.engine.raw_connection()
+    other.cursor().execute("BEGIN IMMEDIATE")
+    waiting = api.start_submit(claim(), "a")
+    assert api.call("GET", "/healthz", key=None).status_code == 200
+    assert api.call("GET", "/v1/catalogue").status_code == 200
+    other.cursor().execute("COMMIT")
+    other.close()
+    assert waiting().status_code == 202
+
+
 # ── Once and only once ────────────────────────────────────────────────────────────────────────────────────
 
 

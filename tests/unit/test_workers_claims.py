@@ -90,13 +90,15 @@ def test_a_claim_number_reads_back(engine):
     assert claims.split_claim_no(claims.claim_no("T00001-X", 12)) == ("T00001-X", 12)
 
 
-def test_states_and_views_of_many_come_in_one_go(engine):
+def test_states_and_ended_claims_of_many_come_in_one_go(engine):
     ids = hand_in(engine, HOSPITAL, 3)
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         assert claims.states(connection, ids[:2]) == dict.fromkeys(ids[:2], ClaimState.ACCEPTED)
-        assert sorted(claims.views(connection, ids)) == ids
+        assert claims.ended_views(connection, ids) == {}, "none has its final state yet"
+        connection.execute(update(claim).where(claim.c.claim_id == ids[1]).values(state=ClaimState.RETURNED))
+        assert [view.claim_id for view in claims.ended_views(connection, ids).values()] == [ids[1]]
         assert claims.states(connection, []) == {}
-        assert claims.views(connection, []) == {}
+        assert claims.ended_views(connection, []) == {}
 
 
 @pytest.mark.parametrize("state", list(ClaimState))
