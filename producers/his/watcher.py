@@ -35,11 +35,11 @@ from workers.tasks import Frontend
 
 log = logging.getLogger("his")
 
-POLL_SECONDS = 0.3
-BUSY_SECONDS = 0.02
-"""The pause while claims come back: whoever finds work looks again at once."""
-LOOKS_PER_FOLDERS = 15
-"""After so many looks the institutions and their folders are asked for again."""
+PAUSE_SECONDS = 0.1
+ROUNDS_PER_LOOK = 3
+"""Results are handed back in every round; the files are looked at in one of so many, for that means reading them."""
+ROUNDS_PER_FOLDERS = 45
+"""After so many rounds the institutions and their folders are asked for again."""
 CLAIMS_PER_HAND_BACK = 1000
 PATIENCE_LOOKS = 20
 """An incomplete file is told to the hospital once it has stayed so for this many looks."""
@@ -101,22 +101,23 @@ def watch(frontend: Frontend, folder: Path, *, stop: threading.Event, heartbeat_
     lock = _alone(folder)
     try:
         doors: dict[str, Door] = {}
-        looks = 0
+        rounds = 0
         while not stop.is_set():
-            handed_back = 0
             try:
-                if looks % LOOKS_PER_FOLDERS == 0:
+                if rounds % ROUNDS_PER_FOLDERS == 0:
                     _follow_folders(frontend.engine, folder, doors)
-                for door in doors.values():
-                    look(frontend.engine, door, at=frontend.now(), doorbell=frontend.doorbell)
-                handed_back = hand_back(frontend.engine, doors, at=frontend.now())
+                if rounds % ROUNDS_PER_LOOK == 0:
+                    for door in doors.values():
+                        look(frontend.engine, door, at=frontend.now(), doorbell=frontend.doorbell)
+                while hand_back(frontend.engine, doors, at=frontend.now()) >= CLAIMS_PER_HAND_BACK:
+                    pass
                 if heartbeat_file is not None:
                     heartbeat_file.touch()
             except (OperationalError, OSError) as error:
                 # The database or the folder is away; what was not done is done at a later look.
                 log.warning("look_failed", extra={"error": type(error).__name__})
-            looks += 1
-            stop.wait(BUSY_SECONDS if handed_back else POLL_SECONDS)
+            rounds += 1
+            stop.wait(PAUSE_SECONDS)
     finally:
         os.close(lock)
 
