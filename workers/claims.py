@@ -13,7 +13,7 @@ from domain.lifecycle import FINAL, ClaimState
 from domain.messages import ClaimAnswer, ClaimTotals
 from domain.visit import ChargeLine, Visit, unpack_lines
 from infra.codec import unpack
-from workers.tables import claim, claim_content, verdict
+from workers.tables import TO_HAND_BACK, claim, claim_content, verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +80,7 @@ _OUTCOME = (
 )
 _READY = (
     _OUTCOME.where(
-        claim.c.channel == "dbf",
-        ~claim.c.handed_back,
+        TO_HAND_BACK,
         claim.c.institution_code == bindparam("code"),
         claim.c.state.in_([str(state) for state in sorted(FINAL)]),
     )

@@ -19,7 +19,7 @@ from domain.visit import Visit, unpack_lines
 from infra.codec import pack, unpack
 from infra.database import reading
 from infra.reference import Reference, ReferenceShelf
-from workers.tables import claim, claim_content, verdict
+from workers.tables import IS_OPEN, claim, claim_content, verdict
 
 log = logging.getLogger("desk")
 
@@ -39,7 +39,7 @@ class Turn:
 _ACCEPTED = (
     select(claim.c.claim_id, claim.c.visit_no, claim.c.charge_batch_no, claim_content.c.visit, claim_content.c.lines)
     .join(claim_content, claim_content.c.claim_id == claim.c.claim_id)
-    .where(claim.c.institution_code == bindparam("code"), claim.c.state == ClaimState.ACCEPTED)
+    .where(IS_OPEN, claim.c.state == ClaimState.ACCEPTED, claim.c.institution_code == bindparam("code"))
     .order_by(claim.c.claim_id)
     .limit(bindparam("most", type_=Integer))
 )

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Integer, bindparam, func, insert, select, text, update
 
-from domain.lifecycle import OPEN, ClaimState
+from domain.lifecycle import ClaimState
 from domain.visit import ChargeLine, Visit, pack_lines
 from infra.codec import pack
-from workers.tables import claim, claim_content, institution, visit_counter
+from workers.tables import IS_OPEN, claim, claim_content, institution, visit_counter
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 VISITS_PER_DAY = len(ALPHABET) ** 4
@@ -80,10 +80,7 @@ _SERVED = select(institution.c.institution_code, institution.c.short_code, insti
 )
 _OPEN_CLAIMS = select(func.count()).select_from(
     select(claim.c.claim_id)
-    .where(
-        claim.c.institution_code == bindparam("code"),
-        claim.c.state.in_([str(state) for state in sorted(OPEN)]),
-    )
+    .where(IS_OPEN, claim.c.institution_code == bindparam("code"))
     .limit(bindparam("cap", type_=Integer))
     .subquery()
 )

@@ -21,7 +21,7 @@ from infra.codec import encode, unpack
 from infra.envelope import seal
 from infra.lease import LeaseLost, guard, take
 from workers.doorbell import Doorbell
-from workers.tables import claim, lease
+from workers.tables import IS_OPEN, claim, lease
 
 log = logging.getLogger("outbox")
 
@@ -100,7 +100,7 @@ class Sweep:
         """Institutions with accepted claims whose bell may have been lost; each is rung once per waiting time."""
         codes = connection.execute(
             select(claim.c.institution_code)
-            .where(claim.c.state == ClaimState.ACCEPTED, claim.c.rung_at < now - self.after_seconds)
+            .where(IS_OPEN, claim.c.state == ClaimState.ACCEPTED, claim.c.rung_at < now - self.after_seconds)
             .group_by(claim.c.institution_code)
         ).scalars()
         return sorted(codes)
@@ -123,7 +123,7 @@ class Sweep:
                 claim.c.catalogue_version,
                 claim.c.totals,
             )
-            .where(claim.c.state == ClaimState.TOTALLED, claim.c.rung_at < now - self.after_seconds)
+            .where(IS_OPEN, claim.c.state == ClaimState.TOTALLED, claim.c.rung_at < now - self.after_seconds)
             .order_by(claim.c.claim_id)
             .limit(SWEEP_CAP)
         ).all()

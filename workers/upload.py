@@ -8,11 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine, bindparam, select, update
 
-from domain.lifecycle import ClaimState
 from domain.messages import ClaimDetail, DetailUploaded, UploadGranted
 from infra.database import reading
-from workers.deliver import DETAIL_DUE
-from workers.tables import claim, claim_content
+from workers.tables import DETAIL_IS_DUE, claim, claim_content
 
 CLAIMS_PER_CHUNK = 200
 CHUNK_BYTES = 512 * 1024
@@ -73,8 +71,7 @@ def _next_chunk(
         )
         .join(claim_content, claim_content.c.claim_id == claim.c.claim_id)
         .where(
-            claim.c.state == ClaimState.SETTLED,
-            claim.c.detail_state == DETAIL_DUE,
+            DETAIL_IS_DUE,
             claim.c.rung_at < now - RESEND_AFTER_SECONDS,
         )
         .order_by(claim.c.claim_id)

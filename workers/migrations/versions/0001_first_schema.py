@@ -103,7 +103,7 @@ def upgrade() -> None:
         )
         batch_op.create_index(
             "ix_claim_open",
-            ["institution_code", "state", "claim_id"],
+            ["state", "institution_code", "claim_id"],
             unique=False,
             sqlite_where=sa.text("state IN ('accepted', 'totalled')"),
             postgresql_where=sa.text("state IN ('accepted', 'totalled')"),
@@ -113,8 +113,8 @@ def upgrade() -> None:
             "ix_claim_to_hand_back",
             ["institution_code", "claim_id"],
             unique=False,
-            sqlite_where=sa.text("NOT handed_back AND channel = 'dbf'"),
-            postgresql_where=sa.text("NOT handed_back AND channel = 'dbf'"),
+            sqlite_where=sa.text("channel = 'dbf' AND NOT handed_back"),
+            postgresql_where=sa.text("channel = 'dbf' AND NOT handed_back"),
         )
 
     op.create_table(
@@ -233,8 +233,8 @@ def downgrade() -> None:
     with op.batch_alter_table("claim", schema=None) as batch_op:
         batch_op.drop_index(
             "ix_claim_to_hand_back",
-            sqlite_where=sa.text("NOT handed_back AND channel = 'dbf'"),
-            postgresql_where=sa.text("NOT handed_back AND channel = 'dbf'"),
+            sqlite_where=sa.text("channel = 'dbf' AND NOT handed_back"),
+            postgresql_where=sa.text("channel = 'dbf' AND NOT handed_back"),
         )
         batch_op.drop_index("ix_claim_settled_day")
         batch_op.drop_index(
