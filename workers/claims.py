@@ -13,6 +13,7 @@ from domain.lifecycle import FINAL, ClaimState
 from domain.messages import ClaimAnswer, ClaimTotals
 from domain.visit import ChargeLine, Visit, unpack_lines
 from infra.codec import unpack
+from infra.database import execute_many
 from workers.tables import TO_HAND_BACK, claim, claim_content, verdict
 
 
@@ -87,6 +88,7 @@ _READY = (
     .order_by(claim.c.claim_id)
     .limit(bindparam("most", type_=Integer))
 )
+_HANDED_BACK = update(claim).where(claim.c.claim_id == bindparam("id")).values(handed_back=True)
 _WHOLE = _OUTCOME.add_columns(claim_content.c.lines)
 _ENDED = _WHOLE.where(
     claim.c.claim_id.in_(bindparam("ids", expanding=True)),
@@ -138,9 +140,7 @@ def counts_by_state(connection: Connection) -> dict[ClaimState, int]:
 
 def mark_handed_back(connection: Connection, claim_ids: Iterable[int]) -> None:
     """These claims' verdicts and results are with the institution."""
-    ids = [{"id": claim_id} for claim_id in claim_ids]
-    if ids:
-        connection.execute(update(claim).where(claim.c.claim_id == bindparam("id")).values(handed_back=True), ids)
+    execute_many(connection, _HANDED_BACK, [{"id": claim_id} for claim_id in claim_ids])
 
 
 def _view(row: Any) -> ClaimView:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, or_, update
 from domain.lifecycle import ClaimState
 from domain.messages import ClaimAnswer, ClaimsAnswered, DetailReceived
 from infra.codec import pack
+from infra.database import execute_many
 from workers.tables import claim
 
 DETAIL_DUE, DETAIL_AT_CENTER, DETAIL_MISMATCH = 0, 1, 2
@@ -58,7 +59,7 @@ def record_answers(connection: Connection, answered: ClaimsAnswered, *, at: date
     ]
     recorded = 0
     if settled:
-        recorded += connection.execute(_SETTLED, settled).rowcount
+        recorded += execute_many(connection, _SETTLED, settled)
     if refused:
         recorded += connection.execute(_REFUSED, refused).rowcount
     return recorded

@@ -17,7 +17,7 @@ from domain.refusals import Refusal
 from domain.totals import total_up
 from domain.visit import Visit, unpack_lines
 from infra.codec import pack, unpack
-from infra.database import reading
+from infra.database import execute_many, reading
 from infra.reference import Reference, ReferenceShelf
 from workers.tables import IS_OPEN, claim, claim_content, verdict
 
@@ -116,8 +116,7 @@ def preprocess(
             totalled, returned, set_aside = (
                 [row for row in moved if row["id"] in mine] for moved in (totalled, returned, set_aside)
             )
-            if totalled:
-                connection.execute(_TOTALLED, totalled)
+            execute_many(connection, _TOTALLED, totalled)
             if returned:
                 connection.execute(_RETURNED, returned)
                 connection.execute(insert(verdict).values(claim_id=bindparam("id")), returned)

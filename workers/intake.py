@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, Integer, bindparam, func, insert, sel
 from domain.lifecycle import ClaimState
 from domain.visit import ChargeLine, Visit, pack_lines
 from infra.codec import pack
+from infra.database import execute_many
 from workers.tables import IS_OPEN, claim, claim_content, institution, visit_counter
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -180,8 +181,8 @@ class _Desk:
             outcome = self._take(submission, next_id + len(self._rows))
             outcomes.append(outcome)
         if self._rows:
-            self._connection.execute(_INSERT_CLAIMS, self._rows)
-            self._connection.execute(_INSERT_CONTENTS, self._contents)
+            execute_many(self._connection, _INSERT_CLAIMS, self._rows)
+            execute_many(self._connection, _INSERT_CONTENTS, self._contents)
             self._keep_counters()
         return outcomes
 

@@ -29,6 +29,7 @@ Value: TypeAlias = str | int | Decimal | date | bool | None
 
 _HEADER_AT_MOST = 65_535
 _DAY_AT, _COUNT_AT = 1, 4
+_QUANTA = [Decimal(1).scaleb(-decimals) for decimals in range(16)]
 _EXACT = Context(prec=40, traps=[Inexact, InvalidOperation])
 
 
@@ -211,8 +212,9 @@ def _number(field: Field, value: Value) -> bytes:
     number = Decimal(value)
     if not number.is_finite():
         raise Unfit(Misfit.OVERFLOW)
+    quantum = _QUANTA[field.decimals]
     try:
-        exact = number.quantize(Decimal(1).scaleb(-field.decimals), context=_EXACT)
+        exact = number if number.same_quantum(quantum) else number.quantize(quantum, context=_EXACT)
     except Inexact:
         raise Unfit(Misfit.SCALE) from None
     except InvalidOperation:

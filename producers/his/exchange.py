@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from domain.codes import PASSED
-from domain.money import yuan
 from domain.visit import ChargeLine, Visit
 from producers.his import dbf
 from producers.his.charge_lines import MZXM, charge_lines
@@ -35,7 +34,7 @@ LEFT, IMPORTED, FAILED = 0, 1, 2
 DIGEST_BYTES = 16
 DECODED_TOGETHER = 3_000
 """Visits whose lines are decoded in one go: the more, the oftener a price or a name is one that is known already."""
-THOROUGH_EVERY = 20
+THOROUGH_EVERY = 60
 """Every so many looks a file is read although it seems to be as it was."""
 
 ALL_BY_PERSON = "本次费用全部由个人负担"
@@ -454,4 +453,4 @@ def _mzjs(result: Result, at: datetime) -> dict[str, dbf.Value]:
 
 
 def _yuan(amount_fen: int) -> Decimal:
-    return Decimal(yuan(amount_fen))
+    return Decimal(amount_fen).scaleb(-2)

@@ -36,8 +36,6 @@ from workers.tasks import Frontend
 log = logging.getLogger("his")
 
 PAUSE_SECONDS = 0.1
-ROUNDS_PER_LOOK = 3
-"""Results are handed back in every round; the files are looked at in one of so many, for that means reading them."""
 ROUNDS_PER_FOLDERS = 45
 """After so many rounds the institutions and their folders are asked for again."""
 CLAIMS_PER_HAND_BACK = 1000
@@ -106,9 +104,8 @@ def watch(frontend: Frontend, folder: Path, *, stop: threading.Event, heartbeat_
             try:
                 if rounds % ROUNDS_PER_FOLDERS == 0:
                     _follow_folders(frontend.engine, folder, doors)
-                if rounds % ROUNDS_PER_LOOK == 0:
-                    for door in doors.values():
-                        look(frontend.engine, door, at=frontend.now(), doorbell=frontend.doorbell)
+                for door in doors.values():
+                    look(frontend.engine, door, at=frontend.now(), doorbell=frontend.doorbell)
                 while hand_back(frontend.engine, doors, at=frontend.now()) >= CLAIMS_PER_HAND_BACK:
                     pass
                 if heartbeat_file is not None:
