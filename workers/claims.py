@@ -75,7 +75,25 @@ def split_claim_no(number: str) -> tuple[str, int] | None:
 
 
 _OUTCOME = (
-    select(claim, claim_content.c.visit, verdict.c.codes)
+    select(
+        claim.c.claim_id,
+        claim.c.institution_code,
+        claim.c.visit_no,
+        claim.c.charge_batch_no,
+        claim.c.channel,
+        claim.c.source,
+        claim.c.state,
+        claim.c.line_count,
+        claim.c.total_fen,
+        claim.c.accepted_at,
+        claim.c.settled_at,
+        claim.c.detail_state,
+        claim.c.totals,
+        claim.c.answer,
+        claim.c.refusal,
+        claim_content.c.visit,
+        verdict.c.codes,
+    )
     .join(claim_content, claim_content.c.claim_id == claim.c.claim_id)
     .outerjoin(verdict, verdict.c.claim_id == claim.c.claim_id)
 )
