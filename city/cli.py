@@ -80,6 +80,15 @@ def play() -> None:
 
 
 @app.command()
+def seed(place: Place) -> None:
+    """写入示例城市 Write the sample city into the centre's database, or into this front-end's."""
+    from city.seed import seed as write
+    from infra.settings import Settings
+
+    print("written" if write(Settings(), place.value) else "there already", file=sys.stderr)
+
+
+@app.command()
 def serve(role: Role) -> None:
     """运行一个进程 Run one process until it is told to stop."""
     from city.commands import serve as serving

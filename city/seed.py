@@ -12,15 +12,19 @@ from sqlalchemy import Connection, Engine, Table, func, insert, select
 import center.tables
 import workers.tables
 from city.sample.institutions import BACKLOG_CAP
-from city.sample.morning import CATALOGUE_VERSION, City
+from city.sample.morning import CATALOGUE_VERSION, City, sample_city
 from domain.catalogue import Match
 from domain.timetable import DEFAULT_WINDOWS
-from infra.database import copy_rows
+from infra.database import copy_rows, open_database
 from infra.envelope import frontend_key
 from infra.reference import CataloguePublished, catalogue_row, policy_row
+from infra.settings import Settings
 from producers.api.keys import hash_of
 
 POLICY_FILE = "guangzhou_2024.toml"
+FOLDER = "city"
+"""Where in the data folder a sample city that is kept has its things."""
+API_KEYS = "api_keys.json"
 
 
 def seed_center(engine: Engine, city: City, *, policies_dir: Path) -> bool:
@@ -108,9 +112,29 @@ def make_secrets(folder: Path, frontends: Sequence[str], city: City) -> dict[str
     secret = bytes.fromhex(_kept(folder / "center_secret", secrets.token_hex(32)))
     for frontend in frontends:
         _kept(folder / f"{frontend}.key", frontend_key(secret, frontend).hex())
+    return make_api_keys(folder, city)
+
+
+def make_api_keys(folder: Path, city: City) -> dict[str, str]:
+    """The API key of each institution, made when the folder holds none."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = {institution.institution_code: secrets.token_urlsafe(24) for institution in city.institutions}
-    keys: dict[str, str] = json.loads(_kept(folder / "api_keys.json", json.dumps(made, indent=1)))
+    keys: dict[str, str] = json.loads(_kept(folder / API_KEYS, json.dumps(made, indent=1)))
     return keys
+
+
+def seed(settings: Settings, place: str) -> bool:
+    """Write the sample city into the centre's database, or its institutions into this front-end's; False when done."""
+    city = sample_city()
+    settings.need(*(("center_database_url",) if place == "center" else ("frontend", "frontend_database_url")))
+    engine = open_database(settings.center_database_url if place == "center" else settings.frontend_database_url)
+    try:
+        if place == "center":
+            return seed_center(engine, city, policies_dir=settings.policies_dir)
+        keys = make_api_keys(settings.data_dir / FOLDER / "secrets", city)
+        return seed_frontend(engine, city, settings.frontend, policies_dir=settings.policies_dir, api_keys=keys)
+    finally:
+        engine.dispose()
 
 
 def _kept(path: Path, new: str) -> str:

@@ -10,11 +10,10 @@ from rich.table import Table
 from city.plan import CityPlan
 from city.sample.institutions import HOSPITAL_B, SHARED
 from city.sample.morning import City, sample_city
+from city.seed import FOLDER
 from infra.clock import Clock
 from infra.settings import Settings
 from infra.supervisor import Supervisor
-
-FOLDER = "city"
 
 
 def up(settings: Settings) -> int:

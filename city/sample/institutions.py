@@ -10,7 +10,7 @@ from city.sample.catalogue import NO_STAT_CATEGORY, SampleItem, sample_items
 from domain.catalogue import Match
 from domain.money import PRICE_SCALE
 
-HOSPITAL_A, HOSPITAL_B, SHARED = "hospital-a", "hospital-b", "shared-1"
+HOSPITAL_A, HOSPITAL_B, SHARED = "hospital", "hospital-b", "shared"
 FRONTENDS = (HOSPITAL_A, HOSPITAL_B, SHARED)
 
 VERY_LARGE, LARGE, SMALL = "very large", "large", "small"

@@ -20,6 +20,7 @@ JOBS = {name for name, service in OURS.items() if service["restart"] == "no"}
 ROLES = {
     "serve": {"center-settle", "center-detail", "beat", "flower", "api", "desk", "link", "his"},
     "migrate": {"center", "frontend"},
+    "seed": {"center", "frontend"},
     "play": set(),
 }
 
