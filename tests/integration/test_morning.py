@@ -20,8 +20,6 @@ import redis
 from rich.console import Console
 
 from city.morning import Found, Morning
-from city.plan import HOST
-from city.play import play
 from city.promises import audit
 from city.sample.institutions import HOSPITAL_A, HOSPITAL_B
 from city.sample.morning import City, sample_city
@@ -333,15 +331,3 @@ class Monitor:
 def test_the_city_of_this_morning_is_no_real_one(played):
     city: City = played.morning.city
     assert all(person.citizen_id_no.startswith("99") for person in city.people)
-
-
-# ── Afterwards: the services still run ────────────────────────────────────────────────────────────────────
-
-
-def test_claims_played_into_the_running_city_end_as_they_should(played, capfd):
-    plan = played.morning.plan
-    port = int(plan.api_url(HOSPITAL_B).rpartition(":")[2])
-    clock = played.morning.clock.written()
-
-    assert play(Settings(_env_file=None, data_dir=plan.folder.parent, api_host=HOST, api_port=port, clock=clock)) == 0
-    assert '"settled"' in capfd.readouterr().out

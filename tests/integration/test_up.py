@@ -1,0 +1,44 @@
+"""`jiesuan up` as a person uses it: it prints its addresses, takes claims, and Ctrl-C stops everything."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+JIESUAN = str(Path(sys.executable).with_name("jiesuan"))
+
+
+@pytest.mark.timeout(180)
+def test_a_city_that_is_up_takes_claims_until_it_is_stopped(tmp_path):
+    env = {**os.environ, "JIESUAN_DATA_DIR": str(tmp_path), "NO_COLOR": "1", "COLUMNS": "200"}
+    with subprocess.Popen([JIESUAN, "up"], env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as city:
+        printed = ""
+        try:
+            for line in city.stdout:
+                printed += line
+                if "Ctrl-C" in line:
+                    break
+            port = re.search(r"http://127\.0\.0\.1:(\d+)/v1/claims", printed)
+            assert port, printed
+
+            played = subprocess.run(
+                [JIESUAN, "play"],
+                env={**env, "JIESUAN_API_PORT": port[1]},
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=90,
+                check=False,
+            )
+        finally:
+            city.send_signal(signal.SIGINT)
+            city.communicate(timeout=40)
+
+    assert (played.returncode, '"settled"' in played.stdout) == (0, True), played
+    assert city.returncode in (0, 130)
