@@ -22,7 +22,7 @@ from producers.api.keys import KeyRing
 from producers.api.watch import Watch
 from workers.doorbell import Doorbell
 from workers.intake import Outcome, Submission, accept
-from workers.tables import claim, institution, reference
+from workers.tables import DETAIL_IS_DUE, claim, institution, reference
 
 T = TypeVar("T")
 
@@ -93,7 +93,7 @@ class Site:
             states = connection.execute(select(claim.c.state, func.count()).group_by(claim.c.state)).all()
             due = connection.execute(
                 select(claim.c.institution_code, func.sum(claim.c.line_count))
-                .where(claim.c.state == "settled", claim.c.detail_state == 0)
+                .where(DETAIL_IS_DUE)
                 .group_by(claim.c.institution_code)
             ).all()
             codes = connection.execute(select(institution.c.institution_code)).scalars().all()
