@@ -23,6 +23,9 @@ from workers.tables import IS_OPEN, claim, claim_content, verdict
 
 log = logging.getLogger("desk")
 
+Moved = list[dict[str, Any]]
+"""Claims on their way to another state: their ids, and what the step writes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -85,9 +88,9 @@ def preprocess(
         reference = shelf.current(connection)
         rows = connection.execute(_ACCEPTED, {"code": institution_code, "most": limit}).all()
 
-    totalled: list[dict[str, Any]] = []
-    returned: list[dict[str, Any]] = []
-    set_aside: list[dict[str, Any]] = []
+    totalled: Moved = []
+    returned: Moved = []
+    set_aside: Moved = []
     for row in rows:
         try:
             checked = _check(row.visit, row.lines, row.charge_batch_no, reference, at)
@@ -111,22 +114,29 @@ def preprocess(
             returned.append({"id": row.claim_id, "codes": checked})
 
     if rows:
-        with engine.begin() as connection:
-            mine = _still_accepted(connection, [row.claim_id for row in rows])
-            totalled, returned, set_aside = (
-                [row for row in moved if row["id"] in mine] for moved in (totalled, returned, set_aside)
-            )
-            execute_many(connection, _TOTALLED, totalled)
-            if returned:
-                connection.execute(_RETURNED, returned)
-                connection.execute(insert(verdict).values(claim_id=bindparam("id")), returned)
-            if set_aside:
-                connection.execute(_SET_ASIDE, set_aside)
+        totalled, returned = _note(engine, [row.claim_id for row in rows], totalled, returned, set_aside)
     totals = [row["checked"] for row in totalled]
     visits = [row.visit_no for row in rows]
     return Turn(
         visits, totals, len(returned), len(rows) == limit, reference.policy_version, reference.catalogue.version
     )
+
+
+def _note(
+    engine: Engine, claim_ids: Sequence[int], totalled: Moved, returned: Moved, set_aside: Moved
+) -> tuple[Moved, Moved]:
+    """Move the claims that are still ours to move, in one transaction; those totalled and those returned."""
+    with engine.begin() as connection:
+        mine = _still_accepted(connection, claim_ids)
+        totalled, returned, set_aside = (
+            [row for row in moved if row["id"] in mine] for moved in (totalled, returned, set_aside)
+        )
+        execute_many(connection, _TOTALLED, totalled)
+        execute_many(connection, _RETURNED, returned)
+        if returned:
+            connection.execute(insert(verdict).values(claim_id=bindparam("id")), returned)
+        execute_many(connection, _SET_ASIDE, set_aside)
+    return totalled, returned
 
 
 def _still_accepted(connection: Connection, claim_ids: Sequence[int]) -> set[int]:
