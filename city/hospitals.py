@@ -18,7 +18,7 @@ from city.sample.morning import Arrival
 from domain.codes import PASSED
 from domain.lifecycle import FINAL, ClaimState
 from domain.money import PRICE_SCALE, QUANTITY_SCALE, fen, unscaled, yuan
-from domain.visit import ChargeLine
+from domain.visit import ChargeLine, Visit
 from producers.client import JiesuanClient, Refused, TryLater
 from producers.his import dbf
 from producers.his.exchange import FAILED, IMPORTED
@@ -71,7 +71,7 @@ class FileHospital:
     def hand_in(self, arrivals: Sequence[Arrival], *, at: datetime) -> None:
         """Register the new visits, then write their lines; what comes again is written once more."""
         first = [a.claim for a in arrivals if a.manner == "first"]
-        registered = [_mzdj(claim, at) for claim in first if claim.is_registered]
+        registered = [mzdj_row(claim.visit, at) for claim in first if claim.is_registered]
         if registered:
             self._append("MZDJ", registered)
         rows = [row for arrival in arrivals for row in _mzxm(arrival.claim)]
@@ -139,8 +139,8 @@ def _heard(arrival: Arrival, marks: Sequence[tuple[int, str, str]], results: Map
     )
 
 
-def _mzdj(claim: SampleClaim, at: datetime) -> dict[str, dbf.Value]:
-    visit = claim.visit
+def mzdj_row(visit: Visit, at: datetime) -> dict[str, dbf.Value]:
+    """A registration as the insurance client lays it out."""
     return {
         "JYDJH": visit.visit_no,
         "YYBH": visit.institution_code,
@@ -158,30 +158,31 @@ def _mzdj(claim: SampleClaim, at: datetime) -> dict[str, dbf.Value]:
     }
 
 
+def mzxm_row(visit: Visit, line: ChargeLine) -> dict[str, dbf.Value]:
+    """A charge line as a HIS writes it."""
+    return {
+        "JYDJH": visit.visit_no,
+        "YYBH": visit.institution_code,
+        "GMSFHM": visit.citizen_id_no,
+        "ZYH": visit.outpatient_no,
+        "RYRQ": visit.visit_date,
+        "FYRQ": line.charge_date,
+        "XMXH": line.line_no,
+        "XMBH": line.local_item_code,
+        "XMMC": line.local_item_name,
+        "FLDM": line.charge_category,
+        "YPGG": line.specification,
+        "YPJX": line.dosage_form,
+        "JG": _decimal(line.unit_price_1e4, 4),
+        "MCYL": _decimal(line.quantity_1e2, 2),
+        "JE": _decimal(line.line_amount_fen, 2),
+        "DRBZ": 0,
+        "YPLY": line.drug_origin,
+    }
+
+
 def _mzxm(claim: SampleClaim) -> list[dict[str, dbf.Value]]:
-    visit = claim.visit
-    rows: list[dict[str, dbf.Value]] = [
-        {
-            "JYDJH": visit.visit_no,
-            "YYBH": visit.institution_code,
-            "GMSFHM": visit.citizen_id_no,
-            "ZYH": visit.outpatient_no,
-            "RYRQ": visit.visit_date,
-            "FYRQ": line.charge_date,
-            "XMXH": line.line_no,
-            "XMBH": line.local_item_code,
-            "XMMC": line.local_item_name,
-            "FLDM": line.charge_category,
-            "YPGG": line.specification,
-            "YPJX": line.dosage_form,
-            "JG": _decimal(line.unit_price_1e4, 4),
-            "MCYL": _decimal(line.quantity_1e2, 2),
-            "JE": _decimal(line.line_amount_fen, 2),
-            "DRBZ": 0,
-            "YPLY": line.drug_origin,
-        }
-        for line in claim.lines
-    ]
+    rows = [mzxm_row(claim.visit, line) for line in claim.lines]
     rows[0] |= claim.forged or {}
     return rows
 

@@ -1,4 +1,4 @@
-"""Metrics: the names everybody uses, and the small server a worker answers /metrics with.
+"""Metrics: the names everybody uses, and the page a process answers /metrics with.
 
 Counters are counted where the thing happens; what the database or the broker knows is read at scrape time by a
 collector. No label ever names a person or a claim, and a tenant is a label only for the largest fifty.
@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
@@ -40,7 +40,6 @@ REFUSED = Counter("jiesuan_refused", "Claims refused, by code.", ["code"], regis
 PROBLEMS = Counter(
     "jiesuan_api_problems", "Requests the API answered with a problem, by code.", ["code"], registry=REGISTRY
 )
-LAST_TICK = Gauge("jiesuan_beat_last_tick_timestamp_seconds", "When the last tick was taken.", registry=REGISTRY)
 BUILD_INFO = Gauge("jiesuan_build_info", "The release that runs.", ["version"], registry=REGISTRY)
 BUILD_INFO.labels(version("jiesuan")).set(1)
 
@@ -84,12 +83,3 @@ def page(read: Callable[[], Readings] | None = None) -> bytes:
     now = CollectorRegistry()
     now.register(ReadAtScrape(read))
     return generate_latest(REGISTRY) + generate_latest(now)
-
-
-def start_metrics(port: int, read: Callable[[], Readings] | None = None, *, host: str = "127.0.0.1") -> None:
-    """Serve /metrics beside a worker from a thread of its own; port 0 serves nothing."""
-    if not port:
-        return
-    if read is not None:
-        REGISTRY.register(ReadAtScrape(read))
-    start_http_server(port, addr=host, registry=REGISTRY)

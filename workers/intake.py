@@ -307,7 +307,7 @@ class _Stored:
     content_digest: bytes
 
 
-def institutions_of(outcomes: Iterable[Outcome], submissions: Iterable[Submission]) -> set[str]:
+def institutions_of(outcomes: Iterable[object], submissions: Iterable[Submission]) -> set[str]:
     """The institutions whose bell is to be rung: those with a newly accepted claim to settle now."""
     return {
         submission.institution_code

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from infra import metrics
-from workers.intake import Accepted, Outcome, Submission
+from workers.intake import Outcome, Submission, institutions_of
 
 log = logging.getLogger("api")
 
@@ -106,9 +106,9 @@ class GroupCommit:
             if outcomes is None:
                 self._writing = True
                 outcomes = await loop.run_in_executor(self._writer, self._write_group, submissions)
-            for submission, answer, outcome in zip(submissions, answers, outcomes, strict=True):
-                if isinstance(outcome, Accepted) and submission.settle_now:
-                    self.ring(submission.institution_code)
+            for institution_code in institutions_of(outcomes, submissions):
+                self.ring(institution_code)
+            for answer, outcome in zip(answers, outcomes, strict=True):
                 if answer.done():
                     continue
                 if isinstance(outcome, BaseException):

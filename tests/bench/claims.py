@@ -7,11 +7,11 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
+from city.hospitals import mzdj_row, mzxm_row
 from domain.catalogue import CatalogueItem, Match
 from domain.identity import synthetic_citizen_id
 from domain.money import PRICE_SCALE, QUANTITY_SCALE, RATIO_SCALE, amount_of, scaled, unscaled, yuan
@@ -120,13 +120,14 @@ def as_json(claim: Claim) -> bytes:
 
 def write_registrations(path: Path, handed_in: Sequence[Claim], day: date) -> None:
     """The MZDJ file of these claims."""
-    dbf.write(path, layout("MZDJ"), [_registration(claim.visit) for claim in handed_in], day=day)
+    at = datetime.combine(day, time(8), SHANGHAI)
+    dbf.write(path, layout("MZDJ"), [mzdj_row(claim.visit, at) for claim in handed_in], day=day)
 
 
 def write_lines(path: Path, handed_in: Sequence[Claim], day: date) -> None:
     """The MZXM file of these claims."""
     dbf.write(
-        path, layout("MZXM"), [_record(claim.visit, line) for claim in handed_in for line in claim.lines], day=day
+        path, layout("MZXM"), [mzxm_row(claim.visit, line) for claim in handed_in for line in claim.lines], day=day
     )
 
 
@@ -182,44 +183,4 @@ def _line_as_json(line: ChargeLine) -> dict[str, Any]:
         "quantity": unscaled(line.quantity_1e2, QUANTITY_SCALE),
         "line_amount": yuan(line.line_amount_fen),
         "drug_origin": line.drug_origin,
-    }
-
-
-def _registration(visit: Visit) -> dict[str, dbf.Value]:
-    return {
-        "JYDJH": visit.visit_no,
-        "YYBH": visit.institution_code,
-        "GMSFHM": visit.citizen_id_no,
-        "XM": visit.person_name,
-        "RYLB": visit.person_category,
-        "ZYH": visit.outpatient_no,
-        "JZLB": visit.visit_type.value,
-        "RYRQ": visit.visit_date,
-        "RYZD": visit.admission_diagnosis,
-        "RYZDGJDM": visit.admission_diagnosis_code,
-        "BQDM": visit.department_code,
-        "DRBZ": 0,
-    }
-
-
-def _record(visit: Visit, line: ChargeLine) -> dict[str, dbf.Value]:
-    assert line.unit_price_1e4 and line.quantity_1e2 and line.line_amount_fen
-    return {
-        "JYDJH": visit.visit_no,
-        "YYBH": visit.institution_code,
-        "GMSFHM": visit.citizen_id_no,
-        "ZYH": visit.outpatient_no,
-        "RYRQ": visit.visit_date,
-        "FYRQ": line.charge_date,
-        "XMXH": line.line_no,
-        "XMBH": line.local_item_code,
-        "XMMC": line.local_item_name,
-        "FLDM": line.charge_category,
-        "YPGG": line.specification,
-        "YPJX": line.dosage_form,
-        "JG": Decimal(line.unit_price_1e4).scaleb(-4),
-        "MCYL": Decimal(line.quantity_1e2).scaleb(-2),
-        "JE": Decimal(line.line_amount_fen).scaleb(-2),
-        "DRBZ": 0,
-        "YPLY": line.drug_origin,
     }
