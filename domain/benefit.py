@@ -1,54 +1,46 @@
 """The benefit (医疗待遇) of one claim: from local totals to who pays what. The steps are the calculation.
 
-Every amount of a result is the sum of the outputs of its steps (`FIELDS`), so nothing is computed beside them. The
-basic layer is settled here: deductible, bands, cap of the year, personal account.
+The order is that of the notes on policy: what the catalogue leaves to the person, the institution's part, items with
+an amount of their own, the pre-pay of the visit, deductible, shared bands up to the cap, full cover, upper layers, and
+the account for what is left. Each part moves fen in one matrix (`domain.settlement`), and every amount of the result
+is read off it (`domain.projection`).
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import NamedTuple
+from fractions import Fraction
 
+from domain.accumulators import year_of
+from domain.benefit_account import use_account, use_account_first
+from domain.benefit_deductible import charge_deductible, count_stay
+from domain.benefit_items import institution_part, pool_items, share_items
+from domain.benefit_layers import relieve
+from domain.calculation import Calculation, Exact, stay_labels
 from domain.money import half_up
 from domain.policy import PolicyBook
-from domain.policy_facts import ALL_VISITS, SHARE_SCALE, Band, Cap, Case, Rules
-from domain.settlement import AccumulatorEntry, Occasion, Person, Settlement, Step
+from domain.policy_facts import NoPolicyInForce
+from domain.projection import exchange_amounts
+from domain.rules import SHARE_SCALE, Cap, FullCover, Rules, Shares, VisitPrePay
+from domain.settlement import (
+    FUND_PREFIX,
+    IN_SCOPE,
+    OVER_CAP,
+    OVER_PRICE_LIMIT,
+    OWN_EXPENSE,
+    PERSON,
+    PRE_SELF_PAY,
+    SEGMENTS,
+    SHARED,
+    AccumulatorEntry,
+    Cell,
+    Occasion,
+    Person,
+    Settlement,
+    Step,
+)
+from domain.sharing import Sharer, charges_at, share_out
 from domain.totals import LocalTotals
-from domain.visit import VisitType
-
-OWN_EXPENSE = "own-expense"
-OVER_LIMIT = "over-limit"
-PRE_SELF_PAY = "pre-self-pay"
-DEDUCTIBLE = "deductible"
-FUND_SHARE = "fund-share"
-SELF_SHARE = "self-share"
-OVER_CAP = "over-cap"
-ACCOUNT = "account"
-
-# Which rules' outputs make up which amount. What is over the cap is an amount of its own, CXZFJE, for a stay and for
-# specific outpatient care; ordinary outpatient and pharmacy results leave CXZFJE empty (INV-23, AMB-14), so there it
-# is part of what the person pays of the charges in scope, GRZFJE2.
-FIELDS: dict[str, tuple[str, ...]] = {
-    "fund_pay_fen": (FUND_SHARE,),
-    "account_pay_fen": (ACCOUNT,),
-    "deductible_fen": (DEDUCTIBLE,),
-    "own_pay_fen": (OWN_EXPENSE, OVER_LIMIT, PRE_SELF_PAY),
-    "self_pay_fen": (DEDUCTIBLE, SELF_SHARE),
-    "over_cap_fen": (OVER_CAP,),
-}
-WITHOUT_OVER_CAP = frozenset({VisitType.OUTPATIENT, VisitType.PHARMACY})
-
-# Which segment of an account fact an output belongs to.
-_SEGMENT = {
-    OWN_EXPENSE: "own_expense",
-    OVER_LIMIT: "over_price_limit",
-    PRE_SELF_PAY: "pre_self_pay",
-    DEDUCTIBLE: "deductible",
-    SELF_SHARE: "shared",
-    OVER_CAP: "over_cap",
-}
 
 _CATALOGUE = "catalogue"
 
@@ -67,29 +59,19 @@ class IdentityBroken(Exception):
         super().__init__(f"{', '.join(names)} broken: {totals} gave {settlement}")
 
 
-@lru_cache(maxsize=1024)
-def fund_key(visit_type: VisitType, year: int) -> str:
-    """The accumulator of what the basic fund has paid for visits of this type in the year."""
-    return f"basic:{visit_type.value}:fund:-:{year}"
-
-
-@lru_cache(maxsize=1024)
-def deductible_key(visit_type: VisitType, year: int) -> str:
-    """The accumulator of the deductible charged on visits of this type in the year."""
-    return f"basic:{visit_type.value}:deductible:-:{year}"
-
-
-def accumulator_keys(person: Person, occasion: Occasion) -> tuple[str, ...]:
+def accumulator_keys(person: Person, occasion: Occasion, policy: PolicyBook) -> tuple[str, ...]:
     """The accumulators `settle` may look at for this person on this occasion; those that have no row yet are 0.
 
-    A cap or a deductible may count several visit types together, so all four are named.
+    None where no policy covers the case: settling it is refused.
     """
-    return _keys_of(occasion.day.year)
-
-
-@lru_cache(maxsize=64)
-def _keys_of(year: int) -> tuple[str, ...]:
-    return tuple(sorted(key(visit, year) for key in (fund_key, deductible_key) for visit in ALL_VISITS))
+    try:
+        rules = policy.rules_of(person, occasion)
+    except NoPolicyInForce:
+        return ()
+    labels = stay_labels(rules, occasion)
+    if not labels:
+        return rules.reads
+    return rules.reads + tuple([f"{counted.stay_key}{labels[counted.part]}" for counted in rules.stay_reads])
 
 
 def settle(
@@ -101,138 +83,215 @@ def settle(
 ) -> Settlement:
     """Say who pays what of a claim, with the steps that led there.
 
-    One call is one bill: a deductible per visit or stay is charged once in it. Raises NoPolicyInForce when no policy
-    covers the day or the case, NegativeTotals, and IdentityBroken when the result would not add up.
+    Raises NoPolicyInForce when no policy covers the day or the case (CaseNotCovered, with the reasons),
+    NegativeTotals, and IdentityBroken when the result would not add up.
     """
-    visit_type, level, day = occasion
-    rules = policy.rules_for(Case(person.scheme, person.category, person.civil_servant, visit_type, level, day))
-
+    rules = policy.rules_of(person, occasion)
     if totals.total_fen < 0:
         raise NegativeTotals(totals)
-    steps = _out_of_scope(totals)
+    calculation = Calculation(totals, person, accumulators, rules=rules, occasion=occasion)
+    _open(calculation)
     if totals.in_scope_fen > 0:
-        _share_out(totals.in_scope_fen, accumulators, rules, day.year, steps)
+        _settle_scope(calculation, rules)
     elif totals.in_scope_fen:
         # Reversals can leave the odd fen below zero when each line is rounded: the person gets it back, no fund moves.
-        steps.append(Step(SELF_SHARE, "", "", totals.in_scope_fen, "", totals.in_scope_fen))
-    _use_account(person.account_balance_fen, rules, steps)
+        _stays_with_the_person(calculation, "shared", rules.shares.cited)
+    if rules.full_cover is not None:
+        _cover_fully(calculation, rules.full_cover)
+    _relieve_by_layers(calculation, rules, person)
+    return _result(calculation)
 
-    settlement = _projected(totals, accumulators, rules, occasion, steps)
+
+def _open(calculation: Calculation) -> None:
+    """Put every fen at the person, as the line split has cut them."""
+    totals = calculation.totals
+    if totals.own_expense_fen:
+        calculation.opens("own-expense", OWN_EXPENSE, _CATALOGUE, totals.own_expense_fen)
+    if totals.over_limit_fen:
+        calculation.opens("over-limit", OVER_PRICE_LIMIT, _CATALOGUE, totals.over_limit_fen)
+    if totals.pre_self_pay_fen:
+        calculation.opens("pre-self-pay", PRE_SELF_PAY, _CATALOGUE, totals.pre_self_pay_fen)
+    if totals.in_scope_fen:
+        calculation.opens("in-scope", IN_SCOPE, _CATALOGUE, totals.in_scope_fen)
+
+
+def _settle_scope(calculation: Calculation, rules: Rules) -> None:
+    """Share what is in scope between the person, the institution and the basic fund."""
+    _refuse_over_year_end(calculation, rules)
+    if rules.no_benefit is not None:
+        _stays_with_the_person(calculation, "entitlement", rules.no_benefit)
+        return
+    if rules.institution is not None:
+        institution_part(calculation, rules.institution)
+    if rules.items:
+        pool_items(calculation, rules)
+    if rules.item_shares:
+        share_items(calculation, rules)
+    if rules.visit_prepay is not None:
+        _prepay_visit(calculation, rules.visit_prepay)
+    use_account_first(calculation, calculation.person)
+    if rules.stay_counters:
+        count_stay(calculation)
+    calculation.entered = calculation.at(IN_SCOPE)
+    if calculation.entered > 0:
+        if rules.deductible is not None:
+            charge_deductible(calculation, rules.deductible)
+        _share_scope(calculation, rules)
+
+
+def _relieve_by_layers(calculation: Calculation, rules: Rules, person: Person) -> None:
+    """Let the upper layers pay in their order, and the account before those that come after it."""
+    if not rules.layers:
+        use_account(calculation, person)
+        return
+    left = {segment: calculation.at(segment) for segment in SEGMENTS}
+    for layer in rules.layers:
+        if not layer.after_account:
+            relieve(calculation, layer, left)
+    use_account(calculation, person)
+    for layer in rules.layers:
+        if layer.after_account:
+            relieve(calculation, layer, {})
+
+
+def _stays_with_the_person(calculation: Calculation, rule: str, cited: tuple[str, str]) -> None:
+    amount = calculation.at(IN_SCOPE)
+    calculation.add(Step(rule, *cited, amount, "", amount, IN_SCOPE, PERSON, SHARED, PERSON))
+
+
+def _refuse_over_year_end(calculation: Calculation, rules: Rules) -> None:
+    """A stay over the end of the benefit year must be settled at it first, where the policy says so."""
+    split, occasion = rules.split_at_year_end, calculation.occasion
+    if split is None or occasion.started is None:
+        return
+    starts = rules.year_starts
+    if year_of(occasion.started, starts) != year_of(occasion.day, starts) and not calculation.before(split.counted):
+        raise calculation.refused("split_at_year_end", f"按 {split.cited.fact}，跨医疗年度的住院须先按年度末结算")
+
+
+def _prepay_visit(calculation: Calculation, rule: VisitPrePay) -> None:
+    """The pre-pay of a cross-region or referred visit, on what is in scope of the whole stay."""
+    amount = calculation.at(IN_SCOPE)
+    before = calculation.before(rule.counted)
+    paid = half_up((before + amount) * rule.share, SHARE_SCALE) - half_up(before * rule.share, SHARE_SCALE)
+    carry = str(Fraction(before * rule.share, SHARE_SCALE)) if before else ""
+    step = Step(
+        "pre-self-pay-visit", *rule.cited, amount, rule.ratio, paid, IN_SCOPE, PERSON, rule.segment, PERSON,
+        carry=carry,
+    )  # fmt: skip
+    calculation.add(step)
+
+
+def _share_scope(calculation: Calculation, rules: Rules) -> None:
+    """Share what is left of the charges in scope, band by band up to the cap; over the cap is the person's."""
+    shares = rules.shares
+    calculation.over_exact = _over_charge_caps(calculation, rules.caps)
+    base = calculation.at(IN_SCOPE)
+    if base > 0:
+        calculation.moves("shared", shares.cited, base, segment=IN_SCOPE, to=SHARED)
+        start, origin = _place(calculation, shares)
+        sharer = Sharer(rules.fund, SHARED, rules.caps)
+        calculation.over_exact += share_out(calculation, shares, sharer, (start, start + base, origin))
+    calculation.over = calculation.at(OVER_CAP)
+
+
+def _place(calculation: Calculation, shares: Shares) -> tuple[Exact, int]:
+    """Where in the bands this claim begins, and where in them the fund's part of the period began."""
+    scope, deducted, over = shares.before
+    before = calculation.before(scope)
+    if shares.basis == "fund_paid":
+        return charges_at(shares.bands, before), 0
+    under_cap = before - calculation.before(over) if before else 0
+    charged = calculation.before(deducted) if before else 0
+    if shares.basis == "in_scope":
+        return under_cap + calculation.charged, charged + calculation.charged
+    return under_cap - charged, 0
+
+
+def _over_charge_caps(calculation: Calculation, caps: tuple[Cap, ...]) -> int:
+    """Charges beyond a cap that counts charges never come to the fund."""
+    moved = 0
+    for cap in caps:
+        if cap.basis != "fund_paid":
+            amount = calculation.at(IN_SCOPE)
+            before = calculation.before(cap.counted) + (calculation.charged if cap.basis == "in_scope" else 0)
+            over = max(0, amount - max(0, cap.amount_fen - before))
+            if over:
+                step = Step(
+                    "over-cap-charges", *cap.cited, amount, "", over, IN_SCOPE, PERSON, OVER_CAP, PERSON,
+                    cap.amount_fen, before,
+                )  # fmt: skip
+                calculation.add(step)
+                moved += over
+    return moved
+
+
+def _cover_fully(calculation: Calculation, rule: FullCover) -> None:
+    """Let the fund of a full-cover group bear what the person still bears of the segments it covers."""
+    for segment in rule.segments:
+        amount = calculation.at(segment)
+        if amount > 0:
+            payer = f"{FUND_PREFIX}{rule.fund}"
+            step = Step("full-cover", *rule.cited, amount, "", amount, segment, PERSON, segment, payer)
+            calculation.pays(rule.fund, step)
+            if segment == OVER_CAP:
+                calculation.over_exact = 0
+
+
+# ── The result ────────────────────────────────────────────────────────────────────────────────────────────
+
+_ORDER = {segment: place for place, segment in enumerate((*SEGMENTS, IN_SCOPE))}
+
+
+def _result(calculation: Calculation) -> Settlement:
+    """The result as the matrix gives it, and the accumulators that move."""
+    cells = [Cell(segment, payer, amount) for (segment, payer), amount in calculation.cells.items() if amount]
+    if len(cells) > 1:
+        cells.sort(key=lambda cell: (_ORDER[cell[0]], cell[1]))
+    flat = exchange_amounts(cells, calculation.occasion.visit_type)
+    settlement = Settlement(
+        total_fen=flat.total_fen,
+        fund_pay_fen=flat.fund_pay_fen,
+        account_pay_fen=flat.account_pay_fen,
+        pre_self_pay_fen=flat.pre_self_pay_fen,
+        deductible_fen=flat.deductible_fen,
+        own_pay_fen=flat.own_pay_fen,
+        self_pay_fen=flat.self_pay_fen,
+        over_cap_fen=flat.over_cap_fen,
+        institution_share_fen=flat.institution_share_fen,
+        scheme=calculation.person.scheme,
+        category=calculation.person.category,
+        policy_version=calculation.rules.version,
+        cells=tuple(cells),
+        entries=_entries(calculation),
+        steps=tuple(calculation.steps),
+    )
     broken = settlement.broken_identities()
+    if flat.total_fen != calculation.totals.total_fen:
+        broken.append("setlinfo-5")
     if broken:
-        raise IdentityBroken(broken, totals, settlement)
+        raise IdentityBroken(broken, calculation.totals, settlement)
     return settlement
 
 
-def _out_of_scope(totals: LocalTotals) -> list[Step]:
-    """What the catalogue leaves to the person before any policy speaks."""
-    parts = (
-        (OWN_EXPENSE, totals.own_expense_fen),
-        (OVER_LIMIT, totals.over_limit_fen),
-        (PRE_SELF_PAY, totals.pre_self_pay_fen),
-    )
-    return [Step(rule, "", _CATALOGUE, totals.total_fen, "", amount) for rule, amount in parts if amount]
-
-
-def _share_out(in_scope_fen: int, accumulators: Mapping[str, int], rules: Rules, year: int, steps: list[Step]) -> None:
-    """Share what is in scope between person and fund: deductible first, then band by band up to the cap."""
-    charged = 0
-    if (deductible := rules.deductible) is not None:
-        before = sum(accumulators.get(deductible_key(visit, year), 0) for visit in deductible.counted_with)
-        charged = min(max(0, deductible.amount_fen - before), in_scope_fen)
-        steps.append(Step(DEDUCTIBLE, deductible.fact, deductible.source, in_scope_fen, "", charged))
-
-    room = _tightest_cap(accumulators, rules, year)
-    for band in rules.bands:
-        low = max(band.low_fen, charged)
-        high = in_scope_fen if band.high_fen is None else min(band.high_fen, in_scope_fen)
-        if high > low:
-            paid = _share_band(high - low, band, room, rules.rest_goes_to_fund, steps)
-            room = Room(room.cap, room.left_fen - paid)
-
-
-class Room(NamedTuple):
-    """The cap that leaves least of the year's money, and how much it leaves. Without a cap there is room for all."""
-
-    cap: Cap | None
-    left_fen: int
-
-
-def _tightest_cap(accumulators: Mapping[str, int], rules: Rules, year: int) -> Room:
-    room = Room(None, 0)
-    for cap in rules.caps:
-        left = cap.amount_fen
-        for visit in cap.counted_with:
-            left -= accumulators.get(fund_key(visit, year), 0)
-        if room.cap is None or left < room.left_fen:
-            room = Room(cap, max(0, left))
-    return room
-
-
-def _share_band(portion_fen: int, band: Band, room: Room, rest_goes_to_fund: bool, steps: list[Step]) -> int:
-    """Share one band's portion and return what the fund pays of it. The side that is not rounded takes the rest."""
-    if rest_goes_to_fund:
-        fund = portion_fen - half_up(portion_fen * (SHARE_SCALE - band.share), SHARE_SCALE)
-    else:
-        fund = half_up(portion_fen * band.share, SHARE_SCALE)
-
-    cap, left = room
-    if cap is not None and fund > left:
-        # The charges the cap's rest still covers are left / share, a fraction of a fen; only what is over is rounded.
-        over = half_up(portion_fen * band.share - left * SHARE_SCALE, band.share)
-        steps.append(Step(OVER_CAP, cap.fact, cap.source, portion_fen, "", over))
-        portion_fen -= over
-        fund = left
-
-    if portion_fen:
-        steps.append(Step(FUND_SHARE, band.fact, band.source, portion_fen, band.ratio, fund))
-        steps.append(Step(SELF_SHARE, band.fact, band.source, portion_fen, "", portion_fen - fund))
-    return fund
-
-
-def _use_account(balance_fen: int, rules: Rules, steps: list[Step]) -> None:
-    """Let the personal account pay what it may of the person's share, as far as it goes."""
-    if balance_fen <= 0 or not rules.account_pays:
-        return
-    share = may_pay = 0
-    for step in steps:
-        segment = _SEGMENT.get(step.rule)
-        if segment is not None:
-            share += step.output_fen
-            if segment in rules.account_pays:
-                may_pay += step.output_fen
-    payable = min(share, may_pay)
-    if payable > 0:
-        paid = min(balance_fen, payable)
-        steps.append(Step(ACCOUNT, rules.account_fact, rules.account_source, payable, "", paid))
-
-
-def _projected(
-    totals: LocalTotals, accumulators: Mapping[str, int], rules: Rules, occasion: Occasion, steps: list[Step]
-) -> Settlement:
-    """The flat fields of the result as sums of the steps' outputs, and the accumulators that move."""
-    taken: defaultdict[str, int] = defaultdict(int)
-    for step in steps:
-        taken[step.rule] += step.output_fen
-    amount = {name: sum([taken[rule] for rule in rules_of]) for name, rules_of in FIELDS.items()}
-    if occasion.visit_type in WITHOUT_OVER_CAP:
-        amount["self_pay_fen"] += amount["over_cap_fen"]
-        amount["over_cap_fen"] = 0
-
-    year = occasion.day.year
-    moved = [(fund_key(occasion.visit_type, year), amount["fund_pay_fen"])]
-    if rules.deductible is not None and rules.deductible.counted_with:
-        moved.append((deductible_key(occasion.visit_type, year), amount["deductible_fen"]))
-    entries = [AccumulatorEntry(key, accumulators.get(key, 0), applied) for key, applied in moved if applied]
-
-    own = amount["own_pay_fen"]
-    # An of-which cannot leave its whole, even where reversals left the odd fen of different signs (INV-21).
-    pre = min(max(taken[PRE_SELF_PAY], min(0, own)), max(0, own))
-    return Settlement(
-        total_fen=totals.total_fen,
-        pre_self_pay_fen=pre,
-        scheme=rules.scheme,
-        entries=tuple(entries),
-        steps=tuple(steps),
-        **amount,
-    )
+def _entries(calculation: Calculation) -> tuple[AccumulatorEntry, ...]:
+    """What the claim adds to the accumulators, each from where it stood."""
+    amounts = {
+        "basic:deductible": calculation.charged,
+        "basic:in_scope": calculation.entered,
+        "basic:over_cap": calculation.over,
+        "basic:charges": calculation.entered - calculation.charged - calculation.over,
+        "visit:in_scope": calculation.totals.in_scope_fen,
+        "visit:total": calculation.totals.total_fen,
+        **calculation.bases,
+    }
+    for fund, paid in calculation.paid.items():
+        amounts[f"{fund}:fund"] = paid
+    moved = []
+    accumulators, counts = calculation.accumulators, calculation.counts
+    for what, named, of_stay, part in calculation.rules.writes:
+        key = calculation.stay_key(named, part) if of_stay else named
+        applied = counts[key] if key in counts else amounts.get(what, 0)
+        if applied and key:
+            moved.append(AccumulatorEntry(key, accumulators.get(key, 0), applied))
+    return tuple(moved)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from enum import StrEnum
 from typing import NamedTuple
@@ -30,6 +30,12 @@ class CatalogueItem(NamedTuple):
     price_limit_1e4: int | None = None
     effective_date: date = date.min
     expiry_date: date = OPEN_END
+    benefit_group: str = ""
+    """The group that facts of a policy may name: a class of negotiated drugs, the consultation fee, ..."""
+    level_limits: tuple[tuple[int, int], ...] = ()
+    """(institution level, price limit in 1/10000 yuan): goes before `price_limit_1e4` where the level is listed."""
+    group_ratios: tuple[tuple[str, int], ...] = ()
+    """(person group, pre-self-pay ratio in 1/10000): goes before `pre_self_pay_ratio_1e4` for a person of the group."""
 
 
 class Match(NamedTuple):
@@ -44,6 +50,11 @@ class Match(NamedTuple):
     audited: bool
     effective_date: date = date.min
     expiry_date: date = OPEN_END
+    local_item_name: str = ""
+    local_dosage_form: str = ""
+    local_specification: str = ""
+    local_unit_price_1e4: int | None = None
+    """The institution's usual price, where it gave one: a suggestion for the front desk, never a check."""
 
 
 class Matched(NamedTuple):
@@ -55,6 +66,7 @@ class Matched(NamedTuple):
     pre_self_pay_ratio_1e4: int = 0
     price_limit_1e4: int | None = None
     stat_category: str = ""
+    benefit_group: str = ""
 
 
 KNOWN_CLASSES = frozenset(CoverageClass)
@@ -69,21 +81,31 @@ NO_STAT_CATEGORY = Matched("10")
 
 
 class Catalogue:
-    """One published version of the catalogue with the matches of the institutions it serves."""
+    """One published version of the catalogue with the matches of the institutions it serves.
 
-    def __init__(self, version: str, items: Iterable[CatalogueItem], matches: Iterable[Match]) -> None:
+    `levels` are the institutions' levels (0 to 3), for items whose price limit depends on them.
+    """
+
+    def __init__(
+        self,
+        version: str,
+        items: Iterable[CatalogueItem],
+        matches: Iterable[Match],
+        levels: Mapping[str, int] | None = None,
+    ) -> None:
         self.version = version
+        self._levels = levels or {}
         self._items: dict[tuple[str, str], list[CatalogueItem]] = {}
         for item in items:
             self._items.setdefault((item.match_type, item.item_code), []).append(item)
         self._matches: dict[tuple[str, str], list[Match]] = {}
         for match in matches:
             self._matches.setdefault((match.institution_code, match.local_item_code), []).append(match)
-        self._known: dict[tuple[str, str, date], Matched] = {}
+        self._known: dict[tuple[str, str, date, str], Matched] = {}
 
-    def on(self, institution_code: str, local_item_code: str, day: date) -> Matched:
+    def on(self, institution_code: str, local_item_code: str, day: date, person_group: str = "") -> Matched:
         """The institution's item as the catalogue has it on the day of the charge (INV-33, INV-34)."""
-        key = (institution_code, local_item_code, day)
+        key = (institution_code, local_item_code, day, person_group)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= MAX_REMEMBERED:
@@ -96,7 +118,18 @@ class Catalogue:
         valid = (i for rows in self._items.values() for i in rows if i.effective_date <= day <= i.expiry_date)
         return sorted(valid, key=lambda item: item.item_code)
 
-    def _look_up(self, institution_code: str, local_item_code: str, day: date) -> Matched:
+    def matches_on(self, institution_code: str, day: date) -> list[Match]:
+        """The institution's audited matches valid on the day, by its own item code."""
+        valid = (
+            match
+            for (code, _), rows in self._matches.items()
+            if code == institution_code
+            for match in rows
+            if match.audited and match.effective_date <= day <= match.expiry_date
+        )
+        return sorted(valid, key=lambda match: match.local_item_code)
+
+    def _look_up(self, institution_code: str, local_item_code: str, day: date, person_group: str) -> Matched:
         audited = [
             match
             for match in self._matches.get((institution_code, local_item_code), ())
@@ -125,7 +158,17 @@ class Catalogue:
             "00",
             item.item_code,
             match.coverage_class,
-            (item.pre_self_pay_ratio_1e4 or 0) if match.coverage_class == CoverageClass.B else 0,
-            item.price_limit_1e4,
+            _ratio(item, person_group) if match.coverage_class == CoverageClass.B else 0,
+            self._limit(item, institution_code),
             item.stat_category,
+            item.benefit_group,
         )
+
+    def _limit(self, item: CatalogueItem, institution_code: str) -> int | None:
+        if not item.level_limits:
+            return item.price_limit_1e4
+        return dict(item.level_limits).get(self._levels.get(institution_code, -1), item.price_limit_1e4)
+
+
+def _ratio(item: CatalogueItem, person_group: str) -> int:
+    return dict(item.group_ratios).get(person_group, item.pre_self_pay_ratio_1e4 or 0)

@@ -8,7 +8,8 @@ ten-thousandths. Integers are exact, canonical on the wire and four times as fas
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 
 PRICE_SCALE = 10_000
 QUANTITY_SCALE = 100
@@ -64,10 +65,25 @@ def unscaled(value: int, scale: int) -> str:
     return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
 
 
-def half_up(numerator: int, denominator: int) -> int:
+def half_up(numerator: int | Fraction, denominator: int) -> int:
     """Divide and round to the nearest integer, halves away from zero, so that a reversal mirrors its original."""
-    rounded = (2 * abs(numerator) + denominator) // (2 * denominator)
-    return -rounded if numerator < 0 else rounded
+    if numerator < 0:
+        return -((denominator - 2 * numerator) // (2 * denominator))
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
+def down(numerator: int | Fraction, denominator: int) -> int:
+    """Divide and drop what is no whole."""
+    return -(-numerator // denominator) if numerator < 0 else numerator // denominator
+
+
+def up(numerator: int | Fraction, denominator: int) -> int:
+    """Divide and count any part of a whole as one."""
+    return numerator // denominator if numerator < 0 else -(-numerator // denominator)
+
+
+ROUNDINGS: dict[str, Callable[[int | Fraction, int], int]] = {"half_up": half_up, "down": down, "up": up}
+"""The ways of rounding a policy may name."""
 
 
 def amount_of(unit_price_1e4: int, quantity_1e2: int) -> int:

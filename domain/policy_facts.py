@@ -1,6 +1,6 @@
-"""Policy facts (政策条款): the dated facts of a pool's policy set, the cases they concern, the rules they make.
+"""Policy facts (政策条款): the dated facts of a pool's policy set and the cases they concern.
 
-A city's rules are data; these are their shapes.
+A city's rules are data; these are their shapes. What the facts come to for one case stands in `domain.rules`.
 """
 
 from __future__ import annotations
@@ -8,14 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from domain.visit import VisitType
-
-SHARE_SCALE = 100_000_000
-"""Shares of a band are counted in hundred-millionths: a ratio and a factor of four decimals each, multiplied."""
-
-_RATIO_SCALE = 10_000
 
 VISITS: dict[str, VisitType] = {
     "inpatient": VisitType.INPATIENT,
@@ -27,15 +23,32 @@ ALL_VISITS = tuple(VISITS.values())
 
 BASIC = "basic"
 SCHEMES = ("employee", "resident")
-LAYERS = ("large_amount", "retiree_supplement", "serious_illness", "civil_servant", "assistance")
-"""The layers above the basic fund; in a policy file their names stand where a scheme does."""
+LAYERS: dict[str, tuple[str, ...]] = {
+    "large_amount": ("employee",),
+    "retiree_supplement": ("employee",),
+    "serious_illness": ("resident",),
+    "enterprise": SCHEMES,
+    "civil_servant": SCHEMES,
+    "assistance": SCHEMES,
+    "other": SCHEMES,
+}
+"""The layers above the basic fund in the order they pay, with the schemes whose insured they serve unless a fact says
+`insured`; in a policy file their names stand where a scheme does."""
 
-SEGMENTS = ("own_expense", "over_price_limit", "pre_self_pay", "deductible", "shared", "over_cap")
-"""What the person pays, cut as an account fact may name it. `in_scope` stands for the last three."""
+ANY_DISEASE = "disease:*"
+ANY_INSTITUTION = "institution:*"
+"""Among the conditions a set asks for: it counts something per disease, or per institution."""
 
-# These say nothing about who pays what of a claim's totals: the line split takes the first share of class B from the
-# catalogue's own row, and giving back has its own documents.
-NOT_OF_A_SETTLEMENT = frozenset({"pre_self_pay", "refund"})
+
+class Reason(NamedTuple):
+    """Why a case is not settled: a code for machines, the facts concerned by number, Chinese words for the cashier."""
+
+    code: str
+    facts: tuple[int, ...]
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
 
 
 class NoPolicyInForce(Exception):
@@ -46,11 +59,12 @@ class NoPolicyInForce(Exception):
 
 
 class CaseNotCovered(NoPolicyInForce):
-    """A policy is in force, but it has no answer, or more than one, or one not built yet, for this case."""
+    """A policy is in force, but it has no answer, or more than one, for this case."""
 
-    def __init__(self, version: str, case: Case, reasons: Iterable[str]) -> None:
+    def __init__(self, version: str, case: Case, reasons: Iterable[Reason]) -> None:
         self.reasons = tuple(reasons)
-        Exception.__init__(self, f"{version} does not settle {case}: " + "; ".join(self.reasons))
+        self.told = version, case, self.reasons
+        Exception.__init__(self, f"{version} does not settle {case}: " + "; ".join(map(str, self.reasons)))
 
 
 class Case(NamedTuple):
@@ -62,13 +76,22 @@ class Case(NamedTuple):
     visit_type: VisitType
     institution_level: int
     day: date
+    holds: frozenset[str] = frozenset()
+    """The conditions that hold: `unfiled`, `disease:diabetes`, `rank:county`, `institution:H01`, ..."""
+    age: int | None = None
 
     def __str__(self) -> str:
         servant = ", civil servant" if self.civil_servant else ""
+        holding = "".join(f", {name}" for name in sorted(self.holds))
         return (
             f"scheme {self.scheme}, category {self.category}{servant}, visit type {self.visit_type.value},"
-            f" level {self.institution_level}, {self.day}"
+            f" level {self.institution_level}, {self.day}{holding}"
         )
+
+    def valued(self, kind: str) -> str:
+        """The value of a condition such as `disease:diabetes`, or an empty text."""
+        prefix = f"{kind}:"
+        return next((name[len(prefix) :] for name in sorted(self.holds) if name.startswith(prefix)), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +104,12 @@ class Fact:
     visits: frozenset[VisitType] | None
     persons: frozenset[str] | None
     levels: frozenset[int] | None
-    conditions: tuple[str, ...]
-    """What must be true besides: `second_stay`, `disease:diabetes`, `rank:county`, ..."""
+    insured: tuple[str, ...]
+    """The schemes whose insured it is about."""
+    conditions: tuple[tuple[str, ...], ...]
+    """What must hold besides: of each tuple one name, `not:` before a name that must not."""
+    age_from: int | None
+    age_to: int | None
     first_day: date
     last_day: date | None
     source: str
@@ -92,75 +119,41 @@ class Fact:
     def __str__(self) -> str:
         return f"#{self.number} {self.kind}"
 
+    @property
+    def specificity(self) -> int:
+        """How many conditions it names: of facts of one kind, the most special ones hold."""
+        return len(self.conditions) + self.has_age
+
+    @property
+    def has_age(self) -> bool:
+        return self.age_from is not None or self.age_to is not None
+
     def concerns(self, case: Case) -> bool:
         """Whether the fact is about this case, as far as person, visit, institution and day go."""
         return (
             (self.visits is None or case.visit_type in self.visits)
             and (self.levels is None or case.institution_level in self.levels)
             and (self.persons is None or case.category in self.persons)
-            and self._concerns_scheme(case)
+            and case.scheme in self.insured
+            and (self.scheme != "civil_servant" or case.civil_servant)
             and self.in_force_on(case.day)
         )
+
+    def holds(self, holding: frozenset[str], age: int | None) -> bool:
+        """Whether its conditions hold; what nobody says does not hold."""
+        for names in self.conditions:
+            if not any((name[4:] not in holding) if name.startswith("not:") else (name in holding) for name in names):
+                return False
+        if self.has_age:
+            return age is not None and (self.age_from or 0) <= age <= (999 if self.age_to is None else self.age_to)
+        return True
 
     def in_force_on(self, day: date) -> bool:
         """Whether the day is among the fact's days, both ends included."""
         return self.first_day <= day and (self.last_day is None or day <= self.last_day)
 
-    def _concerns_scheme(self, case: Case) -> bool:
-        if self.scheme == "civil_servant":
-            return case.civil_servant
-        if self.scheme in ("large_amount", "retiree_supplement"):
-            return case.scheme == "employee"
-        if self.scheme == "serious_illness":
-            return case.scheme == "resident"
-        return self.scheme in ("any", "assistance", case.scheme)
 
-
-class Deductible(NamedTuple):
-    """What the person pays first. `counted_with`: the visit types whose deductibles of the year count together."""
-
-    amount_fen: int
-    counted_with: tuple[VisitType, ...]
-    fact: str
-    source: str
-
-
-class Band(NamedTuple):
-    """The fund's share of what lies between two borders of the amount in scope, deductible included."""
-
-    low_fen: int
-    high_fen: int | None
-    share: int
-    """In 1/SHARE_SCALE."""
-    ratio: str
-    fact: str
-    source: str
-
-
-class Cap(NamedTuple):
-    """The most the fund pays in a year over these visit types."""
-
-    amount_fen: int
-    counted_with: tuple[VisitType, ...]
-    fact: str
-    source: str
-
-
-class Rules(NamedTuple):
-    """The policy of one case: all that `domain.benefit.settle` needs to know of it."""
-
-    version: str
-    scheme: str
-    deductible: Deductible | None
-    bands: tuple[Band, ...]
-    caps: tuple[Cap, ...]
-    account_pays: frozenset[str]
-    account_fact: str
-    account_source: str
-    rest_goes_to_fund: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PolicySet:
     """One policy file: a pool's dated facts."""
 
@@ -168,11 +161,31 @@ class PolicySet:
     version: str
     region: str
     title: str
+    year_starts: tuple[int, int]
+    """Month and day the benefit year begins."""
     sources: Mapping[str, str]
+    conditions: Mapping[str, Mapping[str, Any]]
+    """The conditions the set declares, name to title and `of` (visit or person)."""
     facts: tuple[Fact, ...]
 
     def covers(self, scheme: str, day: date) -> bool:
-        """Whether the set says on this day what the fund shares with a person of the scheme."""
+        """Whether the set says on this day what a fund pays for a person of the scheme."""
         return any(
-            fact.kind == "share" and fact.scheme in ("any", scheme) and fact.in_force_on(day) for fact in self.facts
+            fact.kind in ("share", "full_cover") and scheme in fact.insured and fact.in_force_on(day)
+            for fact in self.facts
         )
+
+    @cached_property
+    def asks_for(self) -> frozenset[str]:
+        """The conditions its facts ask for; no other needs to be known of a case."""
+        names = {name.removeprefix("not:") for fact in self.facts for names in fact.conditions for name in names}
+        if any(fact.values.get("per_disease") for fact in self.facts):
+            names.add(ANY_DISEASE)
+        if any(fact.values.get("per_institution") for fact in self.facts):
+            names.add(ANY_INSTITUTION)
+        return frozenset(names)
+
+    @cached_property
+    def asks_age(self) -> bool:
+        """Whether any fact depends on the age."""
+        return any(fact.has_age for fact in self.facts)

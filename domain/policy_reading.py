@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
 
-from domain.money import NotAnAmount, fen, scaled
-from domain.policy_facts import _RATIO_SCALE, BASIC, LAYERS, SCHEMES, SEGMENTS, VISITS, Fact, PolicySet
-from domain.visit import VisitType
-
-KINDS = frozenset({
-    "account_pays", "benefit_year", "cap", "condition", "deductible", "deductible_again", "deductible_exempt",
-    "deductible_factor", "deductible_nth_stay", "deductible_on_transfer", "fixed_pooled_amount", "full_cover",
-    "layer_share", "limit_count", "pre_self_pay", "pre_self_pay_visit", "refund", "rounding", "self_share_factor",
-    "settled_at_counter", "share", "share_add", "share_factor", "share_minus_points", "subsidy", "threshold",
-})  # fmt: skip
-
-# What a fact of a kind that is settled here cannot do without. The other kinds are read, kept and refused when met.
-NEEDS: dict[str, tuple[str, ...]] = {
-    "account_pays": ("may_pay",),
-    "cap": ("amount", "per", "basis"),
-    "condition": ("name", "holds"),
-    "deductible": ("amount", "per"),
-    "deductible_factor": ("factor",),
-    "rounding": ("place", "mode", "digits"),
-    "self_share_factor": ("factor",),
-    "settled_at_counter": ("layers",),
-    "share_add": ("add",),
-}
+from domain.money import NotAnAmount
+from domain.policy_facts import LAYERS, SCHEMES, Fact, PolicySet
+from domain.policy_lines import places
+from domain.policy_values import READERS, Wrong, day_of_year
+from domain.policy_vocabulary import (
+    ALSO_OF_LAYERS,
+    BASES,
+    KINDS,
+    LAYER_KINDS,
+    MODES,
+    OF_EVERY_FACT,
+    PERS,
+    POOLED_CAP_REACHED,
+)
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
+_PARTS = {"set", "source", "policy", "condition", "example"}
+_PLACE = re.compile(r"#([0-9]+)\b")
 
 
 class PolicyUnreadable(Exception):
@@ -44,12 +36,11 @@ class PolicyUnreadable(Exception):
         super().__init__("; ".join(self.errors))
 
 
-class _Wrong(Exception):
-    """One value of one fact does not read."""
-
-
 def parse(text: str) -> PolicySet:
-    """Read a policy set. Raises PolicyUnreadable with all errors at once."""
+    """Read a policy set. Raises PolicyUnreadable with all errors at once, each with its fact and line.
+
+    The table `example` is left to the reader of worked examples.
+    """
     try:
         document = tomllib.loads(text, parse_float=_NotExact)
     except (ValueError, RecursionError) as error:
@@ -61,7 +52,7 @@ def parse(text: str) -> PolicySet:
     if not isinstance(rows, list) or not rows:
         errors.append("[policy] facts: at least one fact is needed")
         rows = []
-    errors.extend(f"[{name}]: not a part of a policy set" for name in document.keys() - {"set", "source", "policy"})
+    errors.extend(f"[{name}]: not a part of a policy set" for name in document.keys() - _PARTS)
     set_id = heading.get("id")
     if not isinstance(set_id, str) or not _ID.fullmatch(set_id):
         errors.append("[set] id: lower-case letters, digits and hyphens, at most 40")
@@ -70,18 +61,24 @@ def parse(text: str) -> PolicySet:
         for key in ("region", "title")
         if not isinstance(heading.get(key), str) or not heading[key]
     )
-    if heading.get("benefit_year_starts") != "01-01":
-        errors.append('[set] benefit_year_starts: only "01-01" is built yet')
+    year_starts = (1, 1)
+    try:
+        year_starts = day_of_year(heading.get("benefit_year_starts"))
+    except Wrong as wrong:
+        errors.append(f"[set] benefit_year_starts: {wrong}")
+    conditions = _read_conditions(document.get("condition", {}), errors)
     facts = [_read_fact(number, row, sources, errors) for number, row in enumerate(rows, 1)]
     if errors:
-        raise PolicyUnreadable(errors)
+        raise PolicyUnreadable(_with_lines(errors, text))
     digest = blake2b(text.encode(), digest_size=4).hexdigest()
     return PolicySet(
         set_id=str(set_id),
         version=f"{set_id}@{digest}",
         region=heading["region"],
         title=heading["title"],
+        year_starts=year_starts,
         sources=sources,
+        conditions=conditions,
         facts=tuple(fact for fact in facts if fact is not None),
     )
 
@@ -91,6 +88,17 @@ class _NotExact:
 
     def __init__(self, text: str) -> None:
         self.text = text
+
+
+def _with_lines(errors: Iterable[str], text: str) -> list[str]:
+    """The errors of facts with the line each fact stands on."""
+    lines = places(text)
+    placed = []
+    for error in errors:
+        found = _PLACE.match(error)
+        line = lines.get(("policy", "facts", int(found[1]) - 1)) if found else None
+        placed.append(error if line is None else f"{error} (line {line})")
+    return placed
 
 
 def _table(document: Mapping[str, Any], name: str, errors: list[str]) -> Mapping[str, Any]:
@@ -111,6 +119,18 @@ def _read_source(key: str, body: object, errors: list[str]) -> str:
     return str(title)
 
 
+def _read_conditions(table: object, errors: list[str]) -> Mapping[str, Mapping[str, Any]]:
+    if not isinstance(table, dict):
+        errors.append("[condition]: a table is needed")
+        return {}
+    for name, body in table.items():
+        if not isinstance(body, dict) or not isinstance(body.get("title"), str) or not body["title"]:
+            errors.append(f"[condition.{name}] title: a text is needed")
+        elif body.get("of", "visit") not in ("visit", "person"):
+            errors.append(f"[condition.{name}] of: visit or person")
+    return {name: body for name, body in table.items() if isinstance(body, dict)}
+
+
 def _read_fact(number: int, row: object, sources: Mapping[str, str], errors: list[str]) -> Fact | None:
     if not isinstance(row, dict):
         errors.append(f"#{number}: a fact is a table")
@@ -119,28 +139,25 @@ def _read_fact(number: int, row: object, sources: Mapping[str, str], errors: lis
     place = f"#{number} {kind}" if isinstance(kind, str) else f"#{number}"
     before = len(errors)
     if not isinstance(kind, str) or kind not in KINDS:
-        errors.append(f"{place}: an unknown kind")
+        errors.append(f"{place}: an unknown kind" if kind is not None else f"{place}: kind is missing")
         kind = ""
-    needed = ("kind", "scheme", "from", "src", *NEEDS.get(kind, ()))
-    errors.extend(f"{place}: {key} is missing" for key in needed if key not in row)
     read: dict[str, Any] = {}
     for key, value in row.items():
-        reader = _READERS.get(key)
+        reader = READERS.get(key)
         if reader is None:
             errors.append(f"{place}: an unknown key {key!r}")
             continue
         try:
             read[key] = reader(value)
-        except (_Wrong, NotAnAmount) as wrong:
+        except (Wrong, NotAnAmount) as wrong:
             errors.append(f"{place}: {key}: {wrong}")
-    if read.get("src", "") not in sources and "src" in read:
+    errors.extend(f"{place}: {words}" for words in _misfits(kind, row, read))
+    if "src" in read and read["src"] not in sources:
         errors.append(f"{place}: src: there is no [source.{read['src']}]")
-    if "from" in read and "to" in read and read["to"] < read["from"]:
-        errors.append(f"{place}: to: the last day is before the first")
-    if read.get("low") is not None and read.get("high") is not None and read["high"] <= read["low"]:
-        errors.append(f"{place}: high: the band ends before it starts")
     if len(errors) > before:
         return None
+    values = {key: value for key, value in read.items() if key not in OF_EVERY_FACT}
+    values["at_cap"] = POOLED_CAP_REACHED in read.get("when", ())
     return Fact(
         number=number,
         kind=kind,
@@ -148,191 +165,70 @@ def _read_fact(number: int, row: object, sources: Mapping[str, str], errors: lis
         visits=read.get("visit"),
         persons=read.get("person"),
         levels=read.get("level"),
+        insured=read.get("insured", _insured(read["scheme"])),
         conditions=_conditions(read),
+        age_from=read.get("age_from"),
+        age_to=read.get("age_to"),
         first_day=read["from"],
         last_day=read.get("to"),
         source=read["src"],
         assumed=read.get("assumed", False) or read.get("from_assumed", False),
-        values={key: value for key, value in read.items() if key not in _OF_EVERY_FACT},
+        values=values,
     )
 
 
-_OF_EVERY_FACT = frozenset({
-    "kind", "scheme", "visit", "person", "level", "when", "disease", "class", "rank", "institution", "from", "to",
-    "src", "assumed", "from_assumed",
-})  # fmt: skip
+def _misfits(kind: str, row: Mapping[str, Any], read: Mapping[str, Any]) -> Iterable[str]:
+    """What is missing, what means nothing here, and what contradicts itself."""
+    rule = KINDS.get(kind)
+    needed = ("scheme", "from", "src", *(rule.needs if rule else ()))
+    yield from (f"{key} is missing" for key in needed if key not in row)
+    if rule is not None:
+        if rule.one_of and not any(key in row for key in rule.one_of):
+            yield f"one of {', '.join(rule.one_of)} is needed"
+        for key in row:
+            if key in READERS and key not in OF_EVERY_FACT and key not in rule.keys:
+                yield f"{key} means nothing here"
+        for key, allowed in (("mode", MODES), ("basis", BASES), ("per", PERS)):
+            if key in read and kind in allowed and read[key] not in allowed[kind]:
+                yield f"{key}: one of {', '.join(allowed[kind])} is needed"
+        yield from _misplaced(kind, read)
+    for first, last, words in (
+        ("from", "to", "the last day is before the first"),
+        ("age_from", "age_to", "the last age is below the first"),
+    ):
+        if read.get(first) is not None and read.get(last) is not None and read[last] < read[first]:
+            yield f"{last}: {words}"
+    if read.get("low") is not None and read.get("high") is not None and read["high"] <= read["low"]:
+        yield "high: the band ends before it starts"
 
 
-def _conditions(read: Mapping[str, Any]) -> tuple[str, ...]:
-    """Everything a fact asks for that a case does not carry, as names a `condition` fact can decide."""
-    named = [f"{key}:{read[key]}" for key in ("disease", "class", "rank", "institution") if key in read]
-    return (read["when"], *named) if "when" in read else tuple(named)
+def _misplaced(kind: str, read: Mapping[str, Any]) -> Iterable[str]:
+    """What the scheme or the place of a fact does not go with."""
+    is_layer = read.get("scheme") in LAYERS
+    if kind in LAYER_KINDS and not is_layer and "scheme" in read:
+        yield f"scheme: one of {', '.join(LAYERS)} is needed"
+    if is_layer and kind not in LAYER_KINDS | ALSO_OF_LAYERS:
+        yield "scheme: an upper layer has no such fact"
+    if is_layer and kind == "cap" and read.get("basis") not in ("fund_paid", None):
+        yield "basis: the cap of an upper layer counts fund money; borders in charges are low and high"
+    if kind == "rounding":
+        is_line = read.get("place") == "line"
+        if not 2 <= read.get("digits", 2) <= (4 if is_line else 2):
+            yield "digits: 2, and up to 4 for lines"
+        if is_line and read.get("mode") not in ("half_up", None):
+            yield "mode: lines are rounded half up"
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise _Wrong("a text is needed")
-    return value
+def _insured(scheme: str) -> tuple[str, ...]:
+    if scheme == "any":
+        return SCHEMES
+    return LAYERS.get(scheme, (scheme,))
 
 
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise _Wrong("true or false is needed")
-    return value
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 10_000:
-        raise _Wrong("a whole number is needed")
-    return value
-
-
-def _day(value: object) -> date:
-    if not isinstance(value, date) or isinstance(value, datetime):
-        raise _Wrong("a day is needed, such as 2026-01-01")
-    return value
-
-
-def _decimal_text(value: object) -> str:
-    if not isinstance(value, str):
-        raise _Wrong('write the number as a text, such as "0.85", so that it stays exact')
-    return value
-
-
-def _amount(value: object) -> int:
-    amount = fen(_decimal_text(value))
-    if amount < 0:
-        raise _Wrong("an amount is not negative")
-    return amount
-
-
-def _amount_if_known(value: object) -> int | None:
-    """An empty text: the document says that there is an amount, and we do not know it."""
-    return None if value == "" else _amount(value)
-
-
-def _ratio(value: object) -> int:
-    ratio = scaled(_decimal_text(value), _RATIO_SCALE)
-    if not 0 <= ratio <= _RATIO_SCALE:
-        raise _Wrong("a ratio lies between 0 and 1")
-    return ratio
-
-
-def _factor(value: object) -> int:
-    factor = scaled(_decimal_text(value), _RATIO_SCALE)
-    if not 0 <= factor <= _RATIO_SCALE:
-        raise _Wrong("a factor lies between 0 and 1")
-    return factor
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else [value]
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    return tuple(_text(each) for each in _list(value))
-
-
-def _one_of(*allowed: str) -> Callable[[object], str]:
-    def read(value: object) -> str:
-        if value not in allowed:
-            raise _Wrong(f"one of {', '.join(allowed)} is needed")
-        return str(value)
-
-    return read
-
-
-def _some_of(*allowed: str) -> Callable[[object], frozenset[str]]:
-    read_one = _one_of(*allowed)
-
-    def read(value: object) -> frozenset[str]:
-        if not isinstance(value, list):
-            raise _Wrong("a list is needed")
-        return frozenset(read_one(each) for each in value)
-
-    return read
-
-
-def _visits(value: object) -> frozenset[VisitType]:
-    names = _list(value)
-    if not names or any(name not in VISITS for name in names if isinstance(name, str)):
-        raise _Wrong(f"of {', '.join(VISITS)}")
-    return frozenset(VISITS[_text(name)] for name in names)
-
-
-def _levels(value: object) -> frozenset[int]:
-    levels = [_number(each) for each in _list(value)]
-    if not levels or max(levels) > 3:
-        raise _Wrong("levels are 0 to 3")
-    return frozenset(levels)
-
-
-def _persons(value: object) -> frozenset[str]:
-    persons = [str(_number(each)) for each in _list(value)]
-    if not persons:
-        raise _Wrong("at least one person category is needed")
-    return frozenset(persons)
-
-
-def _word_or_number(value: object) -> str:
-    return str(_number(value)) if isinstance(value, int) else _text(value)
-
-
-_READERS: dict[str, Callable[[object], Any]] = {
-    "kind": _text,
-    "scheme": _one_of(*SCHEMES, *LAYERS, "any"),
-    "visit": _visits,
-    "person": _persons,
-    "level": _levels,
-    "when": _text,
-    "disease": _text,
-    "class": _word_or_number,
-    "rank": _text,
-    "institution": _text,
-    "from": _day,
-    "to": _day,
-    "src": _text,
-    "assumed": _flag,
-    "from_assumed": _flag,
-    "low": _amount,
-    "high": _amount,
-    "amount": _amount_if_known,
-    "not_below": _amount,
-    "ratio": _ratio,
-    "add": _ratio,
-    "factor": _factor,
-    "per": _one_of("visit", "stay", "settlement_period", "day", "month", "quarter", "year"),
-    "per_disease": _flag,
-    "basis": _one_of(
-        "in_scope", "in_scope_with_person", "fund_paid", "charges", "line", "own_share", "left_by_layers_before"
-    ),
-    "name": _text,
-    "holds": _flag,
-    "layers": _some_of(BASIC, *LAYERS),
-    "may_pay": _some_of(*SEGMENTS, "in_scope"),
-    "family": _flag,
-    "place": _one_of("line", "band", "fund_share", "shared_segment", "totals"),
-    "mode": _text,
-    "digits": _number,
-    "rest_goes_to": _one_of("fund", "person"),
-    # Of kinds that are not settled yet: read for their type, kept for the reader of the set.
-    "accumulators": _text,
-    "across_months": _flag,
-    "after": _text,
-    "by": _texts,
-    "cap_follows": _text,
-    "covers": _texts,
-    "cuts": _text,
-    "days": _number,
-    "excludes": _texts,
-    "follows": _text,
-    "free_days": _number,
-    "from_catalogue": _flag,
-    "grade": _number,
-    "item": _text,
-    "starts": _text,
-    "stays": lambda value: tuple(_number(each) for each in _list(value)),
-    "times": _number,
-    "use": _text,
-    "uses": _text,
-}
+def _conditions(read: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    """What must hold of the visit or the person, as names a case carries."""
+    asked: list[tuple[str, ...]] = [(name,) for name in read.get("when", ()) if name != POOLED_CAP_REACHED]
+    for key in ("disease", "class", "rank", "institution", "registration_kind", "medical_type"):
+        if key in read:
+            asked.append(tuple(f"{key}:{value}" for value in read[key]))
+    return tuple(asked)

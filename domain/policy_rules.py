@@ -1,206 +1,319 @@
-"""From facts to the rules of one case: what concerns it, what contradicts, what cannot be settled yet.
+"""From facts to the rules of one case: what holds, what contradicts, what is missing.
 
-A fact that concerns a case and cannot be settled is refused by its number, never left out.
+A fact that concerns a case and cannot be applied refuses it by its number; it is never left out.
 """
 
 from __future__ import annotations
 
+from domain.accumulators import ALL, DEDUCTIBLE, DUE, IN_SCOPE, STAY_NO, STAYS
+from domain.accumulators import FUND as FUND_PAID
 from domain.money import half_up, unscaled
-from domain.policy_facts import (
-    _RATIO_SCALE,
-    ALL_VISITS,
-    LAYERS,
-    NOT_OF_A_SETTLEMENT,
+from domain.policy_facts import BASIC, VISITS, Case, CaseNotCovered, Fact, PolicySet
+from domain.policy_items import account_of, institution_of, item_shares_of, items_of
+from domain.policy_layers import layers_of
+from domain.policy_selection import Selection, cited, most_special
+from domain.policy_shares import OF_THE_BILL, POSITION, STAYING, Counting, bands_of, caps_of, charged_borders, tag_of
+from domain.rules import (
+    RATIO_SCALE,
     SHARE_SCALE,
     Band,
     Cap,
-    Case,
-    CaseNotCovered,
+    Cited,
+    Counted,
     Deductible,
-    Fact,
-    PolicySet,
+    FullCover,
+    Nth,
     Rules,
+    Shares,
+    StayCounter,
+    VisitPrePay,
+    YearEnd,
 )
+from domain.settlement import DEDUCTIBLE as DEDUCTIBLE_SEGMENT
+from domain.settlement import IN_SCOPE as IN_SCOPE_SEGMENT
+from domain.settlement import OVER_CAP, PRE_SELF_PAY_VISIT, SELF_PAY_VISIT, SHARED, Step
 from domain.visit import VisitType
+
+NOTHING = Cited("", "")
 
 
 def compile_rules(policy: PolicySet, case: Case) -> Rules:
     """Turn the facts that concern a case into its rules. Raises CaseNotCovered with every reason."""
-    reasons: list[str] = []
-    facts = _in_play(policy, case, reasons)
+    selection = Selection(policy, case)
+    counting = Counting(selection)
+    stays = _StayParts(selection, counting)
+    no_benefit = _no_benefit(selection)
+    full_cover = _full_cover(selection) if no_benefit is None else None
+    fund = full_cover.fund if full_cover is not None and SHARED in full_cover.segments else BASIC
+    shares = _shares(selection, counting, full_cover, stays)
+    account, item_account = account_of(selection)
     rules = Rules(
         version=policy.version,
         scheme=case.scheme,
-        deductible=_deductible(facts, reasons),
-        bands=_bands(facts, reasons),
-        caps=_caps(facts, reasons),
-        account_pays=_account_pays(facts, reasons),
-        account_fact=", ".join(str(fact) for fact in facts if fact.kind == "account_pays"),
-        account_source=", ".join(fact.source for fact in facts if fact.kind == "account_pays"),
-        rest_goes_to_fund=_rest_goes_to_fund(facts, reasons),
+        no_benefit=no_benefit,
+        institution=institution_of(selection, counting),
+        visit_prepay=_visit_prepay(selection, counting),
+        items=items_of(selection, counting, fund),
+        item_shares=item_shares_of(selection, shares),
+        stay_counters=_stay_counters(selection, counting),
+        full_cover=full_cover,
+        fund=fund,
+        deductible=_deductible(selection, counting, full_cover, stays),
+        shares=shares,
+        caps=_caps(selection, counting, full_cover, fund),
+        layers=() if no_benefit is not None else layers_of(selection, counting),
+        account=account,
+        item_account=item_account,
+        split_at_year_end=stays.split,
+        year_starts=counting.starts,
+        writes=(),
+        reads=(),
+        stay_reads=(),
     )
-    if reasons:
-        raise CaseNotCovered(policy.version, case, reasons)
-    return rules
+    if selection.reasons:
+        raise CaseNotCovered(policy.version, case, selection.reasons)
+    _count_for_others(policy, case, counting, fund)
+    return rules._replace(
+        writes=tuple(sorted(counting.writes.values())),
+        reads=tuple(
+            sorted(counting.reads | {written.key for written in counting.writes.values() if not written.of_stay})
+        ),
+        stay_reads=tuple(sorted(counting.stay_reads)),
+    )
 
 
-def _in_play(policy: PolicySet, case: Case, reasons: list[str]) -> list[Fact]:
-    """The facts that hold for the case, without those of a layer the counter does not settle."""
-    concerned = [fact for fact in policy.facts if fact.kind not in NOT_OF_A_SETTLEMENT and fact.concerns(case)]
-    holds: dict[str, bool] = {}
-    for fact in _unconditional(concerned, "condition", reasons):
-        name = fact.values["name"]
-        if name in holds:
-            reasons.append(f"{fact}: two facts for one case (condition {name})")
-        holds[name] = fact.values["holds"]
-    counter = _one(_unconditional(concerned, "settled_at_counter", reasons), "settled at the counter", reasons)
-    in_play = []
-    for fact in concerned:
-        if fact.kind in ("condition", "settled_at_counter"):
-            continue
-        if fact.scheme in LAYERS and counter is not None and fact.scheme not in counter.values["layers"]:
-            continue
-        unknown = [name for name in fact.conditions if name not in holds]
-        if unknown:
-            reasons.append(f"{fact}: no fact says whether {', '.join(unknown)} holds")
-        elif all(holds[name] for name in fact.conditions):
-            if fact.scheme in LAYERS:
-                reasons.append(f"{fact}: the layer {fact.scheme} is not built yet")
-            elif fact.kind not in _COMPILED:
-                reasons.append(f"{fact}: this kind is not built yet")
-            else:
-                in_play.append(fact)
-    return in_play
+class _StayParts:
+    """What a stay over the end of the benefit year does."""
+
+    def __init__(self, selection: Selection, counting: Counting) -> None:
+        fact = selection.one("year_end", "跨年度住院")
+        values = {} if fact is None else fact.values
+        self.bands = "year" if values.get("bands") == "restart" else ""
+        self.deductible = "year" if values.get("deductible") == "again" else ""
+        self.split: YearEnd | None = None
+        if fact is not None and values.get("stay") == "split":
+            self.split = YearEnd(counting.over(BASIC, IN_SCOPE, "stay"), cited(fact))
 
 
-_COMPILED = frozenset({
-    "account_pays", "cap", "deductible", "deductible_factor", "rounding", "self_share_factor", "share", "share_add",
-})  # fmt: skip
-
-
-def _unconditional(facts: list[Fact], kind: str, reasons: list[str]) -> list[Fact]:
-    found = _of_kind(facts, kind)
-    reasons.extend(f"{fact}: takes no condition" for fact in found if fact.conditions)
-    return found
-
-
-def _one(facts: list[Fact], what: str, reasons: list[str]) -> Fact | None:
-    if len(facts) > 1:
-        reasons.append(f"{' and '.join(map(str, facts))}: two facts for one case ({what})")
-    return facts[0] if facts else None
-
-
-def _of_kind(facts: list[Fact], kind: str) -> list[Fact]:
-    return [fact for fact in facts if fact.kind == kind]
-
-
-def _counted_with(fact: Fact) -> tuple[VisitType, ...]:
-    return ALL_VISITS if fact.visits is None else tuple(sorted(fact.visits))
-
-
-def _deductible(facts: list[Fact], reasons: list[str]) -> Deductible | None:
-    fact = _one(_of_kind(facts, "deductible"), "deductible", reasons)
-    factor = _one(_of_kind(facts, "deductible_factor"), "deductible factor", reasons)
+def _no_benefit(selection: Selection) -> Cited | None:
+    fact = selection.one("entitlement", "待遇状态")
     if fact is None:
-        reasons.append("no deductible fact; where there is none, say 0.00")
         return None
-    amount, per = fact.values["amount"], fact.values["per"]
-    if amount is None:
-        reasons.append(f"{fact}: the amount is not known")
+    if fact.values["benefit"] == "refused":
+        selection.refuse("refused", f"按 {fact}，该待遇状态下不予结算", fact)
+    return cited(fact)
+
+
+def _full_cover(selection: Selection) -> FullCover | None:
+    fact = selection.one("full_cover", "全额保障")
+    if fact is None:
         return None
-    if per not in ("visit", "stay", "year"):
-        reasons.append(f"{fact}: counted per {per} is not built yet")
-    label, source = str(fact), fact.source
+    segments = fact.values["covers"]
+    if IN_SCOPE_SEGMENT in segments:
+        rest = tuple(segment for segment in segments if segment != IN_SCOPE_SEGMENT)
+        segments = tuple(dict.fromkeys((*rest, DEDUCTIBLE_SEGMENT, SHARED, OVER_CAP)))
+    return FullCover(fact.values.get("pays", "full_cover"), segments, cited(fact))
+
+
+def _visit_prepay(selection: Selection, counting: Counting) -> VisitPrePay | None:
+    fact = selection.one("pre_self_pay_visit", "转外先自付")
+    if fact is None:
+        return None
+    share = selection.known(fact, "ratio", "比例") * (SHARE_SCALE // RATIO_SCALE)
+    if not share:
+        return None
+    segment = SELF_PAY_VISIT if fact.values.get("counts_as") == "self_pay" else PRE_SELF_PAY_VISIT
+    counted = counting.over("visit", IN_SCOPE, "stay" if counting.case.visit_type == VisitType.INPATIENT else None)
+    return VisitPrePay(share, unscaled(share, SHARE_SCALE), segment, counted, cited(fact))
+
+
+# ── The deductible ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _deductible(
+    selection: Selection, counting: Counting, full_cover: FullCover | None, stays: _StayParts
+) -> Deductible | None:
+    if full_cover is not None and DEDUCTIBLE_SEGMENT in full_cover.segments:
+        return None
+    fact = selection.one("deductible", "起付标准")
+    if selection.best("deductible_exempt"):
+        return None
+    if fact is None:
+        if full_cover is None or SHARED not in full_cover.segments:
+            selection.refuse("no_deductible", "政策没有规定起付标准（没有起付标准时应写 0.00）")
+        return None
+    amount = selection.known(fact, "amount", "起付标准")
+    factor = selection.one("deductible_factor", "起付标准系数")
+    standards: tuple[Step, ...] = ()
     if factor is not None:
-        amount = half_up(amount * factor.values["factor"], _RATIO_SCALE)
-        label, source = f"{fact}, {factor}", f"{source}, {factor.source}"
-    if amount == 0:
+        standard = Step("standard", str(fact), fact.source, 0, "", amount)
+        ratio = unscaled(factor.values["factor"], RATIO_SCALE)
+        reduced = half_up(amount * factor.values["factor"], RATIO_SCALE)
+        standards = (standard, Step("standard", str(factor), factor.source, amount, ratio, reduced))
+        amount = reduced
+    nth = _nth_stays(selection)
+    if not amount and not nth:
         return None
-    return Deductible(amount, _counted_with(fact) if per == "year" else (), label, source)
+    per = fact.values["per"]
+    tag = tag_of(fact, selection)
+    again = selection.one("deductible_again", "再次计算起付标准") if per in OF_THE_BILL else None
+    total = selection.one("deductible_total", "起付标准累计限额")
+    transfer = selection.one("deductible_on_transfer", "转院起付标准")
+    mode = "new" if transfer is None else transfer.values["mode"]
+    if mode == "continue":
+        counting.over(BASIC, DUE, "stay")
+    counting.also(BASIC, DEDUCTIBLE)
+    return Deductible(
+        amount_fen=amount,
+        counted=counting.over(
+            BASIC, DEDUCTIBLE, per, fact.visits, tag=tag, part=stays.deductible if per in OF_THE_BILL else ""
+        ),
+        standards=standards,
+        nth=nth,
+        again_days=0 if again is None else again.values["days"],
+        again_as_next_stay=again is not None and again.values.get("as_next_stay", False),
+        again=NOTHING if again is None else cited(again),
+        total_fen=None if total is None else selection.known(total, "amount", "起付标准累计限额"),
+        total_counted=(
+            Counted() if total is None else counting.over(BASIC, DEDUCTIBLE, total.values["per"], total.visits)
+        ),
+        on_transfer=mode,
+        cited=cited(fact, factor, total, transfer if mode != "new" else None),
+    )
 
 
-def _bands(facts: list[Fact], reasons: list[str]) -> tuple[Band, ...]:
-    shares = sorted(_of_kind(facts, "share"), key=lambda fact: fact.values.get("low") or 0)
-    points = _of_kind(facts, "share_add")
-    factor = _one(_of_kind(facts, "self_share_factor"), "factor on the person's share", reasons)
-    if points and factor is not None:
-        reasons.append(f"{points[0]} and {factor}: two facts change one share")
-    if not shares:
-        reasons.append("no share fact; where the fund pays nothing, say 0.00")
-    bands: list[Band] = []
-    reached: int | None = 0
-    for fact in shares:
-        low, high, basis = fact.values.get("low") or 0, fact.values.get("high"), fact.values.get("basis")
-        if basis != "in_scope" or "ratio" not in fact.values or fact.values.get("per", "visit") not in _ONE_BILL:
-            reasons.append(f"{fact}: only a ratio of what is in scope of one bill is built yet")
-            continue
-        if low != reached:
-            reasons.append(f"{fact}: its band overlaps another or leaves a gap below it")
-        reached = high
-        share = fact.values["ratio"] + sum(each.values["add"] for each in points)
-        if share > _RATIO_SCALE:
-            reasons.append(f"{fact}: with {', '.join(map(str, points))} the fund would pay more than all")
-        share *= SHARE_SCALE // _RATIO_SCALE
-        if factor is not None:
-            share = SHARE_SCALE - (_RATIO_SCALE - fact.values["ratio"]) * factor.values["factor"]
-        changes = points if factor is None else [factor]
-        bands.append(
-            Band(
-                low,
-                high,
-                share,
-                unscaled(share, SHARE_SCALE),
-                ", ".join(str(each) for each in (fact, *changes)),
-                ", ".join(dict.fromkeys(each.source for each in (fact, *changes))),
-            )
+def _counter(fact: Fact) -> str:
+    return f"={fact.values['counter']}" if "counter" in fact.values else ALL
+
+
+def _stay_counters(selection: Selection, counting: Counting) -> tuple[StayCounter, ...]:
+    """What counts this stay: the stays of all where any fact asks for their number, and the counters that hold."""
+    tags = {_counter(fact) for fact in selection.all("deductible_nth_stay")}
+    if any(
+        fact.kind == "deductible_nth_stay" and fact.concerns(selection.case) and "counter" not in fact.values
+        for fact in selection.policy.facts
+    ):
+        tags.add(ALL)
+    visits = frozenset({selection.case.visit_type})
+    return tuple(
+        StayCounter(
+            tag,
+            counting.over(BASIC, STAYS, "year", visits, tag=tag).keys[0],
+            counting.over(BASIC, STAY_NO, "stay", tag=tag).stay_key,
         )
-    if bands and reached is not None:
-        reasons.append("share: nothing is said above the last band")
-    return tuple(bands)
+        for tag in sorted(tags)
+    )
 
 
-_ONE_BILL = ("visit", "stay", "settlement_period")
+def _nth_stays(selection: Selection) -> tuple[Nth, ...]:
+    """Every factor or amount by number of stays. Factors of one number of stays must not differ."""
+    best = most_special(selection.all("deductible_nth_stay"))
+    rules = []
+    for fact in best:
+        low, high = fact.values["stays"]
+        rules.append(
+            Nth(low, high, fact.values.get("amount"), fact.values.get("factor", 0), _counter(fact), cited(fact))
+        )
+    for one, fact in zip(rules, best, strict=True):
+        others = [each for each in rules if each is not one and each.low <= one.high and one.low <= each.high]
+        if others:
+            selection.refuse("two_facts", f"{fact} 与 {others[0].cited.fact} 的住院次数重叠", fact)
+    return tuple(rules)
 
 
-def _caps(facts: list[Fact], reasons: list[str]) -> tuple[Cap, ...]:
-    caps = []
-    for fact in _of_kind(facts, "cap"):
-        amount = fact.values["amount"]
-        if amount is None:
-            reasons.append(f"{fact}: the amount is not known")
-        elif fact.values["basis"] != "fund_paid" or fact.values["per"] != "year" or fact.values.get("per_disease"):
-            reasons.append(f"{fact}: only a cap on the fund's money in a year is built yet")
-        else:
-            caps.append(Cap(amount, _counted_with(fact), str(fact), fact.source))
-    for scope in {cap.counted_with for cap in caps}:
-        same = [cap for cap in caps if cap.counted_with == scope]
-        if len(same) > 1:
-            reasons.append(f"{' and '.join(cap.fact for cap in same)}: two facts for one case (cap)")
-    return tuple(caps)
+# ── The shared part and its caps ──────────────────────────────────────────────────────────────────────────
 
 
-def _account_pays(facts: list[Fact], reasons: list[str]) -> frozenset[str]:
-    """No fact, no permission: the account then pays nothing."""
-    fact = _one(_of_kind(facts, "account_pays"), "account", reasons)
+def _shares(selection: Selection, counting: Counting, full_cover: FullCover | None, stays: _StayParts) -> Shares:
+    rest, once, mode, rounding = _rest(selection)
+    if full_cover is not None and SHARED in full_cover.segments:
+        whole = Band(0, None, SHARE_SCALE, "1", full_cover.cited)
+        return Shares((whole,), "after_deductible", (Counted(),) * 3, rest or "person", once, full_cover.cited, mode)
+    facts = _share_facts(selection)
+    bands = bands_of(facts, selection)
+    if not facts:
+        selection.refuse("no_share", "政策没有规定统筹支付比例（基金不支付时应写 0.00）")
+    elif bands[0].low_fen:
+        selection.refuse("gap", f"{bands[0].cited.fact} 之下有空档", facts[0])
+    elif bands[-1].high_fen is not None:
+        selection.refuse("gap", f"{bands[-1].cited.fact} 之上没有规定", facts[-1])
+    if not rest and (facts or not selection.reasons):
+        selection.refuse("no_rounding", "政策没有规定分段支付的尾差由谁承担（rounding 的 rest_goes_to）")
+    bases = {fact.values.get("basis", "in_scope") for fact in facts} or {"in_scope"}
+    pers = {fact.values.get("per") for fact in facts} or {None}
+    if len(bases) > 1 or len(pers) > 1:
+        selection.refuse("two_facts", "各费用段的计算基数或累计期间不一致", *facts)
+    basis, per = min(bases), min(pers, key=str)
+    if basis == "fund_paid" and any(not band.share and band.high_fen is not None for band in bands):
+        selection.refuse("gap", "按基金支付额分段时，支付比例不能为 0", *facts)
+    position = _position(counting, per, facts, stays)
+    if basis == "fund_paid":
+        bands, basis = charged_borders(bands), "after_deductible"
+        if per not in (None, *STAYING):
+            paid = counting.over(BASIC, FUND_PAID, per, facts[0].visits)
+            basis, position = "fund_paid", (paid, Counted(), Counted())
+    return Shares(bands, basis, position, rest, once, cited(*facts, rounding), mode)
+
+
+def _share_facts(selection: Selection) -> list[Fact]:
+    """The most special share facts that are not about one item group; those of another visit where they follow it."""
+    facts = most_special(fact for fact in selection.all("share") if "item" not in fact.values)
+    followed = {fact.values["follows"] for fact in facts if "follows" in fact.values}
+    if not followed:
+        return facts
+    if len(followed) > 1 or len(facts) > 1:
+        selection.only(facts, "比照其他就诊类别")
+    other = Selection(selection.policy, selection.case._replace(visit_type=VISITS[followed.pop()]))
+    return [fact for fact in _share_facts(other) if "follows" not in fact.values]
+
+
+def _position(
+    counting: Counting, per: str | None, facts: list[Fact], stays: _StayParts
+) -> tuple[Counted, Counted, Counted]:
+    """What says where in the bands a claim begins: by default what the stay had before."""
+    is_stay = counting.case.visit_type == VisitType.INPATIENT
+    if per is None and (is_stay or len(facts) > 1):
+        per = "stay"
+    part = "settlement_period" if per == "settlement_period" else stays.bands
+    visits = facts[0].visits if facts else None
+    first, second, third = (counting.over(BASIC, segment, per, visits, part=part) for segment in POSITION)
+    return first, second, third
+
+
+def _rest(selection: Selection) -> tuple[str, bool, str, Fact | None]:
+    """Who takes the rest of a rounded share, whether it is rounded once over all bands, and in which way."""
+    places = ("fund_share", "band", "shared_segment")
+    facts = most_special(fact for fact in selection.all("rounding") if fact.values["place"] in places)
+    fact = selection.only(facts, "四舍五入")
     if fact is None:
-        return frozenset()
-    if fact.values.get("item"):
-        reasons.append(f"{fact}: an account for one item only is not built yet")
-    may_pay = set(fact.values["may_pay"])
-    if "in_scope" in may_pay:
-        may_pay = may_pay - {"in_scope"} | {"deductible", "shared", "over_cap"}
-    return frozenset(may_pay)
+        return "", False, "half_up", None
+    return fact.values.get("rest_goes_to", ""), fact.values["place"] != "band", fact.values["mode"], fact
 
 
-def _rest_goes_to_fund(facts: list[Fact], reasons: list[str]) -> bool:
-    """Read the rounding facts: whole fen, half up, lines and shares; the rest is the fund's or the person's."""
-    roundings = _of_kind(facts, "rounding")
-    for fact in roundings:
-        if fact.values["mode"] != "half_up" or fact.values["digits"] != 2:
-            reasons.append(f"{fact}: only half up to 2 digits is built yet")
-    rests = [fact for fact in roundings if fact.values["place"] in ("fund_share", "band", "shared_segment")]
-    rest = _one(rests, "rounding of the share", reasons)
-    if rest is None or "rest_goes_to" not in rest.values:
-        reasons.append("no rounding fact says who takes the rest of a share, fund or person")
-        return False
-    return bool(rest.values["rest_goes_to"] == "fund")
+def _caps(selection: Selection, counting: Counting, full_cover: FullCover | None, fund: str) -> tuple[Cap, ...]:
+    counting.also(fund, FUND_PAID)
+    if full_cover is not None and OVER_CAP in full_cover.segments:
+        return ()
+    return caps_of(selection, counting, BASIC, fund)
+
+
+def _count_for_others(policy: PolicySet, case: Case, counting: Counting, fund: str) -> None:
+    """Count too what caps and deductibles of other persons, levels or conditions count of visits like this one.
+
+    Without it a person whose category changes would begin the period again.
+    """
+    for fact in policy.facts:
+        if (
+            fact.kind in ("cap", "deductible")
+            and not ({"counter", "per_disease", "per_institution"} & fact.values.keys() or fact.conditions)
+            and (fact.visits is None or case.visit_type in fact.visits)
+            and case.scheme in fact.insured
+            and fact.in_force_on(case.day)
+            and fact.values["per"] not in OF_THE_BILL
+        ):
+            funds = fact.values.get("layers") or (fund if fact.scheme in ("any", *(case.scheme,)) else fact.scheme,)
+            basis = fact.values.get("basis", "")
+            segment = DEDUCTIBLE if fact.kind == "deductible" else {"fund_paid": FUND_PAID}.get(basis, basis)
+            if fact.kind == "cap" or fact.scheme in ("any", case.scheme):
+                for each in funds:
+                    counting.also(each, segment, fact.values["per"])
