@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -12,6 +13,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from domain import money
 from domain.visit import VisitType
 from infra.clock import SHANGHAI
+from producers.settled import Sheet, sheet
 from workers.claims import ClaimView
 
 VISIT_TYPES = {
@@ -45,17 +47,19 @@ class Statement:
     institution_name: str
     facts: list[tuple[str, str]]
     rows: list[Row]
+    sheet: Sheet | None
+    """Who bears what of each segment; None where the answer is from before it was told."""
     amounts: list[tuple[str, str]]
+    cash_name: str
     cash: str
 
 
 def statement(view: ClaimView, *, institution_name: str) -> Statement:
     """The statement of a settled claim. Raises NotSettled."""
-    answer, split, visit = view.answer, view.totals, view.visit
-    if answer is None or split is None or answer.refusal:
+    answer, split, visit, paid = view.answer, view.totals, view.visit, view.amounts
+    if answer is None or split is None or paid is None:
         raise NotSettled(view.claim_no)
-    own_pay = split.own_expense_fen + split.over_limit_fen + split.pre_self_pay_fen
-    person_share = own_pay + answer.self_pay_fen + answer.over_cap_fen
+    is_stay = visit.visit_type == VisitType.INPATIENT
     settled_at = answer.settled_at or view.settled_at
     facts = [
         ("就医登记号", view.visit_no),
@@ -64,23 +68,36 @@ def statement(view: ClaimView, *, institution_name: str) -> Statement:
         ("姓名", visit.person_name or "—"),
         ("公民身份号码", masked(visit.citizen_id_no)),
         ("就诊类别", VISIT_TYPES[VisitType(visit.visit_type)]),
-        ("就诊日期", visit.visit_date.isoformat()),
+        ("入院日期" if is_stay else "就诊日期", visit.visit_date.isoformat()),
         ("结算时间", f"{settled_at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}" if settled_at and settled_at.tzinfo
          else f"{settled_at:%Y-%m-%d %H:%M:%S}" if settled_at else "—"),
         ("诊断", visit.admission_diagnosis or "—"),
     ]  # fmt: skip
+    if is_stay:
+        facts += [
+            ("住院号", visit.outpatient_no or "—"),
+            ("费用截至", split.covers_to.isoformat() if split.covers_to else "—"),
+            ("结算方式", "出院结算" if split.final else "中途结算"),
+        ]
+    is_refund = paid.total_fen < 0
+    if is_refund:
+        facts.append(("结算类别", "退费冲销"))
+    if view.provisional:
+        facts.append(("结算状态", "本地结算，待中心确认"))
+    if answer.recomputed:
+        facts.append(("说明", answer.recomputed))
     amounts = [
-        ("总金额", view.total_fen),
-        ("社保支付金额", answer.fund_pay_fen),
-        ("个人自费金额", own_pay),
-        ("　其中：部分项目自付", split.pre_self_pay_fen),
+        ("总金额", paid.total_fen),
+        ("社保支付金额", paid.fund_pay_fen),
+        ("个人自费金额", paid.own_pay_fen),
+        ("　其中：部分项目自付", paid.pre_self_pay_fen),
         ("　其中：超限价", split.over_limit_fen),
-        ("个人自付金额", answer.self_pay_fen),
-        ("　其中：起付金额", answer.deductible_fen),
-        ("超限额个人自付", answer.over_cap_fen),
-        ("医药机构分担金额", answer.institution_share_fen),
-        ("个人负担合计", person_share),
-        ("　其中：个人账户支付", answer.account_pay_fen),
+        ("个人自付金额", paid.self_pay_fen),
+        ("　其中：起付金额", paid.deductible_fen),
+        ("超限额个人自付", paid.over_cap_fen),
+        ("医药机构分担金额", paid.institution_share_fen),
+        ("个人负担合计", paid.person_share_fen),
+        ("　其中：个人账户支付", paid.account_pay_fen),
     ]
     rows = [
         Row(
@@ -97,8 +114,10 @@ def statement(view: ClaimView, *, institution_name: str) -> Statement:
         institution_name=institution_name,
         facts=facts,
         rows=rows,
+        sheet=sheet(answer.cells) if answer.cells else None,
         amounts=[(name, money.yuan(fen)) for name, fen in amounts],
-        cash=money.yuan(person_share - answer.account_pay_fen),
+        cash_name="应退现金" if is_refund else "应收现金",
+        cash=money.yuan(abs(paid.cash_fen) if is_refund else paid.cash_fen),
     )
 
 
@@ -111,20 +130,27 @@ def as_text(view: ClaimView, *, institution_name: str) -> str:
     """The statement for a terminal or a receipt printer."""
     page = statement(view, institution_name=institution_name)
     heads = Row("序号", "项目名称", "规格", "单价", "数量", "金额")
-    table = [(r.line_no, r.name, r.specification, r.unit_price, r.quantity, r.amount) for r in (heads, *page.rows)]
-    widths = [max(_columns(cell) for cell in column) for column in zip(*table, strict=True)]
+    charges = [(r.line_no, r.name, r.specification, r.unit_price, r.quantity, r.amount) for r in (heads, *page.rows)]
     label = max(_columns(name) for name, _ in page.facts + page.amounts)
     amount = max(_columns(value) for _, value in page.amounts)
     lines = [f"{page.institution_name}　医疗费用结算单", ""]
     lines += [f"{_left(name, label)}  {value}" for name, value in page.facts]
-    lines.append("")
-    for row in table:
-        cells = [(_left if place in (1, 2) else _right)(cell, widths[place]) for place, cell in enumerate(row)]
-        lines.append("  ".join(cells).rstrip())
-    lines.append("")
+    lines += ["", *_table(charges, words=(1, 2)), ""]
+    if page.sheet is not None:
+        lines += _table([("", *page.sheet.columns), *((name, *cells) for name, cells in page.sheet.rows)], words=(0,))
+        lines.append("")
     lines += [f"{_left(name, label)}  {_right(value, amount)} 元" for name, value in page.amounts]
-    lines.append(f"{_left('应收现金', label)}  {_right(page.cash, amount)} 元")
+    lines.append(f"{_left(page.cash_name, label)}  {_right(page.cash, amount)} 元")
     return "\n".join(lines) + "\n"
+
+
+def _table(rows: Sequence[Sequence[str]], words: Sequence[int]) -> list[str]:
+    """The rows under each other; the columns in `words` stand left, numbers right."""
+    widths = [max(_columns(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join((_left if place in words else _right)(cell, widths[place]) for place, cell in enumerate(row)).rstrip()
+        for row in rows
+    ]
 
 
 def masked(citizen_id_no: str) -> str:

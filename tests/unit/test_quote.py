@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from datetime import date
+from pathlib import Path
+
 import pytest
 
 from domain.catalogue import Catalogue, Match
@@ -10,6 +14,7 @@ from domain.policy import PolicyBook
 from domain.policy_reading import parse
 from producers import quote as quotes
 from producers.api.problems import Problem
+from producers.quote.accumulated import NAMES
 from tests.support.api import HOSPITAL, ITEMS, POLICY
 
 BOOK = PolicyBook([parse(POLICY)])
@@ -18,6 +23,9 @@ CATALOGUE = Catalogue(
     ITEMS,
     [Match("", f"L{one.item_code}", one.match_type, one.item_code, "", one.coverage_class, True) for one in ITEMS],
 )
+YEARLY = PolicyBook([
+    parse(POLICY.replace('amount = "10.00", per = "visit"', 'amount = "100.00", per = "year"'))
+])  # fmt: skip
 
 
 CLASS_A = {"coverage_class": "1"}
@@ -46,7 +54,7 @@ def test_totals_are_settled_by_the_policy_of_the_day():
         "10.00",
         "38.00",
     )
-    assert quoted.policy_version.startswith("test@")
+    assert quoted.policy.version.startswith("test@")
 
 
 def test_lines_described_in_the_document_and_lines_of_the_catalogue_come_to_the_same():
@@ -72,6 +80,14 @@ def test_a_price_above_its_limit_is_the_persons():
     assert quotes.seen(quoted)["totals"]["over_limit_amount"] == "30.00"
 
 
+def test_lines_are_split_by_the_rules_of_the_policy():
+    split = '  { kind = "line_split", scheme = "any", over_limit = "own_expense", from = 2020-01-01, src = "T" },\n]'
+    own = PolicyBook([parse(POLICY.replace("\n]", f"\n{split}"))])
+    dear = [{"unit_price": "100", "quantity": "3", "item": {"coverage_class": "1", "price_limit": "90"}}]
+    totals = quotes.seen(quotes.quote(asked(totals=None, lines=dear), own))["totals"]
+    assert (totals["over_limit_amount"], totals["own_expense_amount"]) == ("0.00", "30.00")
+
+
 def test_the_account_pays_what_it_may():
     person = {"scheme": "employee", "category": "1", "account_balance": "5.00"}
     assert amounts(quotes.quote(asked(person=person), BOOK), "account_pay", "cash") == ("5.00", "33.00")
@@ -90,17 +106,19 @@ def test_what_the_year_has_used_up_counts_and_moves_on():
         "key": "basic:3:fund:-:2026",
         "before_amount": "40.00",
         "applied_amount": "60.00",
+        "after_amount": "100.00",
     }
 
 
 def test_every_step_is_told_in_chinese_with_its_fact():
     steps = quotes.seen(quotes.quote(asked(), BOOK))["steps"]
     words = [step["words"] for step in steps]
-    assert words[0] == "总金额 110.00 元中，目录外（全自费）项目 10.00 元由个人负担"
-    assert "起付标准以内的 10.00 元由个人先付" in words[1]
-    assert "72.00" in words[2]
-    assert all(step["rule"] in quotes.RULES_ZH for step in steps)
-    assert steps[1]["fact"].endswith("deductible")
+    assert words[0] == "总费用 110.00 元中，目录外（全自费）项目 10.00 元由个人负担"
+    told = "".join(words)
+    assert "本次起付 10.00 元由个人先付" in told
+    assert "统筹基金支付 90.00 × 80% = 72.00 元，个人自付 18.00 元" in told
+    assert all(step["rule_name"] != step["rule"] for step in steps)
+    assert [step["fact"] for step in steps if step["rule"] == "deductible"] == ["#1 deductible"]
 
 
 @pytest.mark.parametrize(("change", "words"), [
@@ -138,6 +156,19 @@ def test_bad_lines_come_back_with_their_codes():
     assert found == [("#/lines/0", "14"), ("#/lines/2", "11"), ("#/lines/3", "06")]
 
 
+def test_more_than_the_type_holds_is_refused():
+    dear = {"unit_price": "99999999", "quantity": "90", "item": CLASS_A}
+    with pytest.raises(quotes.CannotQuote) as refused:
+        quotes.quote(asked(totals=None, lines=[dear, dear]), BOOK)
+    assert [error["code"] for error in refused.value.errors] == ["totals-too-large"]
+
+
+def test_a_visit_cannot_move_off_the_calendar():
+    stay = {"visit_type": "1", "visit_date": "2026-03-02", "covers_to": "2026-03-09", "institution_level": 3}
+    with pytest.raises(quotes.CannotQuote, match="日历"):
+        quotes.quoted(json.dumps(asked(visit=stay)).encode(), BOOK, as_of=date(1, 1, 2))
+
+
 def test_an_institutions_own_code_cannot_meet_a_described_item():
     lines = [
         {"unit_price": "1", "quantity": "1", "local_item_code": "LW0001", "item": {"coverage_class": "9"}},
@@ -148,19 +179,132 @@ def test_an_institutions_own_code_cannot_meet_a_described_item():
 
 
 @pytest.mark.parametrize(
-    ("change", "pointer"),
+    ("change", "errors"),
     [
-        ({"person": {"scheme": "civil", "category": "1"}}, "#/person/scheme"),
-        ({"person": {"scheme": "employee", "category": "1", "account_balance": "-1.00"}}, "#/person/account_balance"),
-        ({"accumulators": {"basic:3:fund:-:2026": 1}}, "#/accumulators"),
-        ({"totals": {"total_amount": 5}}, "#/totals/total_amount"),
-        ({"name": "x"}, "#/name"),
+        ({"person": {"scheme": "civil", "category": "1"}}, ["#/person/scheme not-allowed"]),
+        (
+            {"person": {"scheme": "employee", "category": "1", "account_balance": "-1.00"}},
+            ["#/person/account_balance wrong-form"],
+        ),
+        ({"accumulators": {"basic:3:fund:-:2026": 1}}, ["#/accumulators/basic:3:fund:-:2026 not-a-string"]),
+        (
+            {"accumulators": {"fund_paid": "1.5", "stays": "-1", "basic:3:fund:110105194912310021:2026": "x"}},
+            ["#/accumulators wrong-form", "#/accumulators/fund_paid wrong-form", "#/accumulators/stays wrong-form"],
+        ),
+        ({"totals": {"total_amount": 5.5}}, ["#/totals/total_amount not-a-string"]),
+        ({"totals": {"total_amount": "10000000000.00"}}, ["#/totals/total_amount wrong-form"]),
+        ({"name": "x"}, ["#/name unknown-field"]),
+        (
+            {
+                "person": {"scheme": "employee", "category": 1, "height": "1"},
+                "visit": {"visit_type": "5", "visit_date": "2026-02-30"},
+                "totals": {"total_amount": "1.00", "own_expense_amount": "2.00"},
+            },
+            [
+                "#/person/category not-a-string",
+                "#/person/height unknown-field",
+                "#/totals totals-unequal",
+                "#/visit/visit_date not-a-date",
+                "#/visit/visit_type not-allowed",
+            ],
+        ),
     ],
 )
-def test_a_document_in_wrong_form_is_told_where(change, pointer):
+def test_a_document_in_wrong_form_is_told_everything_at_once(change, errors):
     with pytest.raises(Problem) as refused:
         quotes.quote(asked(**change), BOOK)
-    assert [error["pointer"] for error in refused.value.errors] == [pointer]
+    assert refused.value.kind.code == "content-invalid"
+    assert sorted(f"{error['pointer']} {error['code']}" for error in refused.value.errors) == errors
+    assert all(any("\u4e00" <= letter <= "\u9fff" for letter in error["detail"]) for error in refused.value.errors)
+
+
+@pytest.mark.parametrize(
+    "raw", [b'{"totals": {"total_amount": NaN}}', b"{", b"[]", b'{"person": {}, "person": {}}', b""]
+)
+def test_what_is_no_document_is_a_problem(raw):
+    with pytest.raises(Problem):
+        quotes.quoted(raw, BOOK)
+
+
+def test_all_that_a_document_means_wrongly_is_told_at_once():
+    wrong = asked(
+        person={"scheme": "employee", "category": "75"},
+        visit={"visit_type": "3", "visit_date": "2026-03-02", "covers_to": "2026-03-01", "final": False},
+        totals={
+            "total_amount": "5.00",
+            "in_scope_amount": "6.00",
+            "groups": [{"group": "fee", "total_amount": "9.00"}, {"group": "fee", "total_amount": "1.00"}],
+        },
+    )
+    with pytest.raises(quotes.CannotQuote) as refused:
+        quotes.quote(wrong, BOOK)
+    assert [(error["pointer"], error["code"]) for error in refused.value.errors] == [
+        ("#/visit/institution_level", "missing"),
+        ("#/visit/covers_to", "before-the-visit"),
+        ("#/visit/final", "not-a-stay"),
+        ("#/totals/groups", "group-twice"),
+        ("#/totals", "totals-unequal"),
+        ("#/totals/groups", "groups-too-large"),
+        ("#/person/category", "category-unknown"),
+    ]
+
+
+def test_good_lines_are_checked_although_another_line_is_in_wrong_form():
+    lines = [
+        {"unit_price": "1", "quantity": "1", "line_amount": "2.00", "item": CLASS_A},
+        {"unit_price": 1, "quantity": "1", "item": CLASS_A},
+    ]
+    with pytest.raises(Problem) as refused:
+        quotes.quote(asked(totals=None, lines=lines), BOOK)
+    found = [(error["pointer"], error["code"]) for error in refused.value.errors]
+    assert found == [("#/lines/1/unit_price", "not-a-string"), ("#/lines/0", "14")]
+
+
+# ── Accumulators by name ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_used_up_is_said_by_name_or_by_key():
+    by_name = quotes.quote(asked(accumulators={"deductible_paid": "4.00"}), YEARLY)
+    by_key = quotes.quote(asked(accumulators={"basic:3:deductible:-:2026": "4.00"}), YEARLY)
+    assert by_name.settlement == by_key.settlement
+    assert amounts(by_name, "deductible") == ("96.00",)
+    assert quotes.seen(by_name)["looked_at"]["basic:3:deductible:-:2026"] == "4.00"
+
+
+def test_every_name_is_in_the_documentation():
+    page = (Path(__file__).parents[2] / "docs" / "quote.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in NAMES)
+
+
+def test_the_visit_moves_with_all_its_days():
+    stay = asked(
+        visit={"visit_type": "1", "visit_date": "2026-03-02", "covers_to": "2026-03-09", "institution_level": 3},
+        totals=None,
+        lines=[{"unit_price": "1", "quantity": "5", "item": CLASS_A, "charge_date": "2026-03-04"}],
+    )
+    moved = quotes.quoted(json.dumps(stay).encode(), BOOK, as_of=date(2025, 3, 9))
+    assert (moved.occasion.started, moved.occasion.ends, moved.occasion.day) == (
+        date(2025, 3, 2), date(2025, 3, 9), date(2025, 3, 9),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "code"), [
+    pytest.param({"nothing_known": "1.00"}, "accumulator-unknown", id="no such name"),
+    pytest.param({"basic:3:fund": "1.00"}, "accumulator-unknown", id="no key"),
+    pytest.param({"stays": "1.00"}, "wrong-form", id="a count with decimals"),
+    pytest.param({"fund_paid": "1"}, "wrong-form", id="an amount without"),
+    pytest.param({"fund_paid": "1.00", "basic:3:fund:-:2026": "1.00"}, "accumulator-twice", id="twice"),
+])  # fmt: skip
+def test_accumulators_that_make_no_sense(given, code):
+    with pytest.raises(quotes.CannotQuote) as refused:
+        quotes.quote(asked(accumulators=given), BOOK)
+    assert [error["code"] for error in refused.value.errors] == [code]
+
+
+def test_what_nothing_in_the_policy_asks_for_is_said():
+    person = {"scheme": "employee", "category": "1", "groups": ["poverty_relief"], "rank": "county"}
+    quoted = quotes.quote(asked(person=person, accumulators={"serious_illness_paid": "1.00", "stays": "0"}), BOOK)
+    assert quotes.seen(quoted)["unused"] == ["serious_illness_paid", "poverty_relief", "rank:county"]
 
 
 def test_a_quote_asks_for_nobodys_name():
