@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
-from center.tables import reference
+from center.catalogue_versions import NoSuchVersion, manifest_of, reader
 from domain.catalogue import Catalogue
-from infra.codec import unpack
-from infra.reference import CATALOGUE, CataloguePublished
+from infra.publication import assembled
 
 VERSIONS_KEPT = 3
 
@@ -23,13 +22,12 @@ class CatalogueShelf:
     def version(self, connection: Connection, version: str) -> Catalogue | None:
         """The catalogue of a version, whether or not it is still in force; None when it was never published here."""
         if version not in self._kept:
-            content = connection.execute(
-                select(reference.c.content).where(reference.c.kind == CATALOGUE, reference.c.version == version)
-            ).scalar()
-            if content is None:
+            try:
+                published = manifest_of(connection, version)
+            except NoSuchVersion:
                 return None
-            published = unpack(content, CataloguePublished)
-            self._kept[version] = Catalogue(published.version, published.items, published.matches)
+            whole = assembled(published, reader(connection)) if published.parts else published
+            self._kept[version] = whole.catalogue
         self._kept.move_to_end(version)
         while len(self._kept) > VERSIONS_KEPT:
             self._kept.popitem(last=False)

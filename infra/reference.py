@@ -1,23 +1,28 @@
 """Published reference data as both sites keep it: the catalogue with its matches, and the policy sets.
 
-Both databases have the same `reference` table: kind, version, in_force, content. One catalogue version is in force;
-several policy sets may be.
+Both databases have the same `reference` table: kind, version, in_force, content, and the days it holds. One catalogue
+version is in force; several policy sets may be. A catalogue is published ahead of its day (`effective_date`), and
+`activate` brings it into force when the day has come.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, and_, select, update
 
-from domain.catalogue import Catalogue, CatalogueItem, Match
+from domain.catalogue import OPEN_END, Catalogue, CatalogueItem, Match
 from domain.policy import PolicyBook
 from domain.policy_reading import parse
 from infra.codec import pack, unpack
 
 CATALOGUE = "catalogue"
 POLICY = "policy"
+GRACE = timedelta(days=3)
+"""How long after its last day a catalogue is still accepted from a front-end that was cut off."""
 
 
 class NothingPublished(Exception):
@@ -27,13 +32,33 @@ class NothingPublished(Exception):
         super().__init__(f"no {kind} is in force in this database")
 
 
+class CataloguePart(NamedTuple):
+    """A part of a published catalogue: `items/<bucket>` or `matches/<institution>`, and the digest of its bytes."""
+
+    name: str
+    digest: bytes
+    size: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CataloguePublished:
-    """One version of the catalogue, as published."""
+    """One version of the catalogue, as published.
+
+    The centre keeps the manifest (version, parts, levels) and the parts beside it; a front-end puts items and matches
+    together once and keeps them here as well, so that a process loads them with one read.
+    """
 
     version: str
-    items: tuple[CatalogueItem, ...]
-    matches: tuple[Match, ...]
+    items: tuple[CatalogueItem, ...] = ()
+    matches: tuple[Match, ...] = ()
+    parts: tuple[CataloguePart, ...] = ()
+    levels: tuple[tuple[str, int], ...] = ()
+    """(institution, level), for items whose price limit depends on it."""
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """To settle with."""
+        return Catalogue(self.version, self.items, self.matches, dict(self.levels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +70,18 @@ class Reference:
     policy_version: str
     versions: tuple[tuple[str, str], ...]
     """(kind, version) of every row in force: a changed set means load again."""
+    catalogue_days: tuple[tuple[str, date], ...] = ()
+    """(version, last day it is accepted) of the catalogue in force and of those it took the place of."""
+
+    def accepts_catalogue(self, version: str, day: date) -> bool:
+        """Whether a claim totalled with this version may be settled on the day: the one in force, or its predecessor
+        for a few days, because claims are on their way and a front-end may have been cut off."""
+        return any(version == held and day <= last for held, last in self.catalogue_days)
 
 
-def catalogue_row(published: CataloguePublished) -> dict[str, object]:
+def catalogue_row(published: CataloguePublished, *, in_force: bool = True) -> dict[str, object]:
     """The reference row of a catalogue version."""
-    return {"kind": CATALOGUE, "version": published.version, "in_force": True, "content": pack(published)}
+    return {"kind": CATALOGUE, "version": published.version, "in_force": in_force, "content": pack(published)}
 
 
 def policy_row(text: str) -> dict[str, object]:
@@ -80,11 +112,47 @@ def load(connection: Connection, table: Table) -> Reference:
         raise NothingPublished(POLICY)
     newest = published[-1]
     return Reference(
-        Catalogue(newest.version, newest.items, newest.matches),
+        newest.catalogue,
         PolicyBook([parse(row.content.decode()) for row in policies]),
         joined(row.version for row in policies),
         tuple((row.kind, row.version) for row in rows),
+        _catalogue_days(connection, table),
     )
+
+
+def _catalogue_days(connection: Connection, table: Table) -> tuple[tuple[str, date], ...]:
+    rows = connection.execute(
+        select(table.c.version, table.c.in_force, table.c.retired_on)
+        .where(table.c.kind == CATALOGUE, table.c.in_force | table.c.retired_on.is_not(None))
+        .order_by(table.c.version)
+    )
+    return tuple((row.version, OPEN_END if row.in_force else row.retired_on + GRACE) for row in rows)
+
+
+def activate(connection: Connection, table: Table, day: date) -> str:
+    """Bring the catalogue of the day into force: the newest whose day has come. Its version; empty when none changed.
+
+    A row without `effective_date` holds since ever, until another one takes its place.
+    """
+    due = (
+        connection.execute(
+            select(table.c.version)
+            .where(table.c.kind == CATALOGUE, table.c.effective_date <= day, table.c.withdrawn.is_(False))
+            .order_by(table.c.effective_date.desc(), table.c.version.desc())
+            .limit(1)
+        )
+        .scalars()
+        .first()
+    )
+    in_force = and_(table.c.kind == CATALOGUE, table.c.in_force)
+    held = connection.execute(select(table.c.version).where(in_force)).scalars().all()
+    if due is None or held == [due]:
+        return ""
+    connection.execute(update(table).where(in_force, table.c.version != due).values(in_force=False, retired_on=day))
+    connection.execute(
+        update(table).where(table.c.kind == CATALOGUE, table.c.version == due).values(in_force=True, retired_on=None)
+    )
+    return str(due)
 
 
 def joined(versions: Iterable[str]) -> str:

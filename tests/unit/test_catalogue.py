@@ -19,7 +19,7 @@ def on(*matches, items=(ITEM,), day=DAY):
 
 
 def test_a_matched_item_brings_class_ratio_limit_and_category():
-    assert on(MATCH) == ("00", "C1", "2", 1000, 200_000, "01")
+    assert on(MATCH) == ("00", "C1", "2", 1000, 200_000, "01", "")
 
 
 @pytest.mark.parametrize(
