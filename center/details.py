@@ -11,14 +11,16 @@ import msgpack
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects.postgresql import insert
 
-from center import windows
+from center import inputs, windows
 from center.cases import Case, Kind, open_cases
 from center.catalogues import CatalogueShelf
+from center.policies import PolicyShelf
 from center.tables import detail, institution, settlement
 from domain.catalogue import Catalogue
 from domain.messages import ClaimDetail, DetailReceipt, DetailReceived, DetailUploaded
 from domain.money import MAX_FEN, yuan
-from domain.totals import LocalTotals, digest_of, total_up
+from domain.policy import PolicyBook
+from domain.totals import PLAIN, LineRules, LocalTotals, digest_of, total_up
 from domain.visit import unpack_lines
 
 log = logging.getLogger("center")
@@ -36,6 +38,9 @@ _WORDS = {
 }
 
 
+_SUMS = LocalTotals._fields[:7]
+
+
 class StaleSlice(Exception):
     """The upload came under a slice that is over; the front-end sends it again when it is granted another."""
 
@@ -49,6 +54,7 @@ def receive_details(
     frontend: str,
     connection: Connection,
     catalogues: CatalogueShelf,
+    policies: PolicyShelf,
     at: datetime,
 ) -> DetailReceived:
     """Keep the lines that are those of their settled claims; open one case for each claim whose lines are not.
@@ -80,7 +86,8 @@ def receive_details(
             # Ours to mend. Without a receipt the detail stays due at the front-end.
             log.error("catalogue_missing", extra={"catalogue": totals.catalogue_version})
             continue
-        case = _mismatch(claim, totals, catalogue)
+        rules = _line_rules(totals, policies.book(connection, totals.policy_version))
+        case = _mismatch(claim, totals, catalogue, rules)
         if case is None:
             rows[totals.settlement_no] = _row(claim, totals, at)
         else:
@@ -114,6 +121,8 @@ def _settled(connection: Connection, visit_nos: Collection[str]) -> dict[tuple[s
             columns.in_scope_fen,
             columns.digest,
             columns.catalogue_version,
+            columns.policy_version,
+            columns.inputs,
         ).where(columns.visit_no.in_(storable), columns.kind == "normal")
     )
     return {(row.visit_no, row.charge_batch_no): row for row in found}
@@ -138,10 +147,21 @@ def _is_of(claim: ClaimDetail, settled: Settled | None, institutions: set[str]) 
     )
 
 
-def _mismatch(claim: ClaimDetail, settled: Settled, catalogue: Catalogue) -> Case | None:
+def _line_rules(settled: Settled, policy: PolicyBook | None) -> LineRules:
+    """How the policy the claim was settled with splits lines; the plain way for claims from before it was kept."""
+    if not settled.inputs or policy is None:
+        return PLAIN
+    sums = LocalTotals(*(getattr(settled, name) for name in _SUMS))
+    _, person, _, occasion = inputs.unpacked(settled.inputs, sums)
+    return policy.line_rules(
+        person.scheme, person.category, occasion.visit_type, occasion.institution_level, occasion.day
+    )
+
+
+def _mismatch(claim: ClaimDetail, settled: Settled, catalogue: Catalogue, rules: LineRules) -> Case | None:
     """The case to open when the lines are not those the claim was settled from: the first number that differs."""
     try:
-        sent = _added_up(claim, catalogue)
+        sent = _added_up(claim, catalogue, rules)
     except _UNREADABLE as error:
         log.warning("detail_unreadable", extra={"settlement_no": settled.settlement_no, "error": type(error).__name__})
         return _case(Kind.DETAIL_MISMATCH, claim, settled.total_fen, 0, "上传的明细无法读取")
@@ -163,14 +183,14 @@ _UNREADABLE = (ValueError, TypeError, IndexError, AssertionError, OverflowError,
 """What reading raises when the bytes are not lines in the canonical form."""
 
 
-def _added_up(claim: ClaimDetail, catalogue: Catalogue) -> LocalTotals:
-    """The totals of the lines, split with the catalogue the claim was settled with."""
+def _added_up(claim: ClaimDetail, catalogue: Catalogue, rules: LineRules) -> LocalTotals:
+    """The totals of the lines, split with the catalogue and the policy the claim was settled with."""
     matched = []
     for line in unpack_lines(claim.packed_lines):
         if line.charge_date is None:
             raise ValueError("a line without its day")
         matched.append((line, catalogue.on(claim.institution_code, line.local_item_code, line.charge_date)))
-    totals = total_up(matched, claim.packed_lines)
+    totals = total_up(matched, claim.packed_lines, rules)
     if (totals.line_count, totals.total_fen) != (claim.line_count, claim.total_fen) or abs(totals.total_fen) > MAX_FEN:
         raise ValueError("lines that are not those their head names")
     return totals

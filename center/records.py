@@ -17,6 +17,9 @@ from sqlalchemy import Connection
 
 NORMAL = "normal"
 
+VISITS = 7371
+"""The class of advisory locks on visit numbers."""
+
 
 class InsuredPerson(NamedTuple):
     """A row of `person`, locked until the transaction ends."""
@@ -28,6 +31,18 @@ class InsuredPerson(NamedTuple):
     civil_servant: bool
     entitled: bool
     account_balance_fen: int
+    rank: str
+    groups: list[str]
+    birth: date | None
+    family_citizen_id_no: str | None
+    version: int
+
+
+class Standing(NamedTuple):
+    """Where a locked person stands at the end of a batch."""
+
+    account_balance_fen: int
+    version: int
 
 
 class Institution(NamedTuple):
@@ -51,6 +66,8 @@ class Content(NamedTuple):
     in_scope_fen: int
     line_count: int
     digest: bytes
+    circumstances: bytes = b""
+    """What else makes it the same claim, packed (`settlement.circumstances`)."""
 
 
 class Settled(NamedTuple):
@@ -86,14 +103,20 @@ class SettlementRow(NamedTuple):
     in_scope_fen: int
     line_count: int
     digest: bytes
+    circumstances: bytes
     fund_pay_fen: int
     account_pay_fen: int
     deductible_fen: int
     self_pay_fen: int
     over_cap_fen: int
     institution_share_fen: int
+    own_pay_fen: int
     policy_version: str
     catalogue_version: str
+    scheme: str
+    category: str
+    institution_level: int
+    inputs: bytes
     steps: bytes
     answer: bytes
 
@@ -136,13 +159,33 @@ def versions_in_force(cursor: psycopg.Cursor[Any]) -> tuple[tuple[str, str], ...
 
 
 def lock_persons(cursor: psycopg.Cursor[Any], citizen_id_nos: Collection[str]) -> dict[str, InsuredPerson]:
-    """Lock the persons, one after the other in the order of their key, and return those there are."""
+    """Lock the persons, one after the other in the order of their key, and return those there are.
+
+    With them go those whose account one of them may use: that account may pay, too.
+    """
+    wanted = list(citizen_id_nos)
     cursor.execute(
-        "SELECT citizen_id_no, person_no, scheme, category, civil_servant, entitled, account_balance_fen"
-        " FROM person WHERE citizen_id_no = ANY(%s) ORDER BY citizen_id_no FOR UPDATE",
-        [list(citizen_id_nos)],
+        "SELECT citizen_id_no, person_no, scheme, category, civil_servant, entitled, account_balance_fen, rank, groups,"
+        " birth, family_citizen_id_no, version FROM person WHERE citizen_id_no = ANY(%s::text[] || ARRAY("
+        "SELECT family_citizen_id_no::text FROM person"
+        " WHERE citizen_id_no = ANY(%s) AND family_citizen_id_no IS NOT NULL))"
+        " ORDER BY citizen_id_no FOR UPDATE",
+        [wanted, wanted],
     )
     return {row[0]: InsuredPerson(*row) for row in cursor.fetchall()}
+
+
+def lock_visits(cursor: psycopg.Cursor[Any], visit_nos: Collection[str]) -> None:
+    """Lock the visit numbers, after the persons: whose a number is, is read and decided by one transaction at a time.
+
+    Two persons under one new number share no person's lock; this one they share. Numbers are locked in the order of
+    their hashes, so two batches can wait for each other, never in a circle.
+    """
+    cursor.execute(
+        "SELECT pg_advisory_xact_lock(%s, hash) FROM (SELECT DISTINCT hashtext(visit_no) AS hash"
+        " FROM unnest(%s::text[]) AS visit_no ORDER BY hash) AS visit",
+        [VISITS, list(visit_nos)],
+    )
 
 
 def institutions(cursor: psycopg.Cursor[Any], codes: Collection[str]) -> dict[str, Institution]:
@@ -158,11 +201,11 @@ def settled_visits(cursor: psycopg.Cursor[Any], visit_nos: Collection[str]) -> l
     """Everything already settled under these visit numbers. Read after the persons are locked, it is the newest."""
     cursor.execute(
         "SELECT visit_no, charge_batch_no, institution_code, person_no, frontend, visit_type, visit_date, total_fen,"
-        " own_expense_fen, over_limit_fen, pre_self_pay_fen, in_scope_fen, line_count, digest, answer"
-        " FROM settlement WHERE visit_no = ANY(%s) AND kind = 'normal'",
+        " own_expense_fen, over_limit_fen, pre_self_pay_fen, in_scope_fen, line_count, digest, circumstances,"
+        " answer FROM settlement WHERE visit_no = ANY(%s) AND kind = 'normal'",
         [list(visit_nos)],
     )
-    return [Settled._make((*row[:5], Content(*row[5:14]), row[14])) for row in cursor.fetchall()]
+    return [Settled._make((*row[:5], Content(*row[5:15]), row[15])) for row in cursor.fetchall()]
 
 
 def accumulators(
@@ -211,13 +254,14 @@ def set_accumulators(cursor: psycopg.Cursor[Any], amounts: Mapping[tuple[int, st
     )
 
 
-def set_balances(cursor: psycopg.Cursor[Any], balances: Mapping[int, int]) -> None:
-    """Set the account balances of locked persons."""
+def set_standings(cursor: psycopg.Cursor[Any], standings: Mapping[int, Standing]) -> None:
+    """Set the account balances and the versions of locked persons."""
+    balances, versions = zip(*standings.values(), strict=True)
     cursor.execute(
-        "UPDATE person SET account_balance_fen = new.balance"
-        " FROM unnest(%s::bigint[], %s::bigint[]) AS new (person_no, balance)"
+        "UPDATE person SET account_balance_fen = new.balance, version = new.version"
+        " FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS new (person_no, balance, version)"
         " WHERE person.person_no = new.person_no",
-        [list(balances), list(balances.values())],
+        [list(standings), list(balances), list(versions)],
     )
 
 

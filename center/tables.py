@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -34,6 +35,13 @@ institution = Table(
     Column("level", Integer, nullable=False),
     Column("frontend", String(32), nullable=False, comment="the front-end server that speaks for it"),
     Column("active", Boolean, nullable=False, server_default=text("true")),
+    Column(
+        "way",
+        String(12),
+        nullable=False,
+        server_default="central",
+        comment="who computes the benefit: central, or local and the centre confirms",
+    ),
 )
 
 person = Table(
@@ -46,6 +54,23 @@ person = Table(
     Column("civil_servant", Boolean, nullable=False, server_default=text("false")),
     Column("entitled", Boolean, nullable=False, server_default=text("true"), comment="false: benefit suspended"),
     Column("account_balance_fen", BigInteger, nullable=False, server_default="0"),
+    Column("rank", String(16), nullable=False, server_default="", comment="of civil servants, as policy facts name it"),
+    Column(
+        "groups",
+        ARRAY(Text),
+        nullable=False,
+        server_default="{}",
+        comment="groups of persons the policy names: assistance, full cover, ...",
+    ),
+    Column("birth", Date, comment="date of birth; the rules see completed years"),
+    Column("family_citizen_id_no", String(18), comment="whose personal account this person may use besides the own"),
+    Column(
+        "version",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="rises with every settlement, and with whatever else an entitlement says",
+    ),
     CheckConstraint("account_balance_fen >= 0", name="ck_person_balance"),
 )
 
@@ -53,7 +78,7 @@ accumulator = Table(
     "accumulator",
     metadata,
     Column("person_no", BigInteger, primary_key=True),
-    Column("key", String(64), primary_key=True, comment="fund:visit type:segment:disease:period"),
+    Column("key", String(128), primary_key=True, comment="domain.accumulators: fund:visit type:segment:tag:period"),
     Column("amount_fen", BigInteger, nullable=False),
 )
 
@@ -66,7 +91,7 @@ settlement = Table(
     Column("institution_code", String(18), nullable=False),
     Column("visit_no", String(16), nullable=False),
     Column("charge_batch_no", Integer, nullable=False),
-    Column("kind", String(8), nullable=False, comment="normal; contra settlements come with their own issue"),
+    Column("kind", String(8), nullable=False, comment="normal; contra: takes another one back"),
     Column("frontend", String(32), nullable=False),
     Column("person_no", BigInteger, nullable=False),
     Column("visit_type", String(1), nullable=False),
@@ -86,12 +111,32 @@ settlement = Table(
     Column("self_pay_fen", BigInteger, nullable=False),
     Column("over_cap_fen", BigInteger, nullable=False),
     Column("institution_share_fen", BigInteger, nullable=False),
+    Column("own_pay_fen", BigInteger, comment="GRZFJE1; null on rows from before funds paid of it: the three parts"),
     Column("policy_version", String(64), nullable=False),
     Column("catalogue_version", String(64), nullable=False),
+    Column("scheme", String(16), nullable=False, server_default="", comment="of the person, as it was"),
+    Column("category", String(3), nullable=False, server_default="", comment="of the person, as it was"),
+    Column("institution_level", Integer, comment="as it was; null on rows from before it was kept"),
+    Column(
+        "circumstances",
+        LargeBinary,
+        nullable=False,
+        server_default="",
+        comment="msgpack of what else makes a claim the same claim: visit_started ... groups; empty if none",
+    ),
+    Column(
+        "inputs",
+        LargeBinary,
+        nullable=False,
+        server_default="",
+        comment="center.inputs: person, accumulators and occasion it was computed from",
+    ),
     Column("steps", LargeBinary, nullable=False, comment="msgpack of domain.settlement.Step rows"),
     Column(
         "answer", LargeBinary, nullable=False, comment="msgpack of domain.messages.ClaimAnswer, sent again as it is"
     ),
+    Column("contra_of", BigInteger, comment="settlement_no of the one it takes back"),
+    Column("reason", String(120), nullable=False, server_default="", comment="why it was refunded"),
     # The institution is not in it: a visit number belongs to one institution (VISIT_OF_ANOTHER), so without it the
     # key is stricter. The visit leads, because that is what a batch is looked up by.
     UniqueConstraint("visit_no", "charge_batch_no", "kind", name="uq_settlement_key"),
@@ -99,10 +144,17 @@ settlement = Table(
         "total_fen = own_expense_fen + over_limit_fen + pre_self_pay_fen + in_scope_fen", name="ck_settlement_split"
     ),
     CheckConstraint(
-        "total_fen = fund_pay_fen + own_expense_fen + over_limit_fen + pre_self_pay_fen + self_pay_fen"
-        " + over_cap_fen + institution_share_fen",
+        "total_fen = fund_pay_fen + coalesce(own_pay_fen, own_expense_fen + over_limit_fen + pre_self_pay_fen)"
+        " + self_pay_fen + over_cap_fen + institution_share_fen",
         name="ck_settlement_payers",
     ),
+    CheckConstraint("(kind = 'contra') = (contra_of IS NOT NULL)", name="ck_settlement_contra"),
+)
+Index(
+    "uq_settlement_contra_of",
+    settlement.c.contra_of,
+    unique=True,
+    postgresql_where=settlement.c.contra_of.is_not(None),
 )
 Index("ix_settlement_day", settlement.c.settled_day, settlement.c.institution_code)
 
@@ -120,7 +172,7 @@ accumulator_entry = Table(
     metadata,
     Column("settlement_no", BigInteger, nullable=False),
     Column("person_no", BigInteger, nullable=False),
-    Column("key", String(64), nullable=False),
+    Column("key", String(128), nullable=False),
     Column("before_fen", BigInteger, nullable=False),
     Column("applied_fen", BigInteger, nullable=False),
 )
@@ -150,6 +202,9 @@ reference = Table(
     Column("version", String(64), primary_key=True),
     Column("in_force", Boolean, nullable=False),
     Column("content", LargeBinary, nullable=False),
+    Column("effective_date", Date, comment="first day it is in force; null: since ever"),
+    Column("retired_on", Date, comment="the day another one took its place"),
+    Column("withdrawn", Boolean, nullable=False, server_default=text("false"), comment="before its day had come"),
 )
 
 detail = Table(

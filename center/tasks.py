@@ -25,9 +25,11 @@ from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
-from center import books, lateness, metrics, windows
+from center import books, lateness, metrics, persons, publications, windows
 from center.catalogues import CatalogueShelf
 from center.details import StaleSlice, receive_details
+from center.policies import PolicyShelf
+from center.refund import refund
 from center.settle import settle_submitted
 from center.tables import quarantine, reference
 from center.transactions import in_transaction, is_away, sqlstate_of
@@ -38,7 +40,7 @@ from infra.codec import UnreadableMessage, decode, encode, pack, unpack
 from infra.database import open_database
 from infra.envelope import seal, sender, unseal
 from infra.quarantine import Quarantine, keep_with
-from infra.reference import NothingPublished, ReferenceShelf
+from infra.reference import NothingPublished, ReferenceShelf, activate
 from infra.settings import Settings
 from infra.worker import run
 
@@ -76,6 +78,7 @@ class Center:
         self.clock = self.settings.time
         self.shelf = ReferenceShelf(reference)
         self.catalogues = CatalogueShelf()
+        self.policies = PolicyShelf()
         self.holder = f"{socket.gethostname()}:{os.getpid()}"
         self.key_of = lru_cache(maxsize=1024)(self.settings.key_of)
         self.app = build_app("center", self.settings.center_broker_url)
@@ -150,7 +153,7 @@ def center_app(settings: Settings) -> Celery:
 def app_of(center: Center) -> Celery:
     """The application of this centre, with all its tasks."""
     center.keep_quarantine()
-    for add_tasks in (_settling, _details, _windows, _books):
+    for add_tasks in (_settling, _persons, _details, _windows, _books, _reference):
         add_tasks(center)
     return center.app
 
@@ -161,9 +164,26 @@ def _settling(center: Center) -> None:
         frontend, submitted = center.opened(envelope, lanes.SETTLE, messages.TotalsSubmitted)
         answered = center.patiently(
             lanes.CLAIMS_SETTLE,
-            lambda: settle_submitted(center.engine, center.shelf, submitted, frontend=frontend, at=center.now()),
+            lambda: settle_submitted(
+                center.engine,
+                center.shelf,
+                submitted,
+                frontend=frontend,
+                at=center.now(),
+                policies=center.policies,
+            ),
         )
         center.send(lanes.CLAIMS_DELIVER, lanes.results(frontend), answered, frontend, shown=_shown(submitted.claims))
+
+    @center.task(lanes.CLAIMS_REFUND)
+    def claims_refund(envelope: bytes) -> None:
+        frontend, asked = center.opened(envelope, lanes.SETTLE, messages.RefundAsked)
+        answered = center.patiently(
+            lanes.CLAIMS_REFUND,
+            lambda: refund(center.engine, center.shelf, asked, frontend=frontend, at=center.now()),
+        )
+        shown: dict[str, object] = {"institution": asked.institution_code, "visit": asked.visit_no}
+        center.send(lanes.CLAIMS_REFUNDED, lanes.results(frontend), answered, frontend, shown=shown)
 
     @center.task(lanes.LANES_PROBE)
     def lanes_probe(envelope: bytes) -> None:
@@ -173,6 +193,18 @@ def _settling(center: Center) -> None:
             lanes.LANES_PROBE,
             lambda connection: lateness.probe_back(connection, lanes.SETTLE, sent_at=sent_at, now=now),
         )
+
+
+def _persons(center: Center) -> None:
+    @center.task(lanes.PERSONS_ASK)
+    def persons_ask(envelope: bytes) -> None:
+        frontend, asked = center.opened(envelope, lanes.ADMIN, messages.PersonAsked)
+        answered = center.committed(
+            lanes.PERSONS_ASK,
+            lambda connection: persons.entitlements(asked, frontend=frontend, connection=connection, at=center.now()),
+        )
+        shown: dict[str, object] = {"persons": len(answered.entitlements)}
+        center.send(lanes.PERSONS_ANSWER, lanes.results(frontend), answered, frontend, shown=shown)
 
 
 def _details(center: Center) -> None:
@@ -187,6 +219,7 @@ def _details(center: Center) -> None:
                     frontend=frontend,
                     connection=connection,
                     catalogues=center.catalogues,
+                    policies=center.policies,
                     at=center.now(),
                 ),
             )
@@ -205,6 +238,7 @@ def _windows(center: Center) -> None:
         at, now = center.now(), center.clock.seconds()
 
         def tick(connection: Connection) -> tuple[bool, list[tuple[str, messages.UploadGranted]]]:
+            activate(connection, reference, at.date())
             waiting_age = lateness.waiting_age(connection, lanes.SETTLE, now)
             probe_due = lateness.probe_due(connection, lanes.SETTLE, now)
             granted = windows.tick(
@@ -254,6 +288,18 @@ def _books(center: Center) -> None:
         )
         if question is not None:
             ask(frontend, question)
+
+
+def _reference(center: Center) -> None:
+    @center.task(lanes.REFERENCE_ASK)
+    def reference_ask(envelope: bytes) -> None:
+        frontend, asked = center.opened(envelope, lanes.ADMIN, messages.ReferenceAsked)
+        sent = center.committed(
+            lanes.REFERENCE_ASK,
+            lambda connection: publications.answer(connection, asked, frontend=frontend, at=center.now()),
+        )
+        shown: dict[str, object] = {"versions": len(sent.rows), "parts": len(sent.parts)}
+        center.send(lanes.REFERENCE_KEEP, lanes.uploads(frontend), sent, frontend, shown=shown)
 
 
 def _shown(claims: Sequence[messages.ClaimTotals | messages.ClaimDetail]) -> dict[str, object]:

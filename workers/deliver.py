@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, or_, update
+from sqlalchemy import Connection, bindparam, or_, select, tuple_, update
 
 from domain.lifecycle import ClaimState
-from domain.messages import ClaimAnswer, ClaimsAnswered, DetailReceived
-from infra.codec import pack
+from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals, DetailReceived
+from infra.codec import pack, unpack
 from infra.database import execute_many
 from workers.tables import claim
 
@@ -63,6 +63,23 @@ def record_answers(connection: Connection, answered: ClaimsAnswered, *, at: date
     if refused:
         recorded += connection.execute(_REFUSED, refused).rowcount
     return recorded
+
+
+def doubted(connection: Connection, answered: ClaimsAnswered) -> list[str]:
+    """The persons of claims we settled ourselves and the centre settled otherwise, or not: what we hold of them is
+    not what the centre has. To be asked before the answers are recorded."""
+    doubtful = [answer for answer in answered.answers if answer.recomputed or answer.refusal]
+    if not doubtful:
+        return []
+    keys = [(answer.visit_no, answer.charge_batch_no) for answer in doubtful]
+    rows = connection.execute(
+        select(claim.c.totals).where(
+            tuple_(claim.c.visit_no, claim.c.charge_batch_no).in_(keys),
+            claim.c.state == ClaimState.TOTALLED,
+            claim.c.local.is_not(None),
+        )
+    ).scalars()
+    return sorted({unpack(totals, ClaimTotals).citizen_id_no for totals in rows if totals is not None})
 
 
 def record_receipts(connection: Connection, received: DetailReceived) -> int:

@@ -124,6 +124,7 @@ class Sweep:
                 claim.c.totals,
             )
             .where(IS_OPEN, claim.c.state == ClaimState.TOTALLED, claim.c.rung_at < now - self.after_seconds)
+            .where(claim.c.kind == "normal")  # refunds are sent by `workers.refund`
             .order_by(claim.c.claim_id)
             .limit(SWEEP_CAP)
         ).all()

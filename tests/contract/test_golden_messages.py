@@ -1,7 +1,7 @@
 """The bytes of every released message: today's code reads them all, and writes version 1 as it always has.
 
 A changed file in `golden/` is a broken promise to whoever still sends it. A new version gets a file of its own, made
-with `encode` from the fixed value here.
+with `encode` from the fixed value here; so do fields that were added to a version, under a name that says which.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ import msgpack
 import pytest
 
 from domain import messages as m
+from domain.entitlement import Entitlement
+from domain.settlement import AccumulatorEntry, Cell
+from domain.totals import GroupTotal
 from infra.codec import UnreadableMessage, decode, encode
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -54,11 +57,85 @@ SETTLED = m.ClaimAnswer(
 )
 REFUSED = m.ClaimAnswer("F001260302000002", 1, "person-unknown", "中心无此参保人")
 
+STAY = CLAIM._replace(
+    visit_type="1",
+    visit_started=date(2026, 2, 26),
+    covers_to=DAY,
+    final=False,
+    conditions=("unfiled", "disease:M00500"),
+    groups=(GroupTotal("negotiated", 2_000, 0, 0, 300, 1_700),),
+    local=m.LocalResult(
+        snapshot_version=17,
+        settled_at=datetime(2026, 3, 2, 8, 30, 14, tzinfo=SHANGHAI),
+        fund_pay_fen=7_150,
+        account_pay_fen=2_000,
+        deductible_fen=0,
+        self_pay_fen=3_850,
+        over_cap_fen=0,
+        institution_share_fen=0,
+        account_before_fen=50_000,
+        family_before_fen=100,
+        accumulators=(("basic:1:fund:-:2026", 100_000),),
+    ),
+)
+EXPLAINED = SETTLED._replace(
+    cells=(Cell("shared", "fund:basic", 7_150), Cell("shared", "person", 3_850)),
+    entries=(AccumulatorEntry("basic:1:fund:-:2026", 100_000, 7_150),),
+    scheme="employee",
+    category="1",
+    recomputed="个人账户余额由 520.00 元变为 500.00 元",
+)
+KNOWN = Entitlement(
+    citizen_id_no="99000019491231002X",
+    known=True,
+    entitled=True,
+    scheme="employee",
+    category="2",
+    civil_servant=True,
+    rank="county",
+    groups=("full_cover",),
+    birth=date(1949, 12, 31),
+    account_balance_fen=50_000,
+    family_balance_fen=100,
+    accumulators=(("basic:1:fund:-:2026", 100_000),),
+    version=17,
+    leased_until=datetime(2026, 3, 2, 9, 30, tzinfo=SHANGHAI),
+)
+
 VALUES = {
     "totals.submitted.v1": m.TotalsSubmitted(
         policy_version="guangzhou-2024@00000000", catalogue_version="2026-03", claims=(CLAIM,)
     ),
     "claims.answered.v1": m.ClaimsAnswered(answers=(SETTLED, REFUSED)),
+    "totals.submitted.v1+stays": m.TotalsSubmitted(
+        policy_version="guangzhou-2024@00000000", catalogue_version="2026-03", claims=(STAY, CLAIM)
+    ),
+    "claims.answered.v1+cells": m.ClaimsAnswered(answers=(EXPLAINED, REFUSED)),
+    "person.asked.v1": m.PersonAsked(citizens=("99000019491231002X", "990000199001010019")),
+    "person.answered.v1": m.PersonAnswered(
+        entitlements=(KNOWN, Entitlement(citizen_id_no="990000199001010019", known=False)),
+        settling_locally=("H0001",),
+    ),
+    "refund.asked.v1": m.RefundAsked(
+        institution_code="H0001",
+        visit_no="F001260302000001",
+        charge_batch_no=1,
+        contra_batch_no=2,
+        reason="退一盒",
+        policy_version="guangzhou-2024@00000000",
+        catalogue_version="2026-03",
+        kept=(STAY._replace(charge_batch_no=3, local=None),),
+    ),
+    "refund.answered.v1": m.RefundAnswered(
+        institution_code="H0001",
+        visit_no="F001260302000001",
+        charge_batch_no=1,
+        contra_batch_no=2,
+        answers=(
+            EXPLAINED._replace(charge_batch_no=2, settlement_no=43, fund_pay_fen=-7_150),
+            EXPLAINED._replace(charge_batch_no=3, settlement_no=44),
+        ),
+    ),
     "upload.granted.v1": m.UploadGranted(
         window="noon", fence=9, lines=5_000, cut_off=datetime(2026, 3, 2, 14, 0, tzinfo=SHANGHAI)
     ),
@@ -68,6 +145,16 @@ VALUES = {
         claims=(m.ClaimDetail("H0001", "F001260302000001", 1, 7, 12_345, b"\x90\x00\xff"),),
     ),
     "detail.received.v1": m.DetailReceived(receipts=(m.DetailReceipt("F001260302000001", 1, True, 7, 12_345, DIGEST),)),
+    "reference.asked.v1": m.ReferenceAsked(
+        holds=("catalogue:2026-03", "policy:guangzhou-2024@00000000"), wants=(DIGEST,)
+    ),
+    "reference.sent.v1": m.ReferenceSent(
+        rows=(
+            m.ReferenceRow("catalogue", "20260401-01", False, date(2026, 4, 1), False, b"\x81\x00"),
+            m.ReferenceRow("policy", "guangzhou-2024@00000000", True, None, False, b""),
+        ),
+        parts=(m.ReferencePart(DIGEST, b"\x90\x00\xff"),),
+    ),
     "books.asked.v1": m.BooksAsked(day=DAY, lines_of=("H0001",)),
     "books.reported.v1": m.BooksReported(
         day=DAY,
@@ -124,20 +211,45 @@ def test_a_newer_sender_may_add_a_field(name):
 
 
 ROWS = {
-    "totals.submitted.v1": "claims",
-    "claims.answered.v1": "answers",
     "detail.uploaded.v1": "claims",
     "detail.received.v1": "receipts",
     "books.reported.v1": "totals",
+    "totals.submitted.v1+stays": "claims",
+    "claims.answered.v1+cells": "answers",
+    "person.answered.v1": "entitlements",
+    "refund.asked.v1": "kept",
+    "refund.answered.v1": "answers",
 }
+"""Messages with rows as long as this release writes them."""
 
 
 @pytest.mark.parametrize(("name", "rows"), ROWS.items())
 def test_a_newer_sender_may_add_a_field_at_the_end_of_a_row(name, rows):
     def longer(kind, version, body):
-        return [kind, version, body | {rows: [[*row, "since next year"] for row in body[rows]]}]
+        longest = max(len(row) for row in body[rows])
+        return [
+            kind,
+            version,
+            body | {rows: [[*row, "since next year"] if len(row) == longest else row for row in body[rows]]},
+        ]
 
     assert decode(changed(golden(name), longer), type(VALUES[name])) == VALUES[name]
+
+
+def test_a_newer_sender_may_add_a_field_at_the_end_of_a_row_in_a_row():
+    name = "totals.submitted.v1+stays"
+
+    def longer(kind, version, body):
+        stay, other = body["claims"]
+        stay[-1].append("since next year")
+        return [kind, version, body | {"claims": [[*stay, "since next year"], other]}]
+
+    assert decode(changed(golden(name), longer), m.TotalsSubmitted) == VALUES[name]
+
+
+def test_a_row_that_uses_nothing_new_is_as_short_as_it_was_released():
+    claims = msgpack.unpackb(golden("totals.submitted.v1+stays"))[2]["claims"]
+    assert [len(row) for row in claims] == [len(m.ClaimTotals._fields), 13]
 
 
 def test_an_older_sender_may_leave_out_what_has_a_default():

@@ -6,17 +6,19 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import insert, text, update
 
 from center.cases import Kind
 from center.catalogues import CatalogueShelf
 from center.details import StaleSlice, receive_details
+from center.policies import PolicyShelf
 from center.settle import settle_submitted
 from center.tables import reference, upload_grant
 from domain.catalogue import Catalogue
 from domain.messages import ClaimDetail, DetailUploaded
-from domain.totals import digest_of, total_up
+from domain.totals import PLAIN, LineRules, digest_of, total_up
 from domain.visit import pack_lines
+from infra.reference import policy_row
 from tests.support.center import (
     AT,
     CATALOGUE_VERSION,
@@ -29,7 +31,7 @@ from tests.support.center import (
     submitted,
     totals,
 )
-from tests.support.frontend import LINES, line, published
+from tests.support.frontend import LINES, POLICY, line, published
 
 _serials = count(5000)
 _published = published([HOSPITAL, CLINIC], CATALOGUE_VERSION)
@@ -63,12 +65,13 @@ def shelf(center_engine):
 def settled(center_engine, shelf):
     """Settle these lines as a claim of its own and return the detail that proves it."""
 
-    def settled(lines=LINES):
+    def settled(lines=LINES, rules=PLAIN, **versions):
         detail = detail_of(lines)
         sums = total_up([(each, CATALOGUE.on(HOSPITAL, each.local_item_code, each.charge_date)) for each in lines],
-                        detail.packed_lines)  # fmt: skip
+                        detail.packed_lines, rules)  # fmt: skip
         claim = totals(visit_no=detail.visit_no, **sums._asdict())
-        (answer,) = settle_submitted(center_engine, shelf, submitted(claim), frontend=FRONTEND, at=AT).answers
+        batch = submitted(claim, **versions)
+        (answer,) = settle_submitted(center_engine, shelf, batch, frontend=FRONTEND, at=AT).answers
         assert not answer.refusal
         return detail
 
@@ -81,7 +84,12 @@ def receive(center_engine):
         uploaded = DetailUploaded(fence=fence, catalogue_version=CATALOGUE_VERSION, claims=details)
         with center_engine.begin() as connection:
             received = receive_details(
-                uploaded, frontend=frontend, connection=connection, catalogues=CatalogueShelf(), at=at
+                uploaded,
+                frontend=frontend,
+                connection=connection,
+                catalogues=CatalogueShelf(),
+                policies=PolicyShelf(),
+                at=at,
             )
         return received.receipts
 
@@ -253,3 +261,23 @@ def test_lines_are_counted_against_the_slice(center_engine, settled, receive):
 
     (after,) = rows_of(center_engine, count_lines, frontend=FRONTEND)
     assert after[0] - before[0] == 2 * len(LINES)
+
+
+def test_lines_are_split_as_the_policy_says_that_the_claim_was_settled_with(center_engine, settled, receive):
+    split = '{ kind = "line_split", scheme = "any", over_limit = "own_expense", from = 2020-01-01, src = "TEST" },'
+    row = policy_row(f"{POLICY.rstrip().removesuffix(']')}  {split}\n]")
+    of_policy = reference.c.kind == "policy"
+    with center_engine.begin() as connection:
+        connection.execute(update(reference).where(of_policy).values(in_force=False))
+        connection.execute(insert(reference), [row])
+    try:
+        detail = settled(rules=LineRules(over_limit_is_own=True), policy_version=row["version"])
+    finally:
+        with center_engine.begin() as connection:
+            is_row = reference.c.version == row["version"]
+            connection.execute(update(reference).where(of_policy).values(in_force=~is_row))
+
+    (receipt,) = receive(detail)
+
+    assert receipt.accepted
+    assert cases_of(center_engine, detail) == []

@@ -10,16 +10,24 @@ from dataclasses import replace
 from datetime import date, timedelta
 from itertools import count
 
+import msgpack
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
-from center import records
+from center import inputs, records
 from center.settle import settle_batch, settle_submitted
+from center.tables import reference
+from domain import benefit
 from domain.messages import ClaimAnswer
 from domain.money import MAX_FEN
 from domain.policy import PolicyBook
+from domain.policy_reading import parse
 from domain.refusals import Refusal
+from domain.settlement import Occasion, Step
+from domain.totals import GroupTotal
+from domain.visit import VisitType
 from infra.codec import unpack
+from infra.reference import policy_row
 from tests.support.center import (
     AT,
     CLINIC,
@@ -27,6 +35,7 @@ from tests.support.center import (
     HOSPITAL,
     OTHER_FRONTEND,
     POLICY_VERSION,
+    STRANGE,
     SUSPENDED,
     UNINSURED,
     fill_center,
@@ -36,8 +45,9 @@ from tests.support.center import (
     synthetic_citizen_id,
     totals,
 )
+from tests.support.frontend import POLICY
 
-PERSONS = 400
+PERSONS = 1_000
 BALANCE = 3000
 
 _serials = count(1)
@@ -215,7 +225,7 @@ def test_what_was_settled_is_answered_though_its_person_and_institution_could_no
 
 
 def test_the_unique_key_is_the_last_guard(center_engine, shelf, settle):
-    """Two persons, so no lock is shared; the second is only stopped by the key, and then sees whose the visit is."""
+    """Two persons, so no person's lock is shared; the second waits, and then sees whose the visit is."""
     good = claim()
     of_another = good._replace(citizen_id_no=claim().citizen_id_no)
 
@@ -231,6 +241,125 @@ def test_the_unique_key_is_the_last_guard(center_engine, shelf, settle):
     assert len(settled_rows(center_engine, good)) == 1
 
 
+def test_two_persons_under_one_new_visit_number_at_once_the_second_is_refused(center_engine, shelf, settle):
+    """Other batch numbers, so no key is met: only the lock on the visit number makes the second one look."""
+    good = claim()
+    of_another = good._replace(citizen_id_no=claim().citizen_id_no, charge_batch_no=2)
+
+    with ThreadPoolExecutor(1) as pool:
+        with center_engine.connect() as connection, connection.begin():
+            reference = shelf.current(connection)
+            settle_batch(submitted(good), frontend=FRONTEND, connection=connection, reference=reference, at=AT)
+            waiting = pool.submit(settle, of_another)
+            _until_somebody_waits(center_engine)
+        (answer,) = waiting.result()
+
+    assert answer.refusal == Refusal.VISIT_OF_ANOTHER
+    assert len(settled_rows(center_engine, good)) == 1
+
+
+def test_many_batches_with_the_same_visits_in_any_order_never_wait_in_a_circle(center_engine, settle):
+    visits = [claim().visit_no for _ in range(20)]
+    chosen = random.Random(7)
+
+    def race(_):
+        batch = [claim(visit_no=visit_no) for visit_no in chosen.sample(visits, 10)]
+        return [answer.refusal for answer in settle(*batch)]
+
+    with ThreadPoolExecutor(4) as pool:
+        refusals = {refusal for refused in pool.map(race, range(40)) for refusal in refused}
+
+    assert refusals <= {"", Refusal.VISIT_OF_ANOTHER, Refusal.CONTENT_CONFLICT}
+    owners = rows_of(
+        center_engine,
+        "SELECT visit_no, count(DISTINCT person_no) FROM settlement WHERE visit_no = ANY(:visits) GROUP BY visit_no",
+        visits=visits,
+    )
+    assert {count for _, count in owners} == {1}
+
+
+# ── What is kept ──────────────────────────────────────────────────────────────────────────────────────────
+
+STAY = {"visit_type": "1", "visit_started": date(2026, 2, 20), "covers_to": date(2026, 3, 1), "final": False}
+"""An interim settlement of a stay."""
+
+
+def test_a_settlement_keeps_what_it_takes_to_repeat_it(center_engine, shelf, settle):
+    stay = claim(
+        **STAY, conditions=("disease:M00500", "unfiled"), groups=(GroupTotal("negotiated", 300, 0, 0, 0, 300),)
+    )
+
+    (answer,) = settle(stay)
+
+    assert answer.refusal == ""
+    ((scheme, category, level, stored, steps, version),) = rows_of(
+        center_engine,
+        "SELECT scheme, category, institution_level, inputs, steps, policy_version FROM settlement"
+        " WHERE visit_no = :visit",
+        visit=stay.visit_no,
+    )
+    assert (scheme, category, level, version) == ("employee", "1", 2, POLICY_VERSION)
+    totals_, person, used, occasion = inputs.unpacked(stored, stay.local_totals()._replace(groups=()))
+    assert totals_ == stay.local_totals()
+    assert person.account_balance_fen == BALANCE
+    assert occasion == Occasion(
+        VisitType.INPATIENT,
+        2,
+        AT.date(),
+        HOSPITAL,
+        stay.visit_no,
+        date(2026, 2, 20),
+        date(2026, 3, 1),
+        False,
+        frozenset({"unfiled"}),
+        "M00500",
+    )
+    with center_engine.begin() as connection:
+        policy = shelf.current(connection).policy
+    again = benefit.settle(totals_, person, used, policy, occasion)
+    assert (again.cells, again.entries) == (answer.cells, answer.entries)
+    assert [Step(*row) for row in msgpack.unpackb(steps)] == list(again.steps)
+
+
+def test_an_answer_carries_the_matrix_and_what_moved(settle):
+    (answer,) = settle(claim())
+
+    assert sum(cell.amount_fen for cell in answer.cells) == 11000
+    assert sum(cell.amount_fen for cell in answer.cells if cell.payer == "account") == answer.account_pay_fen
+    assert {entry.applied_fen for entry in answer.entries} == {10000}
+    assert (answer.scheme, answer.category, answer.recomputed) == ("employee", "1", "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"covers_to": date(2026, 3, 2)},
+        {"visit_started": date(2026, 2, 21)},
+        {"final": True},
+        {"conditions": ("unfiled",)},
+        {"groups": (GroupTotal("negotiated", 300, 0, 0, 0, 300),)},
+    ],
+)
+def test_the_same_stay_under_other_circumstances_is_a_conflict(settle, change):
+    stay = claim(**STAY)
+
+    answers = settle(stay) + settle(stay._replace(**change)) + settle(stay)
+
+    assert [answer.refusal for answer in answers] == ["", Refusal.CONTENT_CONFLICT, ""]
+
+
+def test_every_settlement_raises_the_version_by_one(center_engine, settle):
+    one = claim()
+
+    settle(one, claim(citizen_id_no=one.citizen_id_no))
+    settle(one)
+    settle(claim(citizen_id_no=one.citizen_id_no, total_fen=500, own_expense_fen=500, over_limit_fen=0,
+                 pre_self_pay_fen=0, in_scope_fen=0))  # fmt: skip
+
+    query = "SELECT version FROM person WHERE citizen_id_no = :id"
+    assert first(rows_of(center_engine, query, id=one.citizen_id_no)) == 3
+
+
 # ── Refused ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -239,8 +368,9 @@ def test_the_unique_key_is_the_last_guard(center_engine, shelf, settle):
     [
         ({"citizen_id_no": synthetic_citizen_id(888_888)}, Refusal.PERSON_UNKNOWN, ()),
         ({"citizen_id_no": synthetic_citizen_id(SUSPENDED)}, Refusal.ENTITLEMENT_SUSPENDED, ()),
-        ({"citizen_id_no": synthetic_citizen_id(UNINSURED)}, Refusal.NO_POLICY, ()),
-        ({"visit_date": date(2019, 12, 31)}, Refusal.NO_POLICY, ()),
+        ({"citizen_id_no": synthetic_citizen_id(UNINSURED)}, Refusal.NO_POLICY, ("居民医保", "2026-03-02")),
+        ({"citizen_id_no": synthetic_citizen_id(STRANGE)}, Refusal.CATEGORY_UNKNOWN, ("人员类别 6", "职工医保")),
+        ({"visit_date": date(2019, 12, 31)}, Refusal.NO_POLICY, ("职工医保", "2019-12-31")),
         ({"institution_code": "440199999999"}, Refusal.INSTITUTION_UNKNOWN, ()),
         ({"institution_code": "440100000009"}, Refusal.INSTITUTION_UNKNOWN, ()),
         ({"institution_code": CLINIC}, Refusal.FRONTEND_WRONG, ()),
@@ -249,6 +379,11 @@ def test_the_unique_key_is_the_last_guard(center_engine, shelf, settle):
         ({"line_count": 0}, Refusal.TOTALS_UNEQUAL, ("110.00", "0 笔")),
         ({"own_expense_fen": -500, "in_scope_fen": 11000}, Refusal.TOTALS_UNEQUAL, ("-5.00",)),
         ({"total_fen": -1, "own_expense_fen": -10501}, Refusal.TOTALS_UNEQUAL, ("-105.01",)),
+        ({"groups": (GroupTotal("a", 10, 1, 0, 0, 8),)}, Refusal.TOTALS_UNEQUAL, ("0.10", "0.09", "待遇分组 a")),
+        ({"groups": (GroupTotal("a", 0, 0, 0, 0, 0),) * 2}, Refusal.MALFORMED, ("就诊情形",)),
+        ({"conditions": ("\n",)}, Refusal.MALFORMED, ("就诊情形",)),
+        ({"conditions": ("x",) * 65}, Refusal.MALFORMED, ("就诊情形",)),
+        ({"covers_to": date(2026, 3, 1)}, Refusal.MALFORMED, ("起止日期",)),
         ({"visit_type": "9"}, Refusal.MALFORMED, ("就诊类别",)),
         ({"visit_no": "T0000126030200001X"}, Refusal.MALFORMED, ("就医登记号",)),
         ({"visit_no": "T\0\t"}, Refusal.MALFORMED, ("就医登记号",)),
@@ -282,6 +417,60 @@ def test_stale_versions_are_refused_with_both(settle, version, refusal):
     assert answer.refusal == refusal
     assert "older" in answer.detail
     assert (POLICY_VERSION if version == "policy_version" else "catalogue-1") in answer.detail
+
+
+OLDER = POLICY.replace('amount = "100.00"', 'amount = "50.00"')
+SPLIT = """
+  { kind = "line_split", scheme = "any", over_limit = "own_expense", from = 2020-01-01, src = "TEST" },
+]"""
+
+
+@pytest.mark.parametrize(
+    ("published", "refusal"),
+    [
+        pytest.param(OLDER, "", id="lines are split alike: settled under the policy in force"),
+        pytest.param(POLICY.rstrip().removesuffix("]") + SPLIT, Refusal.POLICY_STALE, id="lines were split otherwise"),
+    ],
+)
+def test_totals_of_another_policy_version_that_was_published_here(center_engine, settle, published, refusal):
+    row = policy_row(published) | {"in_force": False}
+    with center_engine.begin() as connection:
+        connection.execute(insert(reference), [row])
+
+    (answer,) = settle(claim(), policy_version=row["version"])
+
+    assert answer.refusal == refusal
+    assert answer.deductible_fen == (0 if refusal else 10000)
+
+
+def test_a_case_the_policy_does_not_cover_is_explained_to_the_cashier(center_engine, shelf, settle):
+    share = '{ kind = "share", scheme = "employee",'
+    of_some = POLICY.replace(share, f'{share} person = [1],')
+    with center_engine.begin() as connection:
+        held = shelf.current(connection)
+        bare = replace(held, policy=PolicyBook([parse(of_some)]))
+        connection.execute(
+            text("UPDATE person SET category = '2' WHERE citizen_id_no = :id"), {"id": (odd := claim()).citizen_id_no}
+        )
+        (answer,) = settle_batch(
+            submitted(odd), frontend=FRONTEND, connection=connection, reference=bare, at=AT
+        ).answers
+
+    assert answer.refusal == Refusal.CASE_NOT_COVERED
+    assert any("一" <= letter <= "鿿" for letter in answer.detail.split("：", 1)[1])
+
+
+def test_a_settlement_that_does_not_check_is_parked_and_loud(center_engine, settle, monkeypatch, caplog):
+    monkeypatch.setattr("center.counter.check", lambda *_, **__: ["step 3: one fen off"])
+    bad = claim()
+
+    (answer,) = settle(bad)
+
+    assert answer.refusal == Refusal.INTERNAL
+    assert parked_rows(center_engine, bad)[0][0] == Refusal.INTERNAL
+    assert settled_rows(center_engine, bad) == []
+    assert "one fen off" in caplog.text
+    assert bad.citizen_id_no not in caplog.text
 
 
 def test_the_odd_fen_below_zero_of_a_reversed_line_is_no_nonsense(settle):

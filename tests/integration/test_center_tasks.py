@@ -114,6 +114,44 @@ def test_a_batch_is_answered_to_its_front_end_and_shows_no_person(center, ring, 
     assert synthetic_citizen_id(1) not in json.dumps(headers)
 
 
+def test_persons_are_answered_to_who_asked_and_shown_to_nobody(center, ring, queued):
+    asked = messages.PersonAsked(citizens=(synthetic_citizen_id(1), synthetic_citizen_id(999_999)))
+
+    ring(lanes.PERSONS_ASK, envelope=sealed(center, asked, lanes.ADMIN))
+    ring(lanes.PERSONS_ASK, envelope=sealed(center, asked, lanes.ADMIN))
+
+    (headers, kwargs), (_, again) = queued(f"results.{FRONTEND}")
+    answered = opened(center, kwargs, f"results.{FRONTEND}", messages.PersonAnswered)
+    assert [each.known for each in answered.entitlements] == [True, False]
+    repeated = opened(center, again, f"results.{FRONTEND}", messages.PersonAnswered)
+    assert repeated.entitlements[0].version == answered.entitlements[0].version
+    assert headers["task"] == lanes.PERSONS_ANSWER
+    assert headers["kwargsrepr"] == repr({"frontend": FRONTEND, "persons": 2})
+    assert synthetic_citizen_id(1) not in json.dumps(headers)
+
+
+def test_a_refund_is_answered_to_who_asked_as_often_as_it_is_asked(center, ring, queued):
+    ring(lanes.CLAIMS_SETTLE, envelope=sealed(center, submitted(claim(8)), lanes.SETTLE))
+    asked = messages.RefundAsked(
+        institution_code=HOSPITAL,
+        visit_no="K000008",
+        charge_batch_no=1,
+        contra_batch_no=2,
+        reason="误",
+        policy_version="",
+        catalogue_version="",
+    )
+    for _ in range(2):
+        ring(lanes.CLAIMS_REFUND, envelope=sealed(center, asked, lanes.SETTLE))
+
+    _, (headers, kwargs), (_, again) = queued(f"results.{FRONTEND}")
+    answered = opened(center, kwargs, f"results.{FRONTEND}", messages.RefundAnswered)
+    assert (answered.refusal, answered.answers[0].charge_batch_no) == ("", 2)
+    assert opened(center, again, f"results.{FRONTEND}", messages.RefundAnswered) == answered
+    assert headers["task"] == lanes.CLAIMS_REFUNDED
+    assert headers["kwargsrepr"] == repr({"frontend": FRONTEND, "institution": HOSPITAL, "visit": "K000008"})
+
+
 def test_one_claim_alone_is_found_by_its_visit(center, ring, queued):
     ring(lanes.CLAIMS_SETTLE, envelope=sealed(center, submitted(claim(3)), lanes.SETTLE))
 

@@ -26,8 +26,9 @@ from tests.support.frontend import (
     states,
     submission,
 )
-from workers import claims, intake
-from workers.intake import Accepted, BacklogFull, KeyConflict, NotServed, Replayed, VisitConflict, accept, visit_number
+from workers import claims, intake, numbers
+from workers.intake import Accepted, BacklogFull, KeyConflict, NotServed, Replayed, VisitConflict, accept
+from workers.numbers import visit_number
 from workers.tables import claim, claim_content, institution
 
 
@@ -112,12 +113,12 @@ def test_visit_numbers_are_issued_in_order_and_start_with_the_short_code(engine)
     hand_in(engine, CLINIC, 3)
     hand_in(engine, HOSPITAL, 40, prefix="later")
 
-    numbers = [row.visit_no for row in rows(engine, claim.c.visit_no)]
-    of_hospital = [number for number in numbers if number.startswith(short_code(HOSPITAL) + "260302")]
+    issued = [row.visit_no for row in rows(engine, claim.c.visit_no)]
+    of_hospital = [number for number in issued if number.startswith(short_code(HOSPITAL) + "260302")]
     assert len(of_hospital) == 80
     assert of_hospital == sorted(set(of_hospital))
-    assert [number[-4:] for number in numbers if number.startswith(short_code(CLINIC))] == ["0001", "0002", "0003"]
-    assert {len(number) for number in numbers} == {16}
+    assert [number[-4:] for number in issued if number.startswith(short_code(CLINIC))] == ["0001", "0002", "0003"]
+    assert {len(number) for number in issued} == {16}
 
 
 def test_the_stored_visit_carries_its_new_number(engine):
@@ -142,18 +143,18 @@ def test_a_number_the_hospital_took_itself_is_not_issued_again(engine):
 
     hand_in(engine, HOSPITAL, 3)
 
-    numbers = [row.visit_no[-4:] for row in rows(engine, claim.c.visit_no)]
-    assert numbers == ["0001", "0002", "0004", "0003", "0005", "0006"]
+    issued = [row.visit_no[-4:] for row in rows(engine, claim.c.visit_no)]
+    assert issued == ["0001", "0002", "0004", "0003", "0005", "0006"]
 
 
-@given(st.integers(0, intake.VISITS_PER_DAY - 2))
+@given(st.integers(0, numbers.VISITS_PER_DAY - 2))
 def test_a_later_visit_number_sorts_after_an_earlier_one(sequence):
     assert visit_number("T00001", DAY, sequence) < visit_number("T00001", DAY, sequence + 1)
 
 
 def test_when_the_numbers_of_a_day_are_used_up_it_says_so():
-    with pytest.raises(intake.VisitNumbersUsedUp):
-        visit_number("T00001", DAY, intake.VISITS_PER_DAY)
+    with pytest.raises(numbers.VisitNumbersUsedUp):
+        visit_number("T00001", DAY, numbers.VISITS_PER_DAY)
 
 
 def test_charge_batches_of_a_visit_are_numbered_one_after_the_other(engine):

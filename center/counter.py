@@ -1,0 +1,451 @@
+"""The counter (柜台) a batch of claims stands at: what each is settled to, or what it is refused for.
+
+Everything is decided under the locks of the persons concerned, claim after claim in the order they came, with the
+accumulators running on. Nothing is written here: `center.settle` records what was decided.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, ClassVar, NamedTuple
+
+import psycopg
+
+from center import inputs, records
+from center.records import Content, Institution, InsuredPerson, Settled, Standing
+from center.well_formed import Refused, malformed, refuse, unequal
+from domain.benefit import accumulator_keys, settle
+from domain.checker import check
+from domain.confirmation import difference
+from domain.entitlement import person_on
+from domain.ledger import postings_for
+from domain.messages import ClaimAnswer, ClaimTotals, TotalsSubmitted
+from domain.money import yuan
+from domain.occasion import occasion_of
+from domain.policy import PolicyBook
+from domain.policy_cases import CATEGORIES
+from domain.policy_facts import CaseNotCovered, NoPolicyInForce
+from domain.refusals import Refusal
+from domain.settlement import FAMILY_ACCOUNT, Occasion, Person, Settlement
+from domain.totals import LocalTotals
+from infra.codec import pack
+from infra.reference import Reference
+
+log = logging.getLogger("center")
+
+SCHEME_WORDS = {"employee": "职工医保", "resident": "居民医保"}
+_PLAIN = (None, None, True, (), ())
+"""What makes a claim the same claim besides its key and its sums, where the visit is an ordinary one."""
+
+
+class BrokenSettlement(Exception):
+    """A calculated settlement does not keep what every settlement keeps, or does not check; ours to mend."""
+
+    def __init__(self, broken: Iterable[str]) -> None:
+        super().__init__("a settlement breaks: " + "; ".join(broken))
+
+
+@dataclass(slots=True)
+class Settling:
+    """A claim settled in this batch; its number is drawn, and its answer written, when all are decided."""
+
+    claim: ClaimTotals
+    content: Content
+    insured: InsuredPerson
+    institution_level: int
+    settlement: Settlement
+    postings: Sequence[tuple[str, int]]
+    inputs: bytes
+    account_before_fen: int
+    fund_before_fen: int
+    deductible_before_fen: int
+    recomputed: str
+    answer: ClaimAnswer = field(init=False)
+
+
+class Owner(NamedTuple):
+    """Whose a visit number is."""
+
+    institution_code: str
+    person_no: int
+
+
+class _Case(NamedTuple):
+    """What the engine is asked about a claim, as far as it does not change from claim to claim of the batch."""
+
+    occasion: Occasion
+    keys: tuple[str, ...]
+
+
+Decision = Settling | Settled | Refused
+_Check = Callable[["Counter", ClaimTotals], Refused | None]
+
+
+class Counter:
+    """The counter one batch stands at: what is known when it comes, and what changes claim by claim."""
+
+    def __init__(
+        self,
+        submitted: TotalsSubmitted,
+        frontend: str,
+        reference: Reference,
+        at: datetime,
+        sent_policy: PolicyBook | None,
+    ) -> None:
+        self.at = at
+        self._day = at.date()
+        self._sent_policy = sent_policy
+        self.submitted, self.frontend, self.reference = submitted, frontend, reference
+        self.settled: list[Settling] = []
+        self._malformed = {claim: words for claim in submitted.claims if (words := malformed(claim))}
+        self._institutions: dict[str, Institution] = {}
+        self._insured: dict[str, InsuredPerson] = {}
+        self._standings: dict[str, Standing] = {}
+        self._amounts: dict[int, dict[str, int]] = {}
+        self._owners: dict[str, Owner] = {}
+        self._cases: dict[int, _Case] = {}
+        self._known: dict[tuple[str, int], Settled | Settling] = {}
+
+    # ── Gather ──
+
+    def gather(self, cursor: psycopg.Cursor[Any]) -> None:
+        """Lock the persons and the visit numbers, then read what the claims will be decided by."""
+        claims = self.submitted.claims
+        if self._malformed:
+            claims = tuple(claim for claim in claims if claim not in self._malformed)
+        visit_nos = {claim.visit_no for claim in claims}
+        self._insured = records.lock_persons(cursor, {claim.citizen_id_no for claim in claims})
+        self._standings = {
+            number: Standing(insured.account_balance_fen, insured.version) for number, insured in self._insured.items()
+        }
+        records.lock_visits(cursor, visit_nos)
+        self._institutions = records.institutions(cursor, {claim.institution_code for claim in claims})
+        for settled in records.settled_visits(cursor, visit_nos):
+            self._owners[settled.visit_no] = Owner(settled.institution_code, settled.person_no)
+            self._known[settled.visit_no, settled.charge_batch_no] = settled
+        self._amounts = records.accumulators(
+            cursor, [insured.person_no for insured in self._insured.values()], self._keys_of_all(claims)
+        )
+
+    def _keys_of_all(self, claims: Iterable[ClaimTotals]) -> set[str]:
+        """The accumulators the rules may look at for any of these claims; what cannot be said is refused later."""
+        keys: set[str] = set()
+        for claim in claims:
+            if claim.citizen_id_no in self._insured and claim.institution_code in self._institutions:
+                try:
+                    keys.update(self._case(claim).keys)
+                except Exception:
+                    continue  # deciding the claim meets it again, refuses or parks it, and says so
+        return keys
+
+    def _case(self, claim: ClaimTotals) -> _Case:
+        """Raises NoPolicyInForce."""
+        known = self._cases.get(id(claim))
+        if known is None:
+            occasion = self._occasion(claim)
+            keys = accumulator_keys(self._person(claim, occasion), occasion, self.reference.policy)
+            known = self._cases[id(claim)] = _Case(occasion, keys)
+        return known
+
+    def _occasion(self, claim: ClaimTotals) -> Occasion:
+        """Raises NoPolicyInForce."""
+        return occasion_of(
+            claim,
+            self.reference.policy,
+            self._insured[claim.citizen_id_no].scheme,
+            institution_level=self._institutions[claim.institution_code].level,
+            settled_on=self._day,
+        )
+
+    def _person(self, claim: ClaimTotals, occasion: Occasion) -> Person:
+        """The person as the rules see them now, with what this batch has left on the accounts."""
+        insured = self._insured[claim.citizen_id_no]
+        family = self._standings.get(insured.family_citizen_id_no or "")
+        return person_on(
+            occasion.day,
+            scheme=insured.scheme,
+            category=insured.category,
+            civil_servant=insured.civil_servant,
+            rank=insured.rank,
+            groups=insured.groups,
+            birth=insured.birth,
+            account_balance_fen=self._standings[claim.citizen_id_no].account_balance_fen,
+            family_balance_fen=family.account_balance_fen if family is not None else 0,
+        )
+
+    # ── Decide ──
+
+    def decide(self, claim: ClaimTotals) -> Decision:
+        """Settle the claim, find what it was settled to before, or refuse it."""
+        try:
+            return self._decide(claim)
+        except Exception as error:
+            # Whatever went wrong is ours. The claim waits for a person, its neighbours do not wait for it.
+            log.exception("claim_failed", extra={"error": type(error).__name__})
+            return refuse(Refusal.INTERNAL)
+
+    def _decide(self, claim: ClaimTotals) -> Decision:
+        refused = self._first(self.CHECKS_OF_ANY, claim)
+        if refused is not None:
+            return refused
+        known = self._known.get((claim.visit_no, claim.charge_batch_no))
+        if known is not None:
+            return known
+        return self._first(self.CHECKS_OF_NEW, claim) or self._settle(claim)
+
+    def _first(self, checks: Iterable[_Check], claim: ClaimTotals) -> Refused | None:
+        for check_ in checks:
+            refused = check_(self, claim)
+            if refused is not None:
+                return refused
+        return None
+
+    def _is_well_formed(self, claim: ClaimTotals) -> Refused | None:
+        wrong = self._malformed.get(claim) if self._malformed else None
+        return None if wrong is None else refuse(Refusal.MALFORMED, wrong)
+
+    def _is_of_this_frontend(self, claim: ClaimTotals) -> Refused | None:
+        institution = self._institutions.get(claim.institution_code)
+        if institution is None:
+            return refuse(Refusal.INSTITUTION_UNKNOWN)
+        return None if institution.frontend == self.frontend else refuse(Refusal.FRONTEND_WRONG)
+
+    def _is_of_its_visit(self, claim: ClaimTotals) -> Refused | None:
+        owner = self._owners.get(claim.visit_no)
+        if owner is None:
+            return None
+        insured = self._insured.get(claim.citizen_id_no)
+        is_owner = insured is not None and owner == (claim.institution_code, insured.person_no)
+        return None if is_owner else refuse(Refusal.VISIT_OF_ANOTHER)
+
+    def _is_as_settled(self, claim: ClaimTotals) -> Refused | None:
+        known = self._known.get((claim.visit_no, claim.charge_batch_no))
+        if known is None or known.content == content_of(claim):
+            return None
+        return refuse(Refusal.CONTENT_CONFLICT, yuan(claim.total_fen), yuan(known.content.total_fen))
+
+    def _institution_is_active(self, claim: ClaimTotals) -> Refused | None:
+        return None if self._institutions[claim.institution_code].active else refuse(Refusal.INSTITUTION_UNKNOWN)
+
+    def _person_is_entitled(self, claim: ClaimTotals) -> Refused | None:
+        insured = self._insured.get(claim.citizen_id_no)
+        if insured is None:
+            return refuse(Refusal.PERSON_UNKNOWN)
+        return None if insured.entitled else refuse(Refusal.ENTITLEMENT_SUSPENDED)
+
+    def _category_is_known(self, claim: ClaimTotals) -> Refused | None:
+        insured = self._insured[claim.citizen_id_no]
+        scheme, category = insured.scheme, insured.category
+        if category in CATEGORIES.get(scheme, ()):
+            return None
+        named = (fact.persons for policy in self.reference.policy.sets for fact in policy.facts if fact.persons)
+        if any(category in persons for persons in named):
+            return None
+        return refuse(Refusal.CATEGORY_UNKNOWN, category, SCHEME_WORDS.get(scheme, scheme))
+
+    def _policy_splits_alike(self, claim: ClaimTotals) -> Refused | None:
+        """Of the policy, totals depend on how it splits lines: where that is what it was, totals made under another
+        version are settled under the one in force. Which version that was is for the front-end to say truly."""
+        sent, held = self.submitted.policy_version, self.reference.policy_version
+        if sent == held or (self._sent_policy is not None and self._splits_alike(claim, self._sent_policy)):
+            return None
+        return refuse(Refusal.POLICY_STALE, sent, held)
+
+    def _splits_alike(self, claim: ClaimTotals, sent: PolicyBook) -> bool:
+        insured = self._insured[claim.citizen_id_no]
+        try:
+            occasion = self._occasion(claim)
+            case = insured.scheme, insured.category, occasion.visit_type, occasion.institution_level, occasion.day
+            return sent.line_rules(*case) == self.reference.policy.line_rules(*case)
+        except NoPolicyInForce:
+            return False
+
+    def _catalogue_is_in_force(self, _claim: ClaimTotals) -> Refused | None:
+        """The lines were split by the catalogue: totals of one that no longer holds cannot be mended here."""
+        sent, held = self.submitted.catalogue_version, self.reference.catalogue.version
+        if sent == held or self.reference.accepts_catalogue(sent, self._day):
+            return None
+        return refuse(Refusal.CATALOGUE_STALE, sent, held)
+
+    def _totals_add_up(self, claim: ClaimTotals) -> Refused | None:
+        return unequal(claim)
+
+    # Order matters: a claim is refused for the first check it fails. A claim that was settled before is answered as
+    # it was then, even if its institution or its person could not settle today.
+    CHECKS_OF_ANY: ClassVar[tuple[_Check, ...]] = (
+        _is_well_formed,
+        _is_of_this_frontend,
+        _is_of_its_visit,
+        _is_as_settled,
+    )
+    CHECKS_OF_NEW: ClassVar[tuple[_Check, ...]] = (
+        _institution_is_active,
+        _person_is_entitled,
+        _category_is_known,
+        _policy_splits_alike,
+        _catalogue_is_in_force,
+        _totals_add_up,
+    )
+
+    # ── Settle ──
+
+    def _settle(self, claim: ClaimTotals) -> Settling | Refused:
+        insured = self._insured[claim.citizen_id_no]
+        amounts = self._amounts[insured.person_no]
+        totals = claim.local_totals()
+        policy = self.reference.policy
+        try:
+            occasion, keys = self._case(claim)
+            person = self._person(claim, occasion)
+            settlement = settle(totals, person, amounts, policy, occasion)
+        except CaseNotCovered as why:
+            log.warning("case_not_covered", extra={"why": str(why)})
+            return refuse(Refusal.CASE_NOT_COVERED, "；".join(map(str, why.reasons)), self.reference.policy_version)
+        except NoPolicyInForce as why:
+            log.warning("no_policy", extra={"why": str(why)})
+            scheme = SCHEME_WORDS.get(insured.scheme, insured.scheme)
+            day = claim.visit_date if claim.visit_started is None else self._day
+            return refuse(Refusal.NO_POLICY, scheme, day.isoformat())
+        postings = postings_for(
+            settlement,
+            institution_code=claim.institution_code,
+            person_no=insured.person_no,
+            family_person_no=self._family_person_no(insured),
+        )
+        _prove(totals, settlement, postings, person)
+        wrong = check(settlement, totals, person, amounts, policy=policy, at=occasion)
+        if wrong:
+            raise BrokenSettlement(wrong)
+
+        settling = Settling(
+            claim,
+            content_of(claim),
+            insured,
+            occasion.institution_level,
+            settlement,
+            postings,
+            inputs.packed(totals, person, amounts, occasion, keys),
+            person.account_balance_fen,
+            *_before(claim.visit_type, keys, amounts),
+            self._confirmed(claim, settlement, person, amounts, keys),
+        )
+        self._move(settling)
+        return settling
+
+    def _family_person_no(self, insured: InsuredPerson) -> int | None:
+        family = self._insured.get(insured.family_citizen_id_no or "")
+        return None if family is None else family.person_no
+
+    def _confirmed(
+        self,
+        claim: ClaimTotals,
+        settlement: Settlement,
+        person: Person,
+        amounts: Mapping[str, int],
+        keys: Sequence[str],
+    ) -> str:
+        """How the settlement differs from the front-end's own, in Chinese; empty when it has none or they agree."""
+        local = claim.local
+        if local is None:
+            return ""
+        policies = self.submitted.policy_version, self.reference.policy_version
+        words = difference(
+            local,
+            settlement,
+            account_before_fen=person.account_balance_fen,
+            family_before_fen=person.family_balance_fen,
+            accumulators=amounts,
+            keys=keys,
+            policies=policies,
+        )
+        moved = policies[0] != policies[1]
+        if words and not moved and local.snapshot_version == self._version(self._insured[claim.citizen_id_no]):
+            # Nothing had moved, and still it differs: one of us computes by something else.
+            log.error("local_result_differs", extra={"frontend": self.frontend, "visit_no": claim.visit_no})
+        return words
+
+    def _version(self, insured: InsuredPerson) -> int:
+        """The person's version as a front-end is told it: with that of the account they may use besides their own."""
+        family = self._standings.get(insured.family_citizen_id_no or "")
+        return self._standings[insured.citizen_id_no].version + (family.version if family is not None else 0)
+
+    def _move(self, settling: Settling) -> None:
+        """Let the next claim of the batch start from where this one leads."""
+        claim, insured, settlement = settling.claim, settling.insured, settling.settlement
+        self.settled.append(settling)
+        self._owners[claim.visit_no] = Owner(claim.institution_code, insured.person_no)
+        self._known[claim.visit_no, claim.charge_batch_no] = settling
+        amounts = self._amounts[insured.person_no]
+        for key, before, applied in settlement.entries:
+            amounts[key] = before + applied
+        family_pay = family_pay_of(settlement) if settlement.account_pay_fen else 0
+        self._pay(insured.citizen_id_no, settlement.account_pay_fen - family_pay)
+        if family_pay:
+            assert insured.family_citizen_id_no is not None
+            self._pay(insured.family_citizen_id_no, family_pay)
+
+    def _pay(self, citizen_id_no: str, amount_fen: int) -> None:
+        balance, version = self._standings[citizen_id_no]
+        self._standings[citizen_id_no] = Standing(balance - amount_fen, version + 1)
+
+    # ── What is left when all are decided ──
+
+    def accumulators_now(self) -> dict[tuple[int, str], int]:
+        """Every accumulator this batch moved, as it stands at the end."""
+        return {
+            (settling.insured.person_no, entry.key): self._amounts[settling.insured.person_no][entry.key]
+            for settling in self.settled
+            for entry in settling.settlement.entries
+        }
+
+    def standings_now(self) -> dict[int, Standing]:
+        """Every person this batch moved, as they stand at the end."""
+        return {
+            insured.person_no: self._standings[number]
+            for number, insured in self._insured.items()
+            if self._standings[number].version != insured.version
+        }
+
+
+def content_of(claim: ClaimTotals) -> Content:
+    """What makes two claims under one key the same claim; what the front-end settled itself is not of it."""
+    rest = claim[13:18]
+    return Content._make((claim.visit_type, claim.visit_date, *claim[6:13], b"" if rest == _PLAIN else pack(rest)))
+
+
+def family_pay_of(settlement: Settlement) -> int:
+    """What somebody else's account pays of a settlement."""
+    return sum(amount for _, payer, amount in settlement.cells if payer == FAMILY_ACCOUNT)
+
+
+def _prove(totals: LocalTotals, settlement: Settlement, postings: Sequence[tuple[str, int]], person: Person) -> None:
+    """Raise BrokenSettlement for what the database would refuse the whole batch for; `check` proves the rest."""
+    broken = []
+    if settlement.total_fen != totals.total_fen:
+        broken.append("total")
+    family_pay = family_pay_of(settlement) if settlement.account_pay_fen else 0
+    if settlement.account_pay_fen - family_pay > person.account_balance_fen or family_pay > person.family_balance_fen:
+        broken.append("account balance")
+    if sum(amount_fen for _, amount_fen in postings):
+        broken.append("double entry")
+    if broken:
+        raise BrokenSettlement(broken)
+
+
+def _before(visit_type: str, keys: tuple[str, ...], amounts: Mapping[str, int]) -> tuple[int, int]:
+    """What the basic fund had paid, and what deductible was charged, on visits of this type in the benefit year."""
+    fund, deductible = _keys_of_the_year(visit_type, keys)
+    return sum([amounts.get(key, 0) for key in fund]), sum([amounts.get(key, 0) for key in deductible])
+
+
+@lru_cache(maxsize=4096)
+def _keys_of_the_year(visit_type: str, keys: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def of(segment: str) -> tuple[str, ...]:
+        prefix = f"basic:{visit_type}:{segment}:-:"
+        return tuple(key for key in keys if key.startswith(prefix) and key.removeprefix(prefix).isdigit())
+
+    return of("fund"), of("deductible")

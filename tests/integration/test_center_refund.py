@@ -1,0 +1,330 @@
+"""Contra settlements on a real PostgreSQL: the negative twin, once, everything back where it was, or a reason."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from itertools import count
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from center import refund as refunding
+from center.refund import refund
+from center.settle import settle_submitted
+from center.tables import settlement
+from domain.messages import RefundAsked
+from domain.policy import PolicyBook
+from domain.policy_reading import parse
+from domain.refund import RefundRules, refund_rules
+from domain.refusals import Refusal
+from domain.visit import VisitType
+from tests.support.center import (
+    AT,
+    CATALOGUE_VERSION,
+    CLINIC,
+    FRONTEND,
+    OTHER_FRONTEND,
+    POLICY_VERSION,
+    fill_center,
+    first,
+    rows_of,
+    submitted,
+    synthetic_citizen_id,
+    totals,
+)
+from tests.support.frontend import POLICY
+
+BALANCE = 3000
+_serials = count(1)
+_persons = count()
+
+
+@pytest.fixture(scope="module")
+def shelf(center_engine):
+    return fill_center(center_engine, persons=400, balance_fen=BALANCE)
+
+
+@pytest.fixture
+def settle(center_engine, shelf):
+    def settle(*claims, at=AT):
+        return settle_submitted(center_engine, shelf, submitted(*claims), frontend=FRONTEND, at=at).answers
+
+    return settle
+
+
+@pytest.fixture
+def take_back(center_engine, shelf):
+    def take_back(asked, *, frontend=FRONTEND, at=AT + timedelta(hours=1)):
+        return refund(center_engine, shelf, asked, frontend=frontend, at=at)
+
+    return take_back
+
+
+def claim(person=None, **change):
+    """A good claim of a visit no other test has, and of a new person unless one is named."""
+    number = next(_persons) if person is None else person
+    return totals(next(_serials), citizen_id_no=synthetic_citizen_id(number), **change)
+
+
+def stay(person, **change):
+    return claim(person, visit_type="1", visit_started=AT.date(), covers_to=AT.date(), **change)
+
+
+def asking(of, **change):
+    values = {
+        "institution_code": of.institution_code,
+        "visit_no": of.visit_no,
+        "charge_batch_no": of.charge_batch_no,
+        "contra_batch_no": of.charge_batch_no + 1,
+        "reason": "收费有误",
+        "policy_version": POLICY_VERSION,
+        "catalogue_version": CATALOGUE_VERSION,
+    }
+    return RefundAsked(**values | change)
+
+
+def standing(engine, person):
+    """The accumulators that stand at something, and the account, of a person."""
+    number = synthetic_citizen_id(person)
+    sums = rows_of(
+        engine,
+        "SELECT key, amount_fen FROM accumulator JOIN person USING (person_no)"
+        " WHERE citizen_id_no = :number AND amount_fen <> 0",
+        number=number,
+    )
+    balance = first(rows_of(engine, "SELECT account_balance_fen FROM person WHERE citizen_id_no = :n", n=number))
+    return dict(sums), balance
+
+
+def test_a_refund_is_the_negative_twin_and_everything_is_back_where_it_was(center_engine, settle, take_back):
+    person = next(_persons)
+    of = claim(person)
+    (was,) = settle(of)
+    assert standing(center_engine, person) != ({}, BALANCE)
+
+    answered = take_back(asking(of))
+
+    (contra,) = answered.answers
+    assert (answered.refusal, contra.charge_batch_no) == ("", 2)
+    assert contra.settlement_no > was.settlement_no
+    assert (contra.fund_pay_fen, contra.account_pay_fen) == (-was.fund_pay_fen, -was.account_pay_fen)
+    assert contra.cells == tuple((segment, payer, -fen) for segment, payer, fen in was.cells)
+    assert [(key, applied) for key, _, applied in contra.entries] == sorted((k, -a) for k, _, a in was.entries)
+    assert standing(center_engine, person) == ({}, BALANCE)
+    sums = "SELECT sum(total_fen), sum(fund_pay_fen), sum(account_pay_fen), sum(self_pay_fen) FROM settlement"
+    assert rows_of(center_engine, f"{sums} WHERE visit_no = :v", v=of.visit_no) == [(0, 0, 0, 0)]
+    postings = (
+        "SELECT account, sum(amount_fen) FROM posting JOIN settlement USING (settlement_no) WHERE visit_no = :v"
+        " GROUP BY account HAVING sum(amount_fen) <> 0"
+    )
+    assert rows_of(center_engine, postings, v=of.visit_no) == []
+    linked = "SELECT contra_of, reason, kind FROM settlement WHERE settlement_no = :n"
+    assert rows_of(center_engine, linked, n=contra.settlement_no) == [(was.settlement_no, "收费有误", "contra")]
+
+
+def test_asked_again_it_answers_as_the_first_time_and_moves_nothing(center_engine, settle, take_back):
+    person = next(_persons)
+    of = claim(person)
+    settle(of)
+    first_answer = take_back(asking(of))
+
+    again = take_back(asking(of), at=AT + timedelta(days=9))
+
+    assert again == first_answer
+    assert standing(center_engine, person) == ({}, BALANCE)
+    assert settle(of)[0].refusal == "", "the original's own answer stands"
+
+
+def test_a_redelivered_claim_after_its_refund_settles_nothing(center_engine, settle, take_back):
+    person = next(_persons)
+    of = claim(person)
+    settle(of)
+    take_back(asking(of))
+    settle(of)
+    assert standing(center_engine, person) == ({}, BALANCE)
+
+
+REFUSED = [
+    pytest.param(({"visit_no": "T00001260302ZZZZ"}, FRONTEND, Refusal.NOT_SETTLED), id="never settled"),
+    pytest.param(({"charge_batch_no": 7}, FRONTEND, Refusal.NOT_SETTLED), id="another batch"),
+    pytest.param(({}, OTHER_FRONTEND, Refusal.FRONTEND_WRONG), id="another front-end"),
+    pytest.param(({"institution_code": CLINIC}, OTHER_FRONTEND, Refusal.REFUND_OF_ANOTHER), id="another institution"),
+    pytest.param(
+        ({"institution_code": "990000000000"}, FRONTEND, Refusal.INSTITUTION_UNKNOWN), id="unknown institution"
+    ),
+    pytest.param(({"reason": "因" * 121}, FRONTEND, Refusal.MALFORMED), id="a reason too long"),
+    pytest.param(({"visit_no": "\0"}, FRONTEND, Refusal.MALFORMED), id="a number that cannot be stored"),
+    pytest.param(({"contra_batch_no": 1}, FRONTEND, Refusal.MALFORMED), id="the original's own number"),
+]
+
+
+@pytest.fixture(params=REFUSED)
+def refused(request):
+    return request.param
+
+
+def test_a_refund_is_refused_with_its_code_and_changes_nothing(center_engine, settle, take_back, refused):
+    change, frontend, refusal = refused
+    person = next(_persons)
+    of = claim(person)
+    settle(of)
+    before = standing(center_engine, person)
+
+    answered = take_back(asking(of, **change), frontend=frontend)
+
+    assert (answered.refusal, bool(answered.detail), answered.answers) == (refusal, True, ())
+    assert standing(center_engine, person) == before
+
+
+def test_no_settlement_is_taken_back_twice_and_no_contra_at_all(settle, take_back):
+    of = claim()
+    settle(of)
+    take_back(asking(of))
+
+    assert take_back(asking(of, contra_batch_no=3)).refusal == Refusal.REFUNDED_ALREADY
+    assert take_back(asking(of, charge_batch_no=2, contra_batch_no=3)).refusal == Refusal.REFUND_OF_REFUND
+
+
+def test_stays_go_last_first_and_outpatient_visits_in_any_order(settle, take_back):
+    person = next(_persons)
+    early, late = stay(person), stay(person)
+    outpatient, after = claim(person), claim(person)
+    settle(early, late, outpatient, after)
+
+    assert take_back(asking(early)).refusal == Refusal.LATER_SETTLEMENT
+    assert take_back(asking(outpatient)).refusal == ""
+    assert take_back(asking(after)).refusal == ""
+    assert take_back(asking(late)).refusal == ""
+    assert take_back(asking(early)).refusal == ""
+
+
+def test_what_is_kept_is_settled_with_the_refund_both_or_neither(center_engine, settle, take_back):
+    person = next(_persons)
+    of = claim(person)
+    settle(of)
+    kept = of._replace(charge_batch_no=3, total_fen=5500, in_scope_fen=4500)
+
+    assert take_back(asking(of, kept=(kept._replace(total_fen=1),))).refusal == Refusal.TOTALS_UNEQUAL
+    standing_before = standing(center_engine, person)
+    refused = rows_of(center_engine, "SELECT count(*) FROM settlement WHERE visit_no = :v", v=of.visit_no)
+    assert first(refused) == 1, "nothing of it was committed"
+
+    answered = take_back(asking(of, kept=(kept,)))
+
+    contra, anew = answered.answers
+    assert (contra.charge_batch_no, anew.charge_batch_no) == (2, 3)
+    assert standing(center_engine, person) != standing_before
+    assert take_back(asking(of, kept=(kept,))) == answered
+    alone = claim(next(_persons))._replace(total_fen=5500, in_scope_fen=4500)
+    (expected,) = settle(alone)
+    assert (anew.fund_pay_fen, anew.account_pay_fen) == (expected.fund_pay_fen, expected.account_pay_fen)
+    assert take_back(asking(kept, contra_batch_no=4)).refusal == ""
+    assert standing(center_engine, person) == ({}, BALANCE)
+
+
+def test_a_crash_before_the_commit_leaves_nothing_and_the_replay_does_it_once(
+    center_engine, settle, take_back, monkeypatch
+):
+    person = next(_persons)
+    of = claim(person)
+    settle(of)
+    before = standing(center_engine, person)
+    real = refunding._Refund._settle_kept
+    for crash in (True, False):
+        if crash:
+
+            def die(self):
+                raise KeyboardInterrupt
+
+            monkeypatch.setattr(refunding._Refund, "_settle_kept", die)
+            with pytest.raises(KeyboardInterrupt):
+                take_back(asking(of))
+            assert standing(center_engine, person) == before
+            monkeypatch.setattr(refunding._Refund, "_settle_kept", real)
+        else:
+            assert take_back(asking(of)).refusal == ""
+    assert standing(center_engine, person) == ({}, BALANCE)
+
+
+def test_many_at_once_take_it_back_once(center_engine, settle, take_back):
+    person = next(_persons)
+    of = claim(person)
+    settle(of)
+    asked = [asking(of, contra_batch_no=2 + number % 3) for number in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        answered = list(pool.map(take_back, asked))
+
+    done = [each for each in answered if not each.refusal]
+    assert len({each.answers[0].settlement_no for each in done}) == 1
+    assert {each.refusal for each in answered} <= {"", Refusal.REFUNDED_ALREADY}
+    assert standing(center_engine, person) == ({}, BALANCE)
+
+
+def test_the_database_itself_refuses_a_second_contra(center_engine, settle, take_back):
+    of = claim()
+    settle(of)
+    (contra,) = take_back(asking(of)).answers
+    own = ("settlement_no", "charge_batch_no")
+    copied = ", ".join(column.name for column in settlement.columns if column.name not in own)
+    with pytest.raises(IntegrityError, match="uq_settlement_contra_of"), center_engine.begin() as connection:
+        connection.exec_driver_sql(
+            f"INSERT INTO settlement (settlement_no, charge_batch_no, {copied})"
+            f" SELECT nextval('settlement_no_seq'), 9, {copied} FROM settlement WHERE settlement_no = %s",
+            (contra.settlement_no,),
+        )
+
+
+FACT = '{{ kind = "refund", scheme = "any", {say}, from = 2020-01-01, src = "TEST" }},'
+
+
+@pytest.mark.parametrize(
+    ("say", "visit_type", "expected"),
+    [
+        pytest.param("", VisitType.INPATIENT, RefundRules(last_first=True), id="stays last first"),
+        pytest.param("", VisitType.OUTPATIENT, RefundRules(last_first=False), id="outpatients in any order"),
+        pytest.param('later = "any"', VisitType.INPATIENT, RefundRules(last_first=False), id="any, by policy"),
+        pytest.param(
+            'later = "last_first"', VisitType.PHARMACY, RefundRules(last_first=True), id="last first, by policy"
+        ),
+        pytest.param(
+            "across_years = false",
+            VisitType.OUTPATIENT,
+            RefundRules(last_first=False, across_years=False),
+            id="same year",
+        ),
+        pytest.param(
+            "across_months = false, free_days = 3",
+            VisitType.OUTPATIENT,
+            RefundRules(last_first=False, across_months=False, free_days=3),
+            id="three days of one month",
+        ),
+    ],
+)
+def test_the_rules_are_those_of_the_policy(say, visit_type, expected):
+    text = POLICY.replace("facts = [", "facts = [\n  " + FACT.format(say=say)) if say else POLICY
+    assert refund_rules(PolicyBook([parse(text)]), "employee", visit_type, AT.date()) == expected
+
+
+TOO_LATE = [
+    pytest.param(("across_years = false", timedelta(days=305), Refusal.OTHER_BENEFIT_YEAR), id="the next year"),
+    pytest.param(("across_years = false", timedelta(days=300), ""), id="the same year"),
+    pytest.param(("free_days = 3", timedelta(days=3), ""), id="the third day"),
+    pytest.param(("free_days = 3", timedelta(days=4), Refusal.REFUND_TOO_LATE), id="the fourth day"),
+    pytest.param(("across_months = false", timedelta(days=30), Refusal.REFUND_TOO_LATE), id="the next month"),
+]
+
+
+@pytest.mark.parametrize("case", TOO_LATE)
+def test_a_policy_may_say_that_it_is_too_late(center_engine, shelf, settle, case):
+    say, later, refusal = case
+    of = claim()
+    settle(of)
+    text = POLICY.replace("facts = [", "facts = [\n  " + FACT.format(say=say))
+
+    class Shelf:
+        def current(self, connection, versions=None):
+            return replace(shelf.current(connection, versions), policy=PolicyBook([parse(text)]))
+
+    assert refund(center_engine, Shelf(), asking(of), frontend=FRONTEND, at=AT + later).refusal == refusal
