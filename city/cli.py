@@ -12,18 +12,23 @@ from typing import Annotated
 
 import typer
 
-from city.commands import Stop
+from city.commands import Stop, dbf
+from city.commands import catalogue as catalogues
+from city.commands import exchange as exchanges
+from city.commands import policy as policies
 
 app = typer.Typer(
     name="jiesuan", help="医疗保险结算 Medical-insurance settlement.", no_args_is_help=True, add_completion=False,
     pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 claims = typer.Typer(help="提交、查询一笔费用 Hand in a claim, or look at one.", no_args_is_help=True)
-dbf = typer.Typer(help="DBF 交换文件 The DBF door.", no_args_is_help=True)
 config = typer.Typer(help="配置 Settings.", no_args_is_help=True)
 app.add_typer(claims, name="claim")
-app.add_typer(dbf, name="dbf")
+app.add_typer(dbf.app, name="dbf")
 app.add_typer(config, name="config")
+app.add_typer(policies.app, name="policy")
+app.add_typer(catalogues.app, name="catalogue")
+app.add_typer(exchanges.app, name="exchange")
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 Url = Annotated[str, typer.Option("--url", envvar="JIESUAN_API_URL", help="The front-end's API.")]
@@ -43,6 +48,7 @@ class Role(StrEnum):
     DESK = "desk"
     LINK = "link"
     HIS = "his"
+    TABLES = "tables"
 
 
 class Place(StrEnum):
@@ -134,29 +140,39 @@ def claim_show(
 
 
 @app.command()
-def quote(
-    file: Annotated[Path, typer.Argument(help="What to quote, as JSON (docs/quote.schema.json); - reads stdin.")],
+def quote(  # noqa: PLR0917  # options of a command line, handed over by name
+    file: Annotated[
+        Path | None, typer.Argument(help="What to quote, as JSON (docs/quote.schema.json); - reads stdin.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Tell every step.")] = False,
     policy: Annotated[str, typer.Option(help="The id of a policy set, or a TOML file.")] = "",
-    as_of: Annotated[str, typer.Option("--as-of", help="Settle as if the visit were on this day (YYYY-MM-DD).")] = "",
+    as_of: Annotated[
+        str, typer.Option("--as-of", help="Settle as if the visit had ended on this day (YYYY-MM-DD).")
+    ] = "",
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of FILE.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """试算 What a claim would settle to; needs no service."""
-    from city.commands import quoting
+    from city.commands import WRONG_USAGE, quoting
 
-    quoting.quote(file, explain=explain, policy=policy, as_of=as_of, as_json=as_json)
+    if schema:
+        quoting.print_schema()
+    elif file is None:
+        raise Stop("请给出要试算的 JSON 文件（格式见 jiesuan quote --schema）", WRONG_USAGE)
+    else:
+        quoting.quote(file, explain=explain, policy=policy, as_of=as_of, as_json=as_json)
 
 
-@dbf.command("import")
-def dbf_import(
-    file: Annotated[Path, typer.Argument(help="An MZXM file, with its MZDJ beside it.")],
-    institution: Annotated[str, typer.Option(help="The institution's code; the folder's name when left out.")] = "",
+@app.command()
+def desk(
+    url: Url = "",
+    open_it: Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """读入 DBF 文件 Read one exchange file now."""
-    from city.commands import files
+    """应急前台 Where the front desk is: a page for institutions without an interface."""
+    from city.commands import desk as page
 
-    files.import_file(file, institution=institution, as_json=as_json)
+    page.desk(url=url, open_it=open_it, as_json=as_json)
 
 
 @app.command()

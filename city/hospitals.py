@@ -21,8 +21,8 @@ from domain.money import PRICE_SCALE, QUANTITY_SCALE, fen, unscaled, yuan
 from domain.visit import ChargeLine, Visit
 from producers.client import JiesuanClient, Refused, TryLater
 from producers.his import dbf
-from producers.his.exchange import FAILED, IMPORTED
 from producers.his.fields import layout
+from producers.his.line_files import FAILED, IMPORTED
 from workers.claims import claim_no
 
 CASHIERS = 32

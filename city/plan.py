@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 import center.schema
 import workers.schema
+from city.exchange import DATABASE, open_tables
 from city.sample.institutions import FRONTENDS, HOSPITAL_A, HOSPITAL_B, SHARED
 from city.sample.morning import City
 from city.seed import make_secrets, seed_center, seed_frontend
@@ -20,6 +21,7 @@ from infra.database import open_database
 from infra.embedded import free_port, postgres, valkey
 from infra.settings import Settings
 from infra.supervisor import Probe, Service, Supervisor, answers, say_on_stderr, touched
+from producers.his.tables.place import OWN, address_of
 
 HOST = "127.0.0.1"
 WISHED_PORTS = {
@@ -29,6 +31,8 @@ WISHED_PORTS = {
     f"api-{SHARED}": 8081,
     "flower": 5555,
     "metrics": 9101,
+    "metrics-tables": 9102,
+    "metrics-files": 9103,
 }
 FAIR_BATCH = 20
 """Claims per turn at the shared front-end: small, so that no tenant waits long for its own."""
@@ -95,7 +99,10 @@ class CityPlan:
     def metrics_urls(self) -> dict[str, str]:
         """Every page of metrics, by service."""
         pages = {f"api-{frontend}": f"{self.api_url(frontend)}/metrics" for frontend in (HOSPITAL_B, SHARED)}
-        return {"center-detail": f"http://{HOST}:{self.ports['metrics']}/metrics", **pages}
+        pages["center-detail"] = f"http://{HOST}:{self.ports['metrics']}/metrics"
+        pages[f"his-{HOSPITAL_A}"] = f"http://{HOST}:{self.ports['metrics-files']}/metrics"
+        pages[f"tables-{HOSPITAL_B}"] = f"http://{HOST}:{self.ports['metrics-tables']}/metrics"
+        return pages
 
     @cached_property
     def api_keys(self) -> dict[str, str]:
@@ -116,7 +123,8 @@ class CityPlan:
         if self.settings.center_database_url:
             return None
         port = 0 if self.any_ports else WISHED_PORTS["database"]
-        return postgres.prepare(self.folder / "database", port=port, say=self.say)
+        databases = ("center", DATABASE)
+        return postgres.prepare(self.folder / "database", port=port, databases=databases, say=self.say)
 
     @property
     def broker_url(self) -> str:
@@ -136,6 +144,13 @@ class CityPlan:
         if "{frontend}" not in given:
             raise NotPerFrontend
         return given.replace("{frontend}", frontend)
+
+    @property
+    def exchange_database_url(self) -> str:
+        """Where the second hospital's shared tables are: on the embedded server, else beside its front-end's file."""
+        if self.settings.exchange_database_url or self._postgres is None:
+            return self.settings.exchange_database_url
+        return self._postgres.urls[DATABASE]
 
     def servers(self) -> list[Service]:
         """The broker and the database, where they are embedded."""
@@ -157,7 +172,20 @@ class CityPlan:
         for frontend in FRONTENDS:
             env = {**self._frontend_env(frontend), **more}
             sites += [self._service(f"{role}-{frontend}", role, env) for role in ("desk", "link")]
-        sites.append(self._service(f"his-{HOSPITAL_A}", "his", {**self._frontend_env(HOSPITAL_A), **more}))
+        env = {
+            **self._frontend_env(HOSPITAL_A),
+            **more,
+            "JIESUAN_API_HOST": HOST,
+            "JIESUAN_METRICS_PORT": str(self.ports["metrics-files"]),
+        }
+        sites.append(self._service(f"his-{HOSPITAL_A}", "his", env))
+        env = {
+            **self._frontend_env(HOSPITAL_B),
+            **more,
+            "JIESUAN_API_HOST": HOST,
+            "JIESUAN_METRICS_PORT": str(self.ports["metrics-tables"]),
+        }
+        sites.append(self._service(f"tables-{HOSPITAL_B}", "tables", env))
         for frontend in (HOSPITAL_B, SHARED):
             env = {
                 **self._frontend_env(frontend),
@@ -191,6 +219,13 @@ class CityPlan:
         for frontend, engine in frontends.items():
             workers.schema.upgrade(engine)
             seed_frontend(engine, self.city, frontend, policies_dir=policies, api_keys=keys)
+        shared = self.settings.model_copy(
+            update={
+                "frontend_database_url": self.frontend_database_url(HOSPITAL_B),
+                "exchange_database_url": self.exchange_database_url,
+            }
+        )
+        open_tables(frontends[HOSPITAL_B], address_of(shared, OWN), self.secrets_dir)
         for institution in self.city.institutions:
             if institution.door == "dbf":
                 (self.exchange_dir / institution.institution_code).mkdir(parents=True, exist_ok=True)
@@ -241,6 +276,7 @@ class CityPlan:
             "JIESUAN_FRONTEND_BROKER_URL": self.settings.frontend_broker_url,
             "JIESUAN_FRONTEND_KEY_FILE": str(self.secrets_dir / f"{frontend}.key"),
             "JIESUAN_EXCHANGE_DIR": str(self.exchange_dir),
+            "JIESUAN_EXCHANGE_DATABASE_URL": self.exchange_database_url,
             "JIESUAN_PREPROCESS_BATCH": str(self.settings.preprocess_batch),
         }
         if frontend == SHARED:

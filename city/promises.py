@@ -219,7 +219,7 @@ def _settlement(row: Any) -> Settlement:
         account_pay_fen=row.account_pay_fen,
         pre_self_pay_fen=row.pre_self_pay_fen,
         deductible_fen=row.deductible_fen,
-        own_pay_fen=row.own_expense_fen + row.over_limit_fen + row.pre_self_pay_fen,
+        own_pay_fen=row.own_pay_fen,
         self_pay_fen=row.self_pay_fen,
         over_cap_fen=row.over_cap_fen,
         institution_share_fen=row.institution_share_fen,

@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping, Sequence
+from datetime import datetime, time
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, Table, func, insert, select
 
+import center.catalogue_tables
 import center.tables
 import workers.tables
-from city.sample.institutions import BACKLOG_CAP
+from center.catalogue_entries import enter_standing
+from city.sample.institutions import BACKLOG_CAP, FAIR_DAY
 from city.sample.morning import CATALOGUE_VERSION, City, sample_city
 from domain.catalogue import Match
+from domain.identity import birth_in
 from domain.timetable import DEFAULT_WINDOWS
+from infra.clock import SHANGHAI
 from infra.database import copy_rows, open_database
 from infra.envelope import frontend_key
-from infra.reference import CataloguePublished, catalogue_row, policy_row
+from infra.publication import Publication, assembled, in_parts
+from infra.reference import catalogue_row, policy_row
 from infra.settings import Settings
 from producers.api.keys import hash_of
 
@@ -50,14 +56,21 @@ def seed_center(engine: Engine, city: City, *, policies_dir: Path) -> bool:
         copy_rows(
             connection,
             tables.person,
-            ("citizen_id_no", "scheme", "category", "entitled", "account_balance_fen"),
+            ("citizen_id_no", "scheme", "category", "entitled", "account_balance_fen", "birth"),
             (
-                (person.citizen_id_no, person.scheme, person.category, person.entitled, person.account_balance_fen)
+                (
+                    person.citizen_id_no,
+                    person.scheme,
+                    person.category,
+                    person.entitled,
+                    person.account_balance_fen,
+                    birth_in(person.citizen_id_no),
+                )
                 for person in city.people
                 if person.is_known
             ),
         )
-        connection.execute(insert(tables.reference), _reference(city, matches, policies_dir))
+        _publish(connection, city, matches, policies_dir)
         connection.execute(
             insert(tables.upload_window),
             [
@@ -99,7 +112,11 @@ def seed_frontend(
                 if institution.frontend == frontend
             ],
         )
-        connection.execute(insert(tables.reference), _reference(city, city.matches_of(frontend), policies_dir))
+        own = {one.institution_code: one.level for one in city.institutions if one.frontend == frontend}
+        made = in_parts(CATALOGUE_VERSION, city.item_records, city.matches_of(frontend), own)
+        whole = assembled(made.manifest, lambda digests: {digest: made.parts[digest] for digest in digests})
+        connection.execute(insert(tables.reference_part), _parts(made))
+        connection.execute(insert(tables.reference), [catalogue_row(whole), _policy(policies_dir)])
     return True
 
 
@@ -145,10 +162,22 @@ def _kept(path: Path, new: str) -> str:
     return path.read_text(encoding="ascii")
 
 
-def _reference(city: City, matches: Sequence[Match], policies_dir: Path) -> list[dict[str, object]]:
-    published = CataloguePublished(version=CATALOGUE_VERSION, items=city.items, matches=tuple(matches))
-    policy = (policies_dir / POLICY_FILE).read_text(encoding="utf-8")
-    return [catalogue_row(published), policy_row(policy)]
+def _publish(connection: Connection, city: City, matches: Sequence[Match], policies_dir: Path) -> None:
+    """The catalogue as it would stand after years of work: entered, audited, and published in its first version."""
+    levels = {one.institution_code: one.level for one in city.institutions}
+    made = in_parts(CATALOGUE_VERSION, city.item_records, matches, levels)
+    at = datetime.combine(FAIR_DAY, time(), SHANGHAI)
+    enter_standing(connection, city.item_records, matches, by="seed", auditor="seed (audit)", at=at)
+    connection.execute(insert(center.catalogue_tables.reference_part), _parts(made))
+    connection.execute(insert(center.tables.reference), [catalogue_row(made.manifest), _policy(policies_dir)])
+
+
+def _parts(made: Publication) -> list[dict[str, object]]:
+    return [{"digest": digest, "content": content} for digest, content in made.parts.items()]
+
+
+def _policy(policies_dir: Path) -> dict[str, object]:
+    return policy_row((policies_dir / POLICY_FILE).read_text(encoding="utf-8"))
 
 
 def _holds(connection: Connection, table: Table) -> bool:

@@ -7,6 +7,8 @@ import json
 from rich.console import Console
 from rich.table import Table
 
+from city.commands.configuration import masked
+from city.exchange import LOGINS
 from city.plan import CityPlan
 from city.sample.institutions import HOSPITAL_B, SHARED
 from city.sample.morning import City, sample_city
@@ -36,11 +38,14 @@ def print_addresses(plan: CityPlan, console: Console) -> None:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
     for frontend in (HOSPITAL_B, SHARED):
         table.add_row(f"API ({frontend})", plan.api_url(frontend))
+    table.add_row("front desk", f"{plan.api_url(SHARED)}/desk")
     table.add_row("API pages", f"{plan.api_url(HOSPITAL_B)}/docs")
     table.add_row("Flower", plan.flower_url)
     for name, url in plan.metrics_urls.items():
         table.add_row(f"metrics ({name})", url)
     table.add_row("DBF exchange", str(plan.exchange_dir))
+    table.add_row("shared tables", masked(plan.exchange_database_url) or "beside the front-end's database")
+    table.add_row("HIS logins", str(plan.secrets_dir / LOGINS))
     table.add_row("API keys", str(plan.secrets_dir / "api_keys.json"))
     table.add_row("logs", str(plan.folder / "logs"))
     console.print(table)

@@ -44,10 +44,15 @@ def is_citizen_id(text: str) -> bool:
     if not _EIGHTEEN.fullmatch(text):
         return False
     try:
-        date(int(text[6:10]), int(text[10:12]), int(text[12:14]))
+        birth_in(text)
     except ValueError:
         return False
     return check_character(text[:17]) == text[17]
+
+
+def birth_in(number: str) -> date:
+    """The day of birth a citizen number in its kept form says. Raises ValueError when it says none."""
+    return date(int(number[6:10]), int(number[10:12]), int(number[12:14]))
 
 
 def is_substitute_no(text: str) -> bool:

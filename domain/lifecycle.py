@@ -1,4 +1,4 @@
-"""The states of a claim at its front-end and the steps between them."""
+"""The states of a claim and of a visit at their front-end, and the steps between them."""
 
 from __future__ import annotations
 
@@ -33,3 +33,60 @@ STEPS: dict[ClaimState, frozenset[ClaimState]] = {
     ClaimState.RETURNED: frozenset(),
     ClaimState.REFUSED: frozenset({ClaimState.SETTLED}),
 }
+
+ASKED_AGAIN = (ClaimState.REFUSED, ClaimState.ACCEPTED)
+"""The one way back, on the institution's word and for batches of registered visits only: the claim goes to the centre
+once more under its own key with its own lines, so whatever became of an earlier sending, it is settled once."""
+
+
+class VisitState(StrEnum):
+    """Where a registered visit stands (INV-51, AMB-37, AMB-51). Only stays are discharged or settled finally."""
+
+    OPEN = "open"
+    """Registered; charges come in."""
+    SETTLED = "settled"
+    """Its final settlement was asked for; the discharge is still to come, charges are not."""
+    DISCHARGED = "discharged"
+    """Discharged; its final settlement is still to come, and until then reversals of what was charged."""
+    CLOSED = "closed"
+    """Discharged, and its final settlement asked for."""
+    CANCELLED = "cancelled"
+    """Taken back before any line was imported."""
+
+
+class VisitStep(StrEnum):
+    """What can be done with a visit."""
+
+    CHARGE = "charge"
+    REVERSE = "reverse"
+    """A charge line with a negative quantity."""
+    SETTLE = "settle"
+    """An interim settlement, or one of an outpatient visit."""
+    SETTLE_FINALLY = "settle_finally"
+    DISCHARGE = "discharge"
+    CANCEL = "cancel"
+    REFUND = "refund"
+
+
+ALLOWED: dict[VisitState, frozenset[VisitStep]] = {
+    VisitState.OPEN: frozenset(VisitStep),
+    VisitState.SETTLED: frozenset({VisitStep.DISCHARGE, VisitStep.REFUND}),
+    VisitState.DISCHARGED: frozenset({VisitStep.REVERSE, VisitStep.SETTLE_FINALLY, VisitStep.REFUND}),
+    VisitState.CLOSED: frozenset({VisitStep.REFUND}),
+    VisitState.CANCELLED: frozenset(),
+}
+
+AFTER: dict[tuple[VisitState, VisitStep], VisitState] = {
+    (VisitState.OPEN, VisitStep.SETTLE_FINALLY): VisitState.SETTLED,
+    (VisitState.DISCHARGED, VisitStep.SETTLE_FINALLY): VisitState.CLOSED,
+    (VisitState.OPEN, VisitStep.DISCHARGE): VisitState.DISCHARGED,
+    (VisitState.SETTLED, VisitStep.DISCHARGE): VisitState.CLOSED,
+    (VisitState.OPEN, VisitStep.CANCEL): VisitState.CANCELLED,
+}
+"""The steps that move a visit; the others leave it where it stands."""
+
+REOPENED: dict[VisitState, VisitState] = {
+    VisitState.SETTLED: VisitState.OPEN,
+    VisitState.CLOSED: VisitState.DISCHARGED,
+}
+"""Where a visit stands again when its final settlement did not come about, or was refunded."""

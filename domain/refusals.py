@@ -1,8 +1,11 @@
-"""Why the centre refuses a claim: a stable code, and the sentence a cashier reads."""
+"""Why the centre refuses a claim, or the front-end a step of a visit: a stable code, the sentence a cashier reads."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
+
+from domain.lifecycle import VisitState, VisitStep
 
 
 class Refusal(StrEnum):
@@ -17,7 +20,16 @@ class Refusal(StrEnum):
     TOTALS_UNEQUAL = "totals-unequal"
     CONTENT_CONFLICT = "content-conflict"
     NO_POLICY = "no-policy"
+    CASE_NOT_COVERED = "case-not-covered"
+    CATEGORY_UNKNOWN = "category-unknown"
     VISIT_OF_ANOTHER = "visit-of-another"
+    NOT_SETTLED = "not-settled"
+    REFUNDED_ALREADY = "refunded-already"
+    REFUND_OF_REFUND = "refund-of-refund"
+    REFUND_OF_ANOTHER = "refund-of-another"
+    LATER_SETTLEMENT = "later-settlement"
+    OTHER_BENEFIT_YEAR = "other-benefit-year"
+    REFUND_TOO_LATE = "refund-too-late"
     MALFORMED = "malformed"
     INTERNAL = "internal"
 
@@ -31,8 +43,17 @@ SENTENCE: dict[Refusal, str] = {
     Refusal.CATALOGUE_STALE: "前置机目录版本 {sent} 已过期，中心现行版本 {held}",
     Refusal.TOTALS_UNEQUAL: "费用汇总不平：总金额 {sent} 元，各分项合计 {held} 元",
     Refusal.CONTENT_CONFLICT: "同一就医登记号、费用批次已按不同内容结算：本次总金额 {sent} 元，已结算 {held} 元",
-    Refusal.NO_POLICY: "就诊日无适用的待遇政策",
+    Refusal.NO_POLICY: "险种 {sent} 在 {held} 没有适用的待遇政策",
+    Refusal.CASE_NOT_COVERED: "现行政策 {held} 不能结算此情形：{sent}",
+    Refusal.CATEGORY_UNKNOWN: "参保人的人员类别 {sent} 不在险种 {held} 的政策所列之内",
     Refusal.VISIT_OF_ANOTHER: "就医登记号已属于其他医药机构或参保人",
+    Refusal.NOT_SETTLED: "中心没有这笔结算，不能退费",
+    Refusal.REFUNDED_ALREADY: "该笔结算已退费（反向结算单号 {held}），不能再次退费",
+    Refusal.REFUND_OF_REFUND: "该笔为反向结算，不能再冲销；需要收费请重新结算",
+    Refusal.REFUND_OF_ANOTHER: "该笔结算不属于本医药机构，不能在此退费",
+    Refusal.LATER_SETTLEMENT: "该参保人在此之后还有结算（单号 {held}），须先退后面的结算",
+    Refusal.OTHER_BENEFIT_YEAR: "该笔结算属于 {held} 医保年度，现行政策不允许跨年度退费",
+    Refusal.REFUND_TOO_LATE: "该笔结算日期 {held}，已超过现行政策允许退费的期限，请到中心办理",
     Refusal.MALFORMED: "申请内容不合接口规范：{sent}",
     Refusal.INTERNAL: "系统内部错误，已转人工处理，请勿重复提交",
 }
@@ -41,3 +62,99 @@ SENTENCE: dict[Refusal, str] = {
 def sentence(refusal: Refusal, sent: str = "", held: str = "") -> str:
     """The refusal in Chinese, with both numbers where it compares two."""
     return SENTENCE[refusal].format(sent=sent, held=held)
+
+
+class VisitRefusal(StrEnum):
+    """Why a front-end does not take a step of a visit now; nothing was changed by asking."""
+
+    NOT_SERVED = "not-served"
+    VISIT_UNKNOWN = "visit-unknown"
+    VISIT_CONFLICT = "visit-conflict"
+    KEY_REUSED = "key-reused"
+    PERSON_NO_MISSING = "person-no-missing"
+    PERSON_NO_WRONG = "person-no-wrong"
+    VISIT_NO_WRONG = "visit-no-wrong"
+    VISIT_IN_FUTURE = "visit-in-future"
+    STATE = "visit-state"
+    LINES_IMPORTED = "lines-imported"
+    NO_STAY = "no-stay"
+    DISCHARGE_TOO_EARLY = "discharge-too-early"
+    DISCHARGE_IN_FUTURE = "discharge-in-future"
+    ROWS_UNREAD = "rows-unread"
+    ROWS_FAILED = "rows-failed"
+    NOTHING_TO_SETTLE = "nothing-to-settle"
+    REVERSED_TOO_MUCH = "reversed-too-much"
+    BATCH_UNDER_WAY = "batch-under-way"
+    BATCHES_USED_UP = "batches-used-up"
+    BACKLOG_FULL = "backlog-full"
+    NOT_SETTLED = "not-settled"
+    REFUNDED_ALREADY = "refunded-already"
+    REFUND_UNDER_WAY = "refund-under-way"
+    LATER_BATCH = "later-batch"
+    KEPT_NOT_CHARGED = "kept-not-charged"
+    LINES_WRONG = "lines-wrong"
+
+
+VISIT_SENTENCE: dict[VisitRefusal, str] = {
+    VisitRefusal.NOT_SERVED: "本前置机不为该医药机构服务，或其已停用",
+    VisitRefusal.VISIT_UNKNOWN: "本机构没有此就医登记号",
+    VisitRefusal.VISIT_CONFLICT: "该就医登记号已按其他内容登记，或属于其他医药机构",
+    VisitRefusal.KEY_REUSED: "这个键之前用于其他内容",
+    VisitRefusal.PERSON_NO_MISSING: "须填公民身份号码；没有号码的，向中心领取替代号码",
+    VisitRefusal.PERSON_NO_WRONG: "公民身份号码不正确",
+    VisitRefusal.VISIT_NO_WRONG: "就医登记号须为至多 16 位字母或数字；不填则由系统发号",
+    VisitRefusal.VISIT_IN_FUTURE: "入院（就诊）日期不得晚于今天",
+    VisitRefusal.STATE: "就诊现为“{held}”，不能{sent}",
+    VisitRefusal.LINES_IMPORTED: "该就诊已读入费用明细，不能取消登记",
+    VisitRefusal.NO_STAY: "门诊和购药没有出院登记，也没有最终结算",
+    VisitRefusal.DISCHARGE_TOO_EARLY: "出院日期早于{held}",
+    VisitRefusal.DISCHARGE_IN_FUTURE: "出院日期不得晚于今天",
+    VisitRefusal.ROWS_UNREAD: "该就诊还有 {held} 条费用明细未读入",
+    VisitRefusal.ROWS_FAILED: "该就诊还有 {held} 条费用明细未通过效验，改正后才能结算",
+    VisitRefusal.NOTHING_TO_SETTLE: "该就诊没有未结算的费用明细",
+    VisitRefusal.REVERSED_TOO_MUCH: "项目 {held} 退的多于收的，更正后才能结算",
+    VisitRefusal.BATCH_UNDER_WAY: "费用批次 {held} 还在结算中",
+    VisitRefusal.BATCHES_USED_UP: "该就诊的费用批次已用完（9999）",
+    VisitRefusal.BACKLOG_FULL: "本机构待处理的费用已达上限（{held} 笔），请稍后再试",
+    VisitRefusal.NOT_SETTLED: "该费用批次没有结算，不能退费",
+    VisitRefusal.REFUNDED_ALREADY: "该费用批次已退费（反向结算批次 {held}）",
+    VisitRefusal.REFUND_UNDER_WAY: "该费用批次的退费正在办理（反向结算批次 {held}）",
+    VisitRefusal.LATER_BATCH: "该就诊的费用批次 {held} 在此之后结算，须先退后面的批次",
+    VisitRefusal.KEPT_NOT_CHARGED: "保留的明细不在原结算之内，或数量多于原数量：项目序号 {held}",
+    VisitRefusal.LINES_WRONG: "保留的明细未通过效验：项目序号 {held}",
+}
+
+STATE_WORDS: dict[VisitState, str] = {
+    VisitState.OPEN: "在院（就诊中）",
+    VisitState.SETTLED: "已最终结算，未办出院",
+    VisitState.DISCHARGED: "已出院，未结算",
+    VisitState.CLOSED: "已办结",
+    VisitState.CANCELLED: "已取消",
+}
+
+STEP_WORDS: dict[VisitStep, str] = {
+    VisitStep.CHARGE: "再记费用",
+    VisitStep.REVERSE: "再冲减费用",
+    VisitStep.SETTLE: "再做中途结算",
+    VisitStep.SETTLE_FINALLY: "再做最终结算",
+    VisitStep.DISCHARGE: "办理出院",
+    VisitStep.CANCEL: "取消登记",
+    VisitStep.REFUND: "退费",
+}
+
+
+class Reason(NamedTuple):
+    """One reason against a step: its code, and the sentence with its numbers."""
+
+    code: VisitRefusal
+    words: str
+
+
+def reason(refusal: VisitRefusal, held: object = "", sent: str = "") -> Reason:
+    """The reason in Chinese, with what is held against it."""
+    return Reason(refusal, VISIT_SENTENCE[refusal].format(held=held, sent=sent))
+
+
+def not_in_this_state(state: VisitState, step: VisitStep) -> Reason:
+    """The reason that the visit stands where this step is not taken."""
+    return reason(VisitRefusal.STATE, STATE_WORDS[state], STEP_WORDS[step])

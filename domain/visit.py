@@ -19,6 +19,9 @@ class VisitType(StrEnum):
     PHARMACY = "4"
 
 
+STAYS = frozenset({VisitType.INPATIENT, VisitType.SPECIFIC_OUTPATIENT})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
     """One registered visit: MZDJ, field by field under the identifiers of the specification (2.1.3.2.1)."""
@@ -34,6 +37,38 @@ class Visit:
     admission_diagnosis: str = ""
     admission_diagnosis_code: str = ""
     department_code: str = ""
+    conditions: tuple[str, ...] = ()
+    """What policy facts may ask of the visit: "unfiled", "delivery", "prescription", "disease:<x>", ..."""
+
+    @property
+    def is_stay(self) -> bool:
+        """Inpatient and specific outpatient: RYDJ, CFXM, FYJS, CYDJ; the others: MZDJ, MZXM, MZJS (INV-53)."""
+        return self.visit_type in STAYS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration(Visit):
+    """A visit as it is registered: all that RYDJ (2.1.2.2.1) and MZDJ say of it. ZYH is `outpatient_no` for all."""
+
+    employer_name: str = ""
+    sex: str = ""
+    birth_date: date | None = None
+    bed_no: str = ""
+    special_treatment_approval_no: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discharge:
+    """The end of a stay or of a specific-outpatient course: CYDJ (2.1.2.2.4)."""
+
+    visit_no: str
+    discharge_date: date
+    discharge_diagnosis_1: str
+    discharge_diagnosis_code_1: str = ""
+    discharge_diagnosis_2: str = ""
+    discharge_diagnosis_code_2: str = ""
+    discharge_outcome: str = ""
+    """出院情况 CYQK: 1 cured, 2 improved, 3 not cured, 4 died, 5 other, 6 untreated."""
 
 
 class ChargeLine(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
 
 import msgpack
 import msgspec
@@ -11,29 +11,40 @@ from domain import messages
 
 T = TypeVar("T")
 
-_KINDS: dict[tuple[str, int], type[Any]] = {
-    (kind.KIND, kind.VERSION): kind
-    for kind in (
-        messages.TotalsSubmitted,
-        messages.ClaimsAnswered,
-        messages.UploadGranted,
-        messages.DetailUploaded,
-        messages.DetailReceived,
-        messages.BooksAsked,
-        messages.BooksReported,
-    )
-}
+_KINDS: dict[tuple[str, int], type[Any]] = {(kind.KIND, kind.VERSION): kind for kind in get_args(messages.Message)}
 
-_ROW_LENGTHS: dict[type[Any], dict[str, int]] = {
-    kind: {
-        name: len(row._fields)
-        for name, hint in get_type_hints(kind).items()
-        for row in get_args(hint)[:1]
-        if hasattr(row, "_fields")
-    }
+
+class _Row(NamedTuple):
+    """A row of a message: how long it is in this release, and the rows that stand in it, by their place."""
+
+    length: int
+    inside: dict[int, _Row]
+
+
+def _row_of(hint: Any) -> _Row | None:
+    """The row a field holds: one of them, one or none, or a tuple of them; None for anything else."""
+    for type_ in (hint, *get_args(hint)):
+        if hasattr(type_, "_fields"):
+            fields = get_type_hints(type_)
+            rows = {place: _row_of(fields[name]) for place, name in enumerate(type_._fields)}
+            return _Row(len(type_._fields), {place: row for place, row in rows.items() if row is not None})
+    return None
+
+
+_ROWS: dict[type[Any], dict[str, _Row]] = {
+    kind: {name: row for name, hint in get_type_hints(kind).items() if (row := _row_of(hint)) is not None}
     for kind in _KINDS.values()
 }
-"""How long the rows of each message are in this release; a newer sender's may be longer."""
+"""The rows of each message by field."""
+
+_ADDED: dict[type[Any], tuple[str, int, tuple[Any, ...]]] = {
+    messages.TotalsSubmitted: ("claims", 13, (None, None, True, (), (), None)),
+    messages.ClaimsAnswered: ("answers", 15, ((), (), "", "", "")),
+}
+"""Rows that grew after they were released: their field, their first length, what the new places hold by default.
+
+A row whose new places all hold their defaults is written as short as it was released, so nothing is paid for them.
+"""
 
 
 class UnreadableMessage(Exception):
@@ -43,6 +54,10 @@ class UnreadableMessage(Exception):
 def encode(message: messages.Message) -> bytes:
     """The message as msgpack: [kind, version, fields]."""
     body = msgspec.to_builtins(message, builtin_types=(bytes,))
+    added = _ADDED.get(type(message))
+    if added is not None:
+        name, length, defaults = added
+        body[name] = [row[:length] if tuple(row[length:]) == defaults else row for row in body[name]]
     packed: bytes = msgpack.packb([message.KIND, message.VERSION, body])
     return packed
 
@@ -57,13 +72,31 @@ def decode(packed: bytes, expected: type[T]) -> T:
     if known is not expected:
         raise UnreadableMessage("a message of another kind or version")
     try:
-        for name, length in _ROW_LENGTHS[expected].items():
-            rows = body.get(name)
-            if rows and len(rows[0]) > length:
-                body[name] = [row[:length] for row in rows]
-        return msgspec.convert(body, expected, builtin_types=(bytes,))
+        return _converted(body, expected)
+    except msgspec.ValidationError:
+        pass  # perhaps only because the sender is newer and its rows are longer
+    try:
+        for name, row in _ROWS[expected].items():
+            if name in body:
+                body[name] = [_shortened(values, row) for values in body[name]]
+        return _converted(body, expected)
     except (msgspec.ValidationError, TypeError, AttributeError, KeyError) as error:
         raise UnreadableMessage("a message whose fields do not fit") from error
+
+
+def _converted(body: Any, expected: type[T]) -> T:
+    return msgspec.convert(body, expected, builtin_types=(bytes,))
+
+
+def _shortened(values: Any, row: _Row) -> list[Any]:
+    """A row, cut to the length this release knows, and so the rows in it."""
+    known = list(values[: row.length])
+    for place, inner in row.inside.items():
+        if place < len(known) and known[place]:
+            held = known[place]
+            rows = isinstance(held[0], list)
+            known[place] = [_shortened(each, inner) for each in held] if rows else _shortened(held, inner)
+    return known
 
 
 def pack(value: Any) -> bytes:

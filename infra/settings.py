@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     """This front-end's sealing key in hex (`jiesuan key FRONTEND` at the centre prints it)."""
     exchange_dir: Path | None = None
     """The folder of the DBF exchange, one subfolder per institution code."""
+    exchange_database_url: str = ""
+    """Where the shared tables are, `{institution}` for one database each; left out: with the front-end's database."""
 
     api_host: str = "127.0.0.1"
     api_port: int = 8080
@@ -57,6 +59,8 @@ class Settings(BaseSettings):
     """An unanswered claim is sent again after this long (real seconds); longer than a healthy queue's dwell."""
     window_tick_seconds: float = 2.0
     books_tick_seconds: float = 60.0
+    reference_every_seconds: float = 30.0
+    """How often a front-end asks the centre for newly published catalogues and policies (real seconds)."""
     log_level: str = "INFO"
 
     @cached_property

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -97,6 +97,51 @@ class JiesuanClient:
         """The claim as it stands. Raises Refused (404 for a claim that is not this institution's) or TryLater."""
         found: Document = self._ask("GET", f"/v1/claims/{claim_no}").json()
         return found
+
+    def register(self, visit: Mapping[str, Any], *, key: str = "") -> Document:
+        """Register a visit; it gets its number. The same key is the same visit. Raises Refused or TryLater."""
+        return self._post("/v1/visits", visit, 0, key)
+
+    def visit(self, visit_no: str) -> Document:
+        """The registered visit as it stands. Raises Refused or TryLater."""
+        found: Document = self._ask("GET", f"/v1/visits/{visit_no}").json()
+        return found
+
+    def add_lines(self, visit_no: str, lines: Sequence[Mapping[str, Any]]) -> Document:
+        """Import lines of a visit, all or none; the verdict of each either way. Lines that are imported already are
+        not imported again, so this may be repeated. Raises Refused or TryLater."""
+        return self._post(f"/v1/visits/{visit_no}/lines", {"lines": list(lines)}, 0, "")
+
+    def settle_visit(self, visit_no: str, *, final: bool = False, wait: int = 0, key: str = "") -> Document:
+        """Settle what is imported of a visit and not settled; `final` ends a stay. Raises Refused or TryLater."""
+        return self._post(f"/v1/visits/{visit_no}/settlements", {"final": final}, wait, key)
+
+    def discharge(self, visit_no: str, discharge: Mapping[str, Any]) -> Document:
+        """Discharge a stay; saying the same twice is saying it once. Raises Refused or TryLater."""
+        return self._post(f"/v1/visits/{visit_no}/discharge", discharge, 0, "")
+
+    def cancel(self, visit_no: str) -> Document:
+        """Take a registration back, before a line was imported. Raises Refused or TryLater."""
+        return self._post(f"/v1/visits/{visit_no}/cancellation", {}, 0, "")
+
+    def refund(
+        self,
+        visit_no: str,
+        charge_batch_no: int,
+        *,
+        reason: str,
+        kept: Mapping[int, str] | None = None,
+        wait: int = 0,
+        key: str = "",
+    ) -> Document:
+        """Take a settlement back; `kept` is what is settled anew with it, line number to quantity, both or neither.
+
+        Raises Refused or TryLater.
+        """
+        asked: Document = {"charge_batch_no": charge_batch_no, "reason": reason}
+        if kept:
+            asked["kept"] = [{"line_no": number, "quantity": quantity} for number, quantity in kept.items()]
+        return self._post(f"/v1/visits/{visit_no}/refunds", asked, wait, key)
 
     def quote(self, asked: Mapping[str, Any]) -> Document:
         """What a claim would settle to. Raises Refused or TryLater."""

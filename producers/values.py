@@ -43,6 +43,7 @@ Text15 = Annotated[str, StringConstraints(max_length=15, pattern=_TEXT)] | None
 Text20 = Annotated[str, StringConstraints(max_length=20, pattern=_TEXT)] | None
 Text30 = Annotated[str, StringConstraints(max_length=30, pattern=_TEXT)] | None
 Text40 = Annotated[str, StringConstraints(max_length=40, pattern=_TEXT)] | None
+Text70 = Annotated[str, StringConstraints(max_length=70, pattern=_TEXT)] | None
 VisitNo = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{0,16}$")] | None
 LineNo = Annotated[int, Field(ge=0, le=99999)] | None
 Category = Annotated[int, Field(ge=0, le=999)] | None

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Integer, bindparam, func, select, update
 
 from domain.lifecycle import FINAL, ClaimState
 from domain.messages import ClaimAnswer, ClaimTotals
+from domain.projection import ExchangeAmounts, exchange_amounts
 from domain.visit import ChargeLine, Visit, unpack_lines
 from infra.codec import unpack
 from infra.database import execute_many
@@ -47,6 +48,35 @@ class ClaimOutcome:
     answer: ClaimAnswer | None
     refusal: str
     verdicts: tuple[LineVerdict, ...]
+    kind: str = "normal"
+    """normal; contra: it takes the settlement of another batch back; resettled: what was kept of that one."""
+    contra_of: int | None = None
+    """Of a contra, or of what was resettled with it: the batch that is taken back."""
+    refunded_by: int | None = None
+    """The contra batch that takes, or took, this one back."""
+    provisional: bool = False
+    """The answer is our own, of a claim settled locally; the centre's is awaited."""
+
+    @property
+    def amounts(self) -> ExchangeAmounts | None:
+        """Who pays what, as FYJS and MZJS say it; None while nothing is settled."""
+        totals, answer = self.totals, self.answer
+        if totals is None or answer is None or answer.refusal:
+            return None
+        if answer.cells:
+            return exchange_amounts(answer.cells, self.visit.visit_type)
+        # An answer from before there were cells holds the amounts itself.
+        return ExchangeAmounts(
+            total_fen=totals.total_fen,
+            fund_pay_fen=answer.fund_pay_fen,
+            account_pay_fen=answer.account_pay_fen,
+            pre_self_pay_fen=totals.pre_self_pay_fen,
+            deductible_fen=answer.deductible_fen,
+            own_pay_fen=totals.own_expense_fen + totals.over_limit_fen + totals.pre_self_pay_fen,
+            self_pay_fen=answer.self_pay_fen,
+            over_cap_fen=answer.over_cap_fen,
+            institution_share_fen=answer.institution_share_fen,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +120,11 @@ _OUTCOME = (
         claim.c.detail_state,
         claim.c.totals,
         claim.c.answer,
+        claim.c.local,
         claim.c.refusal,
+        claim.c.kind,
+        claim.c.contra_of,
+        claim.c.refunded_by,
         claim_content.c.visit,
         verdict.c.codes,
     )
@@ -110,8 +144,9 @@ _HANDED_BACK = update(claim).where(claim.c.claim_id == bindparam("id")).values(h
 _WHOLE = _OUTCOME.add_columns(claim_content.c.lines)
 _ENDED = _WHOLE.where(
     claim.c.claim_id.in_(bindparam("ids", expanding=True)),
-    claim.c.state.in_([str(state) for state in sorted(FINAL)]),
+    claim.c.state.in_([str(state) for state in sorted(FINAL)]) | claim.c.local.is_not(None),
 )
+_OF_VISITS = _OUTCOME.where(claim.c.visit_no.in_(bindparam("visits", expanding=True)))
 _STATES = select(claim.c.claim_id, claim.c.state).where(claim.c.claim_id.in_(bindparam("ids", expanding=True)))
 
 
@@ -131,7 +166,7 @@ def show(connection: Connection, institution_code: str, number: str) -> ClaimVie
 
 
 def ended_views(connection: Connection, claim_ids: Iterable[int]) -> dict[int, ClaimView]:
-    """Those of the claims that have their final state, by id; one query however many wait."""
+    """Those of the claims that have their final state, or were settled locally, by id; one query however many wait."""
     ids = list(claim_ids)
     rows = connection.execute(_ENDED, {"ids": ids}) if ids else ()
     return {row.claim_id: _view(row) for row in rows}
@@ -150,6 +185,27 @@ def ready_to_hand_back(connection: Connection, institution_code: str, limit: int
     return [ClaimOutcome(**_outcome(row)) for row in rows]
 
 
+def outcomes(connection: Connection, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], ClaimOutcome]:
+    """The claims of these visit and batch numbers; one query however many."""
+    wanted = set(keys)
+    rows = connection.execute(_OF_VISITS, {"visits": sorted({visit_no for visit_no, _ in wanted})}) if wanted else ()
+    return {
+        (row.visit_no, row.charge_batch_no): ClaimOutcome(**_outcome(row))
+        for row in rows
+        if (row.visit_no, row.charge_batch_no) in wanted
+    }
+
+
+def of_visits(connection: Connection, visit_nos: Iterable[str]) -> dict[str, list[ClaimOutcome]]:
+    """Every claim of these visits, in the order of their batches; one query however many."""
+    wanted = sorted(set(visit_nos))
+    found: dict[str, list[ClaimOutcome]] = {visit_no: [] for visit_no in wanted}
+    if wanted:
+        for row in connection.execute(_OF_VISITS.order_by(claim.c.charge_batch_no), {"visits": wanted}):
+            found[row.visit_no].append(ClaimOutcome(**_outcome(row)))
+    return found
+
+
 def counts_by_state(connection: Connection) -> dict[ClaimState, int]:
     """How many claims stand in each state, for metrics and the doctor."""
     rows = connection.execute(select(claim.c.state, func.count()).group_by(claim.c.state))
@@ -166,6 +222,7 @@ def _view(row: Any) -> ClaimView:
 
 
 def _outcome(row: Any) -> dict[str, Any]:
+    answer = row.local if row.answer is None and row.state == ClaimState.TOTALLED else row.answer
     codes = () if row.codes is None else unpack(row.codes, list[tuple[str, tuple[str, ...]]])
     return {
         "claim_id": row.claim_id,
@@ -183,7 +240,11 @@ def _outcome(row: Any) -> dict[str, Any]:
         "detail_state": row.detail_state,
         "visit": unpack(row.visit, Visit),
         "totals": None if row.totals is None else unpack(row.totals, ClaimTotals),
-        "answer": None if row.answer is None else unpack(row.answer, ClaimAnswer),
+        "answer": None if answer is None else unpack(answer, ClaimAnswer),
         "refusal": row.refusal or "",
+        "kind": row.kind,
+        "contra_of": row.contra_of,
+        "refunded_by": row.refunded_by,
+        "provisional": row.answer is None and answer is not None,
         "verdicts": tuple(LineVerdict(code=code, all_codes=all_codes) for code, all_codes in codes),
     }

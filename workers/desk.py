@@ -5,21 +5,29 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Integer, bindparam, insert, select, update
 
 from domain.checks import check_lines
+from domain.entitlement import Entitlement
 from domain.lifecycle import ClaimState
 from domain.messages import ClaimTotals
+from domain.occasion import policy_day
+from domain.policy import PolicyBook, scheme_of
+from domain.policy_facts import NoPolicyInForce
 from domain.refusals import Refusal
-from domain.totals import total_up
+from domain.totals import PLAIN, LineRules, total_up
 from domain.visit import Visit, unpack_lines
 from infra.codec import pack, unpack
 from infra.database import execute_many, reading
 from infra.reference import Reference, ReferenceShelf
+from workers import local
+from workers.entitlement import LOCAL, leases
+from workers.local import LocalCounter
 from workers.tables import IS_OPEN, claim, claim_content, verdict
+from workers.visits import reopen
 
 log = logging.getLogger("desk")
 
@@ -37,10 +45,20 @@ class Turn:
     more: bool
     policy_version: str
     catalogue_version: str
+    unleased: Sequence[str] = ()
+    """Persons whom we would have settled for ourselves, had the centre leased us their standing."""
 
 
 _ACCEPTED = (
-    select(claim.c.claim_id, claim.c.visit_no, claim.c.charge_batch_no, claim_content.c.visit, claim_content.c.lines)
+    select(
+        claim.c.claim_id,
+        claim.c.visit_no,
+        claim.c.charge_batch_no,
+        claim.c.final,
+        claim.c.covers_to,
+        claim_content.c.visit,
+        claim_content.c.lines,
+    )
     .join(claim_content, claim_content.c.claim_id == claim.c.claim_id)
     .where(IS_OPEN, claim.c.state == ClaimState.ACCEPTED, claim.c.institution_code == bindparam("code"))
     .order_by(claim.c.claim_id)
@@ -58,6 +76,7 @@ _TOTALLED = (
     .values(
         state=ClaimState.TOTALLED,
         totals=bindparam("totals_"),
+        local=bindparam("local"),
         policy_version=bindparam("policy"),
         catalogue_version=bindparam("catalogue"),
         rung_at=bindparam("now"),
@@ -87,13 +106,21 @@ def preprocess(
     with reading(engine) as connection:
         reference = shelf.current(connection)
         rows = connection.execute(_ACCEPTED, {"code": institution_code, "most": limit}).all()
+        place = local.place_of(connection, institution_code)
+        opened = [(row, _opened(row)) for row in rows]
+        leased = leases(connection, [visit.citizen_id_no for _, visit in opened if visit is not None], at=at)
 
     totalled: Moved = []
     returned: Moved = []
     set_aside: Moved = []
-    for row in rows:
+    for row, visit in opened:
+        if visit is None:
+            set_aside.append({"id": row.claim_id})
+            continue
         try:
-            checked = _check(row.visit, row.lines, row.charge_batch_no, reference, at)
+            held = leased.get(visit.citizen_id_no)
+            rules = _line_rules(reference.policy, row, visit, held, level=place.level, settled_on=at.date())
+            checked = _check(row, visit, rules, reference, at)
         except Exception as error:
             # Our fault, and loud; but the claim's neighbours go on and a person looks at this one.
             log.exception("claim_set_aside", extra={"claim_id": row.claim_id, "error": type(error).__name__})
@@ -105,6 +132,7 @@ def preprocess(
                     "id": row.claim_id,
                     "checked": checked,
                     "totals_": pack(checked),
+                    "local": None,
                     "policy": reference.policy_version,
                     "catalogue": reference.catalogue.version,
                     "now": now,
@@ -113,28 +141,37 @@ def preprocess(
         else:
             returned.append({"id": row.claim_id, "codes": checked})
 
+    counter = None
+    if place.way == LOCAL:
+        counter = LocalCounter(reference.policy, place.level, at, leased)
+        totalled = local.settled(counter, totalled)
     if rows:
-        totalled, returned = _note(engine, [row.claim_id for row in rows], totalled, returned, set_aside)
+        ids = [row.claim_id for row in rows]
+        totalled, returned = _note(engine, ids, (totalled, returned, set_aside), counter)
     totals = [row["checked"] for row in totalled]
     visits = [row.visit_no for row in rows]
-    return Turn(
-        visits, totals, len(returned), len(rows) == limit, reference.policy_version, reference.catalogue.version
-    )
+    unleased = [] if counter is None else [each.citizen_id_no for each in totals if each.local is None]
+    versions = reference.policy_version, reference.catalogue.version
+    return Turn(visits, totals, len(returned), len(rows) == limit, *versions, unleased)
 
 
 def _note(
-    engine: Engine, claim_ids: Sequence[int], totalled: Moved, returned: Moved, set_aside: Moved
+    engine: Engine, claim_ids: Sequence[int], moving: tuple[Moved, Moved, Moved], counter: LocalCounter | None
 ) -> tuple[Moved, Moved]:
-    """Move the claims that are still ours to move, in one transaction; those totalled and those returned."""
+    """Move the claims that are still ours to move, in one transaction: those totalled, returned and set aside.
+
+    Returns the first two.
+    """
     with engine.begin() as connection:
         mine = _still_accepted(connection, claim_ids)
-        totalled, returned, set_aside = (
-            [row for row in moved if row["id"] in mine] for moved in (totalled, returned, set_aside)
-        )
+        totalled, returned, set_aside = ([row for row in moved if row["id"] in mine] for moved in moving)
+        if counter is not None:
+            totalled = local.counted_in(connection, counter, moving[0], totalled)
         execute_many(connection, _TOTALLED, totalled)
         execute_many(connection, _RETURNED, returned)
         if returned:
             connection.execute(insert(verdict).values(claim_id=bindparam("id")), returned)
+            reopen(connection, [row["id"] for row in returned])
         execute_many(connection, _SET_ASIDE, set_aside)
     return totalled, returned
 
@@ -145,22 +182,57 @@ def _still_accepted(connection: Connection, claim_ids: Sequence[int]) -> set[int
     return set(found.scalars())
 
 
-def _check(
-    packed_visit: bytes, packed_lines: bytes, batch_no: int, reference: Reference, at: datetime
-) -> ClaimTotals | bytes:
+def _opened(row: Any) -> Visit | None:
+    """The visit of a claim; None, and loud, when the bytes we stored are none."""
+    try:
+        return unpack(row.visit, Visit)
+    except Exception as error:
+        log.exception("claim_set_aside", extra={"claim_id": row.claim_id, "error": type(error).__name__})
+        return None
+
+
+def _line_rules(
+    policy: PolicyBook, row: Any, visit: Visit, held: Entitlement | None, *, level: int, settled_on: date
+) -> LineRules:
+    """How the policy splits this claim's lines: by what the centre said of the person, else by what the visit says.
+
+    Where no policy is in force the lines are split the plain way, and the centre says so.
+    """
+    scheme, category = scheme_of(visit.person_category), visit.person_category
+    if held is not None:
+        scheme, category = held.scheme, held.category
+    try:
+        day = policy_day(
+            policy,
+            scheme,
+            visit_date=visit.visit_date,
+            visit_started=visit.visit_date if visit.is_stay else None,
+            covers_to=row.covers_to,
+            settled_on=settled_on,
+        )
+        return policy.line_rules(scheme, category, visit.visit_type, level, day)
+    except NoPolicyInForce:
+        return PLAIN
+
+
+def _check(row: Any, visit: Visit, rules: LineRules, reference: Reference, at: datetime) -> ClaimTotals | bytes:
     """The claim's totals, or the packed verdicts of its lines when one of them failed."""
-    visit = unpack(packed_visit, Visit)
-    lines = unpack_lines(packed_lines)
+    lines = unpack_lines(row.lines)
     checked = check_lines(visit, lines, reference.catalogue, at.date())
     if not checked.passed:
         return pack([(found.code, found.all_codes) for found in checked.verdicts])
-    totals = total_up(zip(lines, checked.matched, strict=True), packed_lines)
+    totals = total_up(zip(lines, checked.matched, strict=True), row.lines, rules)
     return ClaimTotals(
         visit.institution_code,
         visit.visit_no,
-        batch_no,
+        row.charge_batch_no,
         visit.citizen_id_no,
         visit.visit_type,
         visit.visit_date,
-        *totals,
+        *totals[:7],
+        visit_started=visit.visit_date if visit.is_stay else None,
+        covers_to=row.covers_to,
+        final=row.final,
+        conditions=visit.conditions,
+        groups=totals.groups,
     )

@@ -7,21 +7,23 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Integer, bindparam, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, Integer, bindparam, func, insert, select, update
 
 from domain.lifecycle import ClaimState
 from domain.visit import ChargeLine, Visit, pack_lines
 from infra.codec import pack
 from infra.database import execute_many
-from workers.tables import IS_OPEN, claim, claim_content, institution, visit_counter
-
-ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-VISITS_PER_DAY = len(ALPHABET) ** 4
+from workers.numbers import Numbers, wait_for_turn
+from workers.tables import IS_OPEN, claim, claim_content, institution, visit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One claim as a door hands it in. An empty visit number asks for one; no batch number asks for the next."""
+    """One claim as a door hands it in. An empty visit number asks for one; no batch number asks for the next.
+
+    A claim carries its own visit, unless it is `of_registered`: a charge batch of a registered visit, which only
+    `workers.visits` hands in.
+    """
 
     institution_code: str
     visit: Visit
@@ -32,6 +34,9 @@ class Submission:
     channel: str
     source: str = ""
     settle_now: bool = True
+    of_registered: bool = False
+    final: bool = True
+    covers_to: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +81,13 @@ class NotServed:
 
 
 # Built once: a door commits a group every few milliseconds, and building a statement costs more than running it.
-_SERVED = select(institution.c.institution_code, institution.c.short_code, institution.c.backlog_cap).where(
-    institution.c.institution_code.in_(bindparam("codes", expanding=True)), institution.c.active
-)
+_SERVED = select(
+    institution.c.institution_code,
+    institution.c.short_code,
+    institution.c.backlog_cap,
+    institution.c.frontends,
+    institution.c.frontend_part,
+).where(institution.c.institution_code.in_(bindparam("codes", expanding=True)), institution.c.active)
 _OPEN_CLAIMS = select(func.count()).select_from(
     select(claim.c.claim_id)
     .where(IS_OPEN, claim.c.institution_code == bindparam("code"))
@@ -98,40 +107,23 @@ _STORED_BY_KEY = _STORED.where(
     claim.c.idempotency_key.in_(bindparam("keys", expanding=True)),
 )
 _STORED_BY_VISIT = _STORED.where(claim.c.visit_no.in_(bindparam("visits", expanding=True)))
-_LAST_NUMBER = (
-    select(visit_counter.c.last)
-    .where(visit_counter.c.institution_code == bindparam("code"), visit_counter.c.day == bindparam("on"))
-    .with_for_update()
-)
-_KEEP_NUMBER = (
-    update(visit_counter)
-    .where(visit_counter.c.institution_code == bindparam("code"), visit_counter.c.day == bindparam("on"))
-    .values(last=bindparam("number"))
-)
-_VISITS_BETWEEN = select(claim.c.visit_no).where(
-    claim.c.visit_no > bindparam("after"), claim.c.visit_no <= bindparam("until")
-)
+_REGISTERED = select(visit.c.visit_no).where(visit.c.visit_no.in_(bindparam("visits", expanding=True)))
 _LAST_ID = select(func.max(claim.c.claim_id))
 _INSERT_CLAIMS, _INSERT_CONTENTS = insert(claim), insert(claim_content)
 
 Outcome = Accepted | Replayed | KeyConflict | VisitConflict | BacklogFull | NotServed
 
 
-class VisitNumbersUsedUp(Exception):
-    """An institution registered more visits in a day than its numbers hold."""
-
-
 def accept(engine: Engine, submissions: Sequence[Submission], *, at: datetime) -> list[Outcome]:
     """Accept claims in one transaction and say, in their order, what became of each. Durable when it returns."""
     with engine.begin() as connection:
-        _wait_for_turn(connection)
-        return _Desk(connection, submissions, at).take_all()
+        return accept_within(connection, submissions, at=at)
 
 
-def _wait_for_turn(connection: Connection) -> None:
-    """One door at a time looks keys up, takes numbers and writes; on SQLite the transaction itself is the turn."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(7370)"))
+def accept_within(connection: Connection, submissions: Sequence[Submission], *, at: datetime) -> list[Outcome]:
+    """The same within the caller's transaction; durable when that is."""
+    wait_for_turn(connection)
+    return _Desk(connection, submissions, at).take_all()
 
 
 def release(connection: Connection, institution_code: str, claim_id: int) -> bool:
@@ -145,17 +137,6 @@ def release(connection: Connection, institution_code: str, claim_id: int) -> boo
     return bool(released.rowcount)
 
 
-def visit_number(short_code: str, day: date, sequence: int) -> str:
-    """A visit number: the institution's short code, the day, four base-36 digits in order of issue."""
-    if sequence >= VISITS_PER_DAY:
-        raise VisitNumbersUsedUp(short_code)
-    digits = ""
-    for _ in range(4):
-        sequence, digit = divmod(sequence, len(ALPHABET))
-        digits = ALPHABET[digit] + digits
-    return f"{short_code}{day:%y%m%d}{digits}"
-
-
 class _Desk:
     """One transaction's view: what is known of the submissions, and the rows they become."""
 
@@ -167,8 +148,8 @@ class _Desk:
         self._by_visit: dict[tuple[str, int], Any] = {}
         self._owner: dict[str, str] = {}
         self._last_batch: dict[str, int] = {}
-        self._counters: dict[str, int] = {}
-        self._taken_ahead: dict[str, set[str]] = {}
+        self._registered: set[str] = set()
+        self._numbers = Numbers(connection, at)
         self._rows: list[dict[str, Any]] = []
         self._contents: list[dict[str, Any]] = []
         self._look_up()
@@ -183,7 +164,7 @@ class _Desk:
         if self._rows:
             execute_many(self._connection, _INSERT_CLAIMS, self._rows)
             execute_many(self._connection, _INSERT_CONTENTS, self._contents)
-            self._keep_counters()
+            self._numbers.keep()
         return outcomes
 
     def _take(self, submission: Submission, claim_id: int) -> Outcome:
@@ -198,7 +179,7 @@ class _Desk:
         if self._backlog.get(code, 0) >= served.backlog_cap:
             return BacklogFull(self._backlog[code], served.backlog_cap)
 
-        visit_no = visit_no or self._next_visit_no(code, served.short_code)
+        visit_no = visit_no or self._numbers.issue(served, self._owner)
         batch_no = batch_no or self._last_batch.get(visit_no, 0) + 1
         self._write(submission, claim_id, visit_no, batch_no)
         return Accepted(claim_id, visit_no, batch_no)
@@ -216,6 +197,8 @@ class _Desk:
             return KeyConflict()
         if by_visit is not None or self._owner.get(visit_no, code) != code:
             return VisitConflict()
+        if visit_no in self._registered and not submission.of_registered:
+            return VisitConflict()  # its charges come in line by line, and are settled by `workers.visits`
         return None
 
     def _write(self, submission: Submission, claim_id: int, visit_no: str, batch_no: int) -> None:
@@ -234,6 +217,8 @@ class _Desk:
                 "line_count": len(lines),
                 "total_fen": sum(line.line_amount_fen or 0 for line in lines),
                 "accepted_at": self._at,
+                "final": submission.final,
+                "covers_to": submission.covers_to,
             }
         )
         visit = submission.visit if submission.visit.visit_no else replace(submission.visit, visit_no=visit_no)
@@ -265,34 +250,11 @@ class _Desk:
         visits = [s.visit.visit_no for s in self._submissions if s.visit.visit_no]
         if not visits:
             return
+        self._registered.update(self._connection.execute(_REGISTERED, {"visits": visits}).scalars())
         for row in self._connection.execute(_STORED_BY_VISIT, {"visits": visits}):
             self._by_visit[(row.visit_no, row.charge_batch_no)] = row
             self._owner[row.visit_no] = row.institution_code
             self._last_batch[row.visit_no] = max(row.charge_batch_no, self._last_batch.get(row.visit_no, 0))
-
-    def _next_visit_no(self, code: str, short_code: str) -> str:
-        day = self._at.date()
-        if code not in self._counters:
-            last = self._connection.execute(_LAST_NUMBER, {"code": code, "on": day}).scalar()
-            if last is None:
-                self._connection.execute(insert(visit_counter).values(institution_code=code, day=day, last=0))
-            self._counters[code] = last or 0
-            self._taken_ahead[code] = self._visits_after(visit_number(short_code, day, last or 0))
-        number = ""
-        while not number or number in self._owner or number in self._taken_ahead[code]:
-            self._counters[code] += 1
-            number = visit_number(short_code, day, self._counters[code])
-        return number
-
-    def _visits_after(self, number: str) -> set[str]:
-        """Numbers of this institution and day that are in use beyond the last one issued: the hospital's own."""
-        last_of_day = number[:-4] + ALPHABET[-1] * 4
-        taken = self._connection.execute(_VISITS_BETWEEN, {"after": number, "until": last_of_day})
-        return set(taken.scalars())
-
-    def _keep_counters(self) -> None:
-        for code, last in self._counters.items():
-            self._connection.execute(_KEEP_NUMBER, {"code": code, "on": self._at.date(), "number": last})
 
     def _first_free_id(self) -> int:
         return (self._connection.execute(_LAST_ID).scalar() or 0) + 1

@@ -43,6 +43,45 @@ institution = Table(
     Column("api_key_hash", String(64), comment="SHA-256 of its API key, hex; no key, no API"),
     Column("backlog_cap", Integer, nullable=False, comment="most open claims before it is told to wait"),
     Column("active", Boolean, nullable=False, server_default=text("true")),
+    Column(
+        "exchange", String(8), nullable=False, server_default="dbf", comment="how its HIS is reached: dbf, tables, api"
+    ),
+    Column("dress", String(8), nullable=False, server_default="", comment="of the shared tables: plain or gwyjb"),
+    Column(
+        "outpatient_flow",
+        Integer,
+        nullable=False,
+        server_default="2",
+        comment="1: outpatient lines are entered at the insurance client, 2: they come from the HIS (WF-05, WF-06)",
+    ),
+    Column(
+        "settles_at_once",
+        Boolean,
+        nullable=False,
+        server_default=text("true"),
+        comment="outpatient lines from the HIS are settled as they come in, nobody asks for it",
+    ),
+    Column(
+        "frontends",
+        Integer,
+        nullable=False,
+        server_default="1",
+        comment="how many front-ends issue its visit numbers",
+    ),
+    Column(
+        "frontend_part",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="which part of the numbers is this front-end's: 0 to frontends - 1",
+    ),
+    Column(
+        "way",
+        String(12),
+        nullable=False,
+        server_default="central",
+        comment="who computes the benefit, as the centre says: central, or local and the centre confirms",
+    ),
 )
 
 reference = Table(
@@ -52,6 +91,17 @@ reference = Table(
     Column("version", String(64), primary_key=True),
     Column("in_force", Boolean, nullable=False, comment="the version used for new claims of this kind"),
     Column("content", LargeBinary, nullable=False, comment="msgpack of the catalogue, or the policy's TOML"),
+    Column("effective_date", Date, comment="first day it is in force; null: since ever"),
+    Column("retired_on", Date, comment="the day another one took its place"),
+    Column("withdrawn", Boolean, nullable=False, server_default=text("false"), comment="before its day had come"),
+)
+
+reference_part = Table(
+    "reference_part",
+    metadata,
+    Column("digest", LargeBinary(16), primary_key=True, comment="infra.publication.digest_of its content"),
+    Column("content", LargeBinary, nullable=False),
+    comment="Parts of published catalogues, named by their content: what is here need not be fetched again.",
 )
 
 claim = Table(
@@ -88,6 +138,23 @@ claim = Table(
         comment="0 due, 1 at the centre, 2 mismatch",
     ),
     Column("handed_back", Boolean, nullable=False, server_default=text("false"), comment="given back by its door"),
+    Column(
+        "kind",
+        String(10),
+        nullable=False,
+        server_default="normal",
+        comment="normal; contra: takes a settlement back; resettled: what is kept of it, settled with the contra",
+    ),
+    Column("final", Boolean, nullable=False, server_default=text("true"), comment="false: the stay goes on"),
+    Column("covers_to", Date, comment="of a stay: the last day these charges cover"),
+    Column("contra_of", Integer, comment="contra, resettled: the batch that is taken back"),
+    Column("refunded_by", Integer, comment="the contra batch that takes, or took, this one back"),
+    Column("reason", String(120), comment="why it was refunded"),
+    Column(
+        "local",
+        LargeBinary,
+        comment="domain.messages.ClaimAnswer as this front-end settled it itself, until the centre's answer",
+    ),
     UniqueConstraint("visit_no", "charge_batch_no", name="uq_claim_key"),
     UniqueConstraint("institution_code", "idempotency_key", name="uq_claim_idempotency"),
 )
@@ -95,6 +162,7 @@ claim = Table(
 # prove nothing. So each condition stands here once, for the index and for its queries.
 IS_OPEN = text("claim.state IN ('accepted', 'totalled')")
 DETAIL_IS_DUE = text("claim.state = 'settled' AND claim.detail_state = 0")
+REFUND_IS_OPEN = text("claim.kind = 'contra' AND claim.state = 'totalled'")
 TO_HAND_BACK = text("claim.channel = 'dbf' AND NOT claim.handed_back")
 
 
@@ -104,6 +172,7 @@ def _partly(name: str, condition: TextClause, *columns: Column[Any]) -> None:
 
 
 _partly("ix_claim_open", IS_OPEN, claim.c.state, claim.c.institution_code, claim.c.claim_id)
+_partly("ix_claim_refund_open", REFUND_IS_OPEN, claim.c.state, claim.c.institution_code, claim.c.claim_id)
 _partly("ix_claim_detail_due", DETAIL_IS_DUE, claim.c.claim_id)
 _partly("ix_claim_to_hand_back", TO_HAND_BACK, claim.c.institution_code, claim.c.claim_id)
 Index("ix_claim_settled_day", claim.c.settled_day, claim.c.institution_code)
@@ -128,6 +197,114 @@ verdict = Table(
     Column("claim_id", BigId, primary_key=True, autoincrement=False),
     Column("codes", LargeBinary, nullable=False, comment="per line: the first failed code and all failed codes"),
     comment="Why a claim was returned.",
+)
+
+visit = Table(
+    "visit",
+    metadata,
+    Column("visit_no", String(16), primary_key=True, comment="就医登记号 JYDJH"),
+    Column("institution_code", String(18), nullable=False),
+    Column("visit_type", String(1), nullable=False, comment="就诊类别 JZLB"),
+    Column("visit_date", Date, nullable=False, comment="入院（就诊）日期 RYRQ"),
+    Column("state", String(10), nullable=False, comment="domain.lifecycle.VisitState"),
+    Column("channel", String(8), nullable=False, comment="which door registered it"),
+    Column("idempotency_key", String(255), comment="the caller's key; kept as long as the visit"),
+    Column("content_digest", LargeBinary(16), nullable=False, comment="digest of what was registered"),
+    Column("content", LargeBinary, nullable=False, comment="domain.visit.Registration, name and identity in it"),
+    Column("registered_at", Moment, nullable=False),
+    Column("last_batch_no", Integer, nullable=False, server_default="0", comment="the last FYPC given, never again"),
+    Column("final_batch_no", Integer, comment="the batch of its final settlement"),
+    Column("discharge_date", Date, comment="出院日期 CYRQ"),
+    Column("discharge", LargeBinary, comment="domain.visit.Discharge"),
+    UniqueConstraint("institution_code", "idempotency_key", name="uq_visit_idempotency"),
+    comment="Registered visits. A claim that carries its own visit has none.",
+)
+Index("ix_visit_institution", visit.c.institution_code, visit.c.state, visit.c.visit_no)
+
+visit_lines = Table(
+    "visit_lines",
+    metadata,
+    Column("import_id", BigId, primary_key=True, autoincrement=True),
+    Column("visit_no", String(16), nullable=False),
+    Column("charge_batch_no", Integer, comment="FYPC of the newest settlement these lines were handed to"),
+    Column("line_count", Integer, nullable=False),
+    Column("first_no", Integer, nullable=False, comment="smallest line number XMXH"),
+    Column("last_no", Integer, nullable=False, comment="largest line number XMXH"),
+    Column("positive_fen", BigInteger, nullable=False, comment="sum of the amounts above zero"),
+    Column("negative_fen", BigInteger, nullable=False, comment="sum of the amounts below zero"),
+    Column("lines", LargeBinary, nullable=False, comment="domain.visit.pack_lines"),
+    Column("imported_at", Moment, nullable=False),
+    Column("channel", String(8), nullable=False),
+    Column("source", String(80), nullable=False),
+    comment="Imported charge lines of registered visits, one row for what one delivery brought; never changed.",
+)
+Index("ix_visit_lines_visit", visit_lines.c.visit_no, visit_lines.c.import_id)
+
+line_failure = Table(
+    "line_failure",
+    metadata,
+    Column("failure_id", BigId, primary_key=True, autoincrement=True),
+    Column("institution_code", String(18), nullable=False),
+    Column("visit_no", String(16), nullable=False, comment="as the row says, cut to 16; may belong to no visit"),
+    Column("source", String(80), nullable=False),
+    Column("line_no", Integer),
+    Column("code", String(2), nullable=False, comment="the first check it failed: BZ3"),
+    Column("all_codes", String(64), nullable=False, comment="every check it failed, with commas"),
+    Column("line", LargeBinary, nullable=False, comment="the line as it came: pack_lines of one"),
+    Column("found_at", Moment, nullable=False),
+    Column("gone_at", Moment, comment="when its source did not hold it any more as it was"),
+    comment="The log of lines that failed their checks; those not gone hold up the settlement of their visit.",
+)
+STILL_FAILS = text("line_failure.gone_at IS NULL")
+Index(
+    "ix_line_failure_open",
+    line_failure.c.visit_no,
+    sqlite_where=text("gone_at IS NULL"),
+    postgresql_where=text("gone_at IS NULL"),
+)
+Index("ix_line_failure_found", line_failure.c.institution_code, line_failure.c.found_at)
+
+hand_out = Table(
+    "hand_out",
+    metadata,
+    Column("hand_out_id", BigId, primary_key=True, autoincrement=True),
+    Column("institution_code", String(18), nullable=False),
+    Column("visit_no", String(16), nullable=False),
+    Column("kind", String(12), nullable=False, comment="workers.visits.handout.Kind"),
+    Column("number", BigInteger, nullable=False, comment="lines: import_id; result: charge_batch_no; else 0"),
+    Column("handed_at", Moment, comment="when it was written to the institution's exchange"),
+    UniqueConstraint("visit_no", "kind", "number", name="uq_hand_out"),
+    comment="What an institution's exchange is to be given of its registered visits, in order.",
+)
+TO_HAND_OUT = text("hand_out.handed_at IS NULL")
+Index(
+    "ix_hand_out_waiting",
+    hand_out.c.institution_code,
+    hand_out.c.hand_out_id,
+    sqlite_where=text("handed_at IS NULL"),
+    postgresql_where=text("handed_at IS NULL"),
+)
+
+entitlement = Table(
+    "entitlement",
+    metadata,
+    Column("person_key", LargeBinary(16), primary_key=True, comment="digest of the identity number"),
+    Column("version", BigInteger, nullable=False, comment="the person's at the centre, our own settlements counted in"),
+    Column("leased_until", Moment, nullable=False),
+    Column("content", LargeBinary, nullable=False, comment="domain.entitlement.Entitlement without identity number"),
+    comment="What the centre said of persons who registered here, for a while. No name and no identity number.",
+)
+Index("ix_entitlement_leased", entitlement.c.leased_until)
+
+exchange_status = Table(
+    "exchange_status",
+    metadata,
+    Column("institution_code", String(18), primary_key=True),
+    Column("looked_at", Moment, nullable=False),
+    Column("error", String(64), nullable=False, server_default="", comment="why they could not be reached"),
+    Column("unread", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    comment="How the poller found an institution's shared tables at its last look.",
 )
 
 visit_counter = Table(

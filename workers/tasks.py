@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -27,7 +28,7 @@ from infra.quarantine import Quarantine, keep_with
 from infra.reference import ReferenceShelf
 from infra.settings import Settings
 from infra.worker import Timer, run, show
-from workers import books, deliver, desk, upload
+from workers import books, deliver, desk, entitlement, publications, refund, upload
 from workers.doorbell import Doorbell
 from workers.outbox import Outbox, Sweep
 from workers.tables import institution, quarantine, reference
@@ -109,6 +110,24 @@ class Frontend:
             return False
         return True
 
+    @cached_property
+    def pace(self) -> publications.Pace:
+        """How often the centre is asked for what is published."""
+        return publications.Pace(self.settings.reference_every_seconds)
+
+    def look_for_reference(self) -> None:
+        """Bring into force what is due, and ask the centre what is published, unless it owes an answer."""
+        with self.engine.begin() as connection:
+            publications.bring_into_force(connection, at=self.now())
+        if self.pace.is_due(time.monotonic()):
+            self.ask_for_reference()
+
+    def ask_for_reference(self, wants: tuple[bytes, ...] = ()) -> None:
+        """Ask the centre what is published, and for these parts."""
+        with reading(self.engine) as connection:
+            asked = publications.asking(connection, wants)
+        self.send(lanes.REFERENCE_ASK, lanes.ADMIN, asked, {"parts": len(wants)})
+
     def keep_quarantine(self) -> None:
         """Set unreadable messages aside in this front-end's database."""
         keep_with(Quarantine(self.engine, quarantine, site=self.code, key=self.key, clock=self.clock))
@@ -137,12 +156,19 @@ def desk_app(frontend: Frontend) -> Celery:
             frontend.outbox.send(
                 turn.totals, policy_version=turn.policy_version, catalogue_version=turn.catalogue_version
             )
+        entitlement.ask(frontend, turn.unleased)
         if turn.visits:
             # The doorbell carried no visits: tell Flower which ones this turn took.
             shown = {"institution": institution, "visits": " ".join(turn.visits), "claims": len(turn.visits)}
             show(task.request.id, lanes.CLAIMS_PREPROCESS, shown)
         if turn.more:
             frontend.doorbell.ring(institution)
+        refund.send_due(
+            frontend,
+            now=frontend.clock.seconds(),
+            after_seconds=frontend.settings.sweep_after_seconds,
+            institution_code=institution,
+        )
 
     return app
 
@@ -157,7 +183,22 @@ def link_app(frontend: Frontend) -> Celery:
     def claims_deliver(envelope: bytes) -> None:
         answered = frontend.opened(envelope, results, messages.ClaimsAnswered)
         with frontend.engine.begin() as connection:
+            doubted = deliver.doubted(connection, answered)
+            entitlement.forget(connection, doubted)
             deliver.record_answers(connection, answered, at=frontend.now())
+        entitlement.ask(frontend, doubted)
+
+    @app.task(name=lanes.PERSONS_ANSWER, shared=False)
+    def persons_answer(envelope: bytes) -> None:
+        entitlement.keep(
+            frontend.engine, frontend.opened(envelope, results, messages.PersonAnswered), at=frontend.now()
+        )
+
+    @app.task(name=lanes.CLAIMS_REFUNDED, shared=False)
+    def claims_refunded(envelope: bytes) -> None:
+        answered = frontend.opened(envelope, results, messages.RefundAnswered)
+        with frontend.engine.begin() as connection:
+            refund.record(connection, answered, at=frontend.now())
 
     @app.task(name=lanes.DETAILS_CONFIRM, shared=False)
     def details_confirm(envelope: bytes) -> None:
@@ -179,6 +220,14 @@ def link_app(frontend: Frontend) -> Celery:
         )
         log.info("slice_used", extra={"window": granted.window, "claims": slice_.claims, "lines": slice_.lines})
 
+    @app.task(name=lanes.REFERENCE_KEEP, shared=False)
+    def reference_keep(envelope: bytes) -> None:
+        sent = frontend.opened(envelope, uploads, messages.ReferenceSent)
+        kept = publications.keep(frontend.engine, sent, at=frontend.now())
+        frontend.pace.answered()
+        if kept.wants:
+            frontend.ask_for_reference(kept.wants)
+
     @app.task(name=lanes.BOOKS_REPORT, shared=False)
     def books_report(envelope: bytes) -> None:
         asked = frontend.opened(envelope, uploads, messages.BooksAsked)
@@ -196,6 +245,7 @@ def serve_desk(settings: Settings) -> int:
 
     def swept() -> None:
         sweep.run(now=frontend.clock.seconds())
+        refund.send_due(frontend, now=frontend.clock.seconds(), after_seconds=settings.sweep_after_seconds)
 
     return run(
         desk_app(frontend),
@@ -214,6 +264,7 @@ def serve_link(settings: Settings) -> int:
         link_app(frontend),
         role=f"link-{frontend.code}",
         queues=[lanes.results(frontend.code), lanes.uploads(frontend.code)],
+        timers=[Timer("reference", frontend.settings.reference_every_seconds, frontend.look_for_reference)],
         heartbeat_file=settings.heartbeat_file,
         log_level=settings.log_level,
     )

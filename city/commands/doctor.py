@@ -10,12 +10,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from city.commands import DONE, REFUSED
 from infra.settings import MissingSetting, Settings
 
 FREE_BYTES = 1 << 30
+LOOKS_WITHIN = timedelta(minutes=5)
+"""Shared tables are looked at thoroughly every minute; longer silence means that nobody does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _disk(settings.data_dir)
     yield from _place("中心数据库", settings.center_database_url, "center")
     yield from _place("前置机数据库", settings.frontend_database_url, "frontend")
+    yield from _shared_tables(settings)
+    yield from _exchange_folders(settings)
     yield _broker("中心消息服务", settings.center_broker_url)
     yield _broker("前置机消息服务", settings.local_broker_url)
     yield _secret("中心密钥", settings.center_secret_file, settings.center_secret)
@@ -101,6 +106,55 @@ def _place(name: str, url: str, place: str) -> Iterator[Finding]:
         else f"版本 {version or '无'}，应为 {newest}：运行 jiesuan migrate {place}"
     )
     yield Finding(f"{name}结构", version == newest, words)
+
+
+def _shared_tables(settings: Settings) -> Iterator[Finding]:
+    """What the service behind the shared tables said of each institution's at its last look."""
+    if not settings.frontend_database_url:
+        return
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from infra.database import open_database, reading
+    from producers.his.tables.place import patrons
+    from workers.exchange_status import statuses
+
+    try:
+        engine = open_database(settings.frontend_database_url, pool_size=1)
+        with reading(engine) as connection:
+            served, looks = patrons(connection), statuses(connection)
+        engine.dispose()
+    except (SQLAlchemyError, OSError):
+        return  # said of the front-end's database already
+    for patron in served:
+        name, look = f"共享数据表 {patron.institution_code}", looks.get(patron.institution_code)
+        if look is None:
+            yield Finding(name, False, "还没有读取过：jiesuan serve tables 是否在运行")
+            continue
+        words = f"{look.looked_at:%m-%d %H:%M:%S} 读取，未读 {look.unread} 条，未通过 {look.failed} 条"
+        if look.error:
+            words = f"{look.looked_at:%m-%d %H:%M:%S} 连接不上（{look.error}）"
+        silent = settings.time.now() - look.looked_at > LOOKS_WITHIN
+        yield Finding(name, not look.error and not silent, words + ("，此后没有再读取" if silent else ""))
+
+
+def _exchange_folders(settings: Settings) -> Iterator[Finding]:
+    """Whether somebody watches the exchange folders, and what lies in them that could not be read."""
+    folder = settings.exchange_dir
+    if folder is None:
+        return
+    from producers.his.watcher import is_watched
+
+    folders = sorted(path for path in folder.glob("*") if path.is_dir())
+    if not folders:
+        yield Finding("交换目录", None, "还没有机构的目录")
+        return
+    watched = is_watched(folder)
+    yield Finding("交换目录", watched, "有进程在看" if watched else "没有进程在看：jiesuan serve his 是否在运行")
+    for of_institution in folders:
+        notes = [note.name.removesuffix(".txt") for note in sorted(of_institution.glob("*.DBF.txt"))]
+        writable = os.access(of_institution, os.W_OK)
+        words = "不能读取：" + "、".join(notes) if notes else "可以读写" if writable else "当前用户不能写入"
+        yield Finding(f"交换目录 {of_institution.name}", writable and not notes, words)
 
 
 def _newest(place: str) -> str:

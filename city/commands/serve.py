@@ -99,6 +99,12 @@ def _his(settings: Settings) -> int:
     return serve_his(settings)
 
 
+def _tables(settings: Settings) -> int:
+    from producers.his.tables.poller import serve as serve_tables
+
+    return serve_tables(settings)
+
+
 _ROLES = {
     "center-settle": _center_settle,
     "center-detail": _center_detail,
@@ -108,4 +114,5 @@ _ROLES = {
     "desk": _desk,
     "link": _link,
     "his": _his,
+    "tables": _tables,
 }

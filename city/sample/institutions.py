@@ -135,6 +135,10 @@ def _match(institution: SampleInstitution, own: StockItem) -> Match:
         item.coverage_class,
         audited=True,
         effective_date=FAIR_DAY,
+        local_item_name=own.local_item_name,
+        local_dosage_form=own.of.dosage_form,
+        local_specification=own.of.specification,
+        local_unit_price_1e4=own.unit_price_1e4,
     )
 
 
@@ -149,7 +153,7 @@ def _defective(
         return replace(own, local_item_code=code, local_item_name=words)
 
     def match(item: StockItem) -> Match:
-        return right._replace(local_item_code=item.local_item_code)
+        return right._replace(local_item_code=item.local_item_code, local_item_name=item.local_item_name)
 
     waiting, old = called("X0601", "新进药品（待审核）"), called("X0602", "停用药品")
     double, half = called("X0701", "重复对应药品"), called("X0801", "未对应完药品")

@@ -12,6 +12,7 @@ from city.sample.claims import DEFECTS, FILE_DEFECTS, SampleClaim, refused, soun
 from city.sample.institutions import BUSINESS_SHARE, SampleInstitution, sample_institutions
 from city.sample.people import SamplePerson, sample_people
 from domain.catalogue import CatalogueItem, Match
+from domain.catalogue_records import ItemRecord, record_of
 from domain.lifecycle import ClaimState
 from infra.clock import SHANGHAI
 
@@ -57,6 +58,12 @@ class City:
     def items(self) -> tuple[CatalogueItem, ...]:
         """The centre's catalogue."""
         return (*(item.item for item in sample_items()), NO_STAT_CATEGORY)
+
+    @property
+    def item_records(self) -> tuple[ItemRecord, ...]:
+        """The centre's catalogue with what the views show of it."""
+        items = [record_of(one.item, dosage_form=one.dosage_form) for one in sample_items()]
+        return (*items, record_of(NO_STAT_CATEGORY))
 
     def matches_of(self, frontend: str) -> tuple[Match, ...]:
         """The matches of the institutions a front-end serves."""

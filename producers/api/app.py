@@ -25,6 +25,8 @@ from producers.api.problems import MEDIA_TYPE, Problem, field_errors
 from producers.api.reading import read_body
 from producers.api.routes import known_caller, router
 from producers.api.site import Site
+from producers.api.visit_routes import router as visit_router
+from producers.desk import lookups, pages, sheets
 
 log = logging.getLogger("api")
 
@@ -115,7 +117,8 @@ def build(site: Site) -> Front:
         lifespan=lifespan,
     )
     app.state.site = site
-    app.include_router(router)
+    for part in (router, visit_router, lookups.router, sheets.router, pages.router):
+        app.include_router(part)
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_wrong_parameters)
     app.add_exception_handler(HTTPException, _on_refusal_of_the_framework)

@@ -9,15 +9,45 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
 from producers.api.problems import KINDS, MEDIA_TYPE, ProblemOut
+from producers.api.visit_wire import (
+    DischargeIn,
+    ImportOut,
+    LinesIn,
+    RefundIn,
+    RefundOut,
+    RegistrationIn,
+    SettlementIn,
+    VisitDetailOut,
+    VisitListOut,
+    VisitOut,
+)
 from producers.api.wire import CataloguePageOut, ClaimIn, ClaimOut, ReadyOut
+from producers.desk.documents import InstitutionOut, MatchesOut, SheetOut, VisitsOut
 from producers.quote import QuoteIn, QuoteOut
 
 _TEMPLATE = "#/components/schemas/{model}"
-_READ = {"ClaimIn": ClaimIn, "QuoteIn": QuoteIn}
+_READ = {
+    "RegistrationIn": RegistrationIn,
+    "LinesIn": LinesIn,
+    "SettlementIn": SettlementIn,
+    "DischargeIn": DischargeIn,
+    "RefundIn": RefundIn,
+    "ClaimIn": ClaimIn,
+    "QuoteIn": QuoteIn,
+}
 _WRITTEN = {
+    "VisitOut": VisitOut,
+    "VisitListOut": VisitListOut,
+    "VisitDetailOut": VisitDetailOut,
+    "ImportOut": ImportOut,
+    "RefundOut": RefundOut,
     "ClaimOut": ClaimOut,
     "QuoteOut": QuoteOut,
     "CataloguePageOut": CataloguePageOut,
+    "InstitutionOut": InstitutionOut,
+    "MatchesOut": MatchesOut,
+    "SheetOut": SheetOut,
+    "VisitsOut": VisitsOut,
     "ReadyOut": ReadyOut,
     "ProblemOut": ProblemOut,
 }
@@ -189,6 +219,46 @@ CATALOGUE: Route = {
     "openapi_extra": _SECURE,
     "tags": ["catalogue"],
 }
+INSTITUTION: Route = {
+    "responses": {
+        200: _json("InstitutionOut", "the institution"),
+        **_problems(*_ALWAYS, "parameters-invalid"),
+    },
+    "openapi_extra": _SECURE,
+    "tags": ["catalogue"],
+}
+MATCHES: Route = {
+    "responses": {
+        200: _json("MatchesOut", "the items that were found"),
+        **_problems(*_ALWAYS, "parameters-invalid"),
+    },
+    "openapi_extra": _SECURE,
+    "tags": ["catalogue"],
+}
+DESK_VISITS: Route = {
+    "responses": {
+        200: _json("VisitsOut", "the visits"),
+        **_problems(*_ALWAYS, "parameters-invalid"),
+    },
+    "openapi_extra": _SECURE,
+    "tags": ["desk"],
+}
+DESK_VISIT: Route = {
+    "responses": {
+        200: _json("SheetOut", "the sheet"),
+        **_problems(*_ALWAYS, "parameters-invalid", "not-found"),
+    },
+    "openapi_extra": _SECURE,
+    "tags": ["desk"],
+}
+DESK_QUOTE: Route = {
+    "responses": {
+        200: _json("QuoteOut", "what it would settle to"),
+        **_problems(*_ALWAYS, *_JSON_BODY, "parameters-invalid", "not-found", "quote-refused"),
+    },
+    "openapi_extra": _SECURE | {"requestBody": _body("LinesIn")},
+    "tags": ["desk"],
+}
 HEALTH: Route = {
     "responses": {200: {"description": "alive", "content": {"application/json": {"schema": {"type": "object"}}}}},
     "tags": ["operations"],
@@ -210,4 +280,105 @@ PROBLEM: Route = {
         **_problems("not-found", "parameters-invalid"),
     },
     "tags": ["operations"],
+}
+
+_OF_A_VISIT = ("parameters-invalid", "not-found", "visit-not-ready")
+_KEYED = ("idempotency-key-missing", "idempotency-key-invalid", "idempotency-key-reused")
+_EXAMPLES: dict[str, Route] = {
+    "RegistrationIn": {
+        "citizen_id_no": "990101199001010019",
+        "visit_type": "1",
+        "visit_date": "2026-03-02",
+        "person_name": "张三",
+        "admission_diagnosis": "肺炎",
+        "admission_diagnosis_code": "J18.900",
+        "department_code": "0301",
+        "bed_no": "12",
+    },
+    "LinesIn": {
+        "lines": [
+            {
+                "line_no": 1,
+                "charge_date": "2026-03-02",
+                "local_item_code": "A0001",
+                "local_item_name": "阿莫西林胶囊",
+                "unit_price": "12.5",
+                "quantity": "2",
+                "line_amount": "25.00",
+            }
+        ]
+    },
+    "SettlementIn": {"final": True},
+    "DischargeIn": {"discharge_date": "2026-03-09", "discharge_diagnosis_1": "肺炎", "discharge_outcome": "1"},
+    "RefundIn": {"charge_batch_no": 1, "reason": "收费有误", "kept": [{"line_no": 1, "quantity": "1"}]},
+}
+
+
+def _example(model: str) -> Route:
+    body = _body(model)
+    body["content"]["application/json"]["example"] = _EXAMPLES[model]
+    return {"requestBody": body}
+
+
+REGISTER: Route = {
+    "status_code": 201,
+    "responses": {
+        200: _json("VisitOut", "registered before under the same key") | _LOCATION,
+        201: _json("VisitOut", "registered") | _LOCATION,
+        **_problems(*_ALWAYS, *_JSON_BODY, *_KEYED, "visit-conflict"),
+    },
+    "openapi_extra": _SECURE | {"parameters": [_KEY]} | _example("RegistrationIn"),
+}
+LIST_VISITS: Route = {
+    "responses": {
+        200: _json("VisitListOut", "the visits"),
+        **_problems(*_ALWAYS, "parameters-invalid"),
+    },
+    "openapi_extra": _SECURE,
+}
+SHOW_VISIT: Route = {
+    "responses": {
+        200: _json("VisitDetailOut", "the visit"),
+        **_problems(*_ALWAYS, "parameters-invalid", "not-found"),
+    },
+    "openapi_extra": _SECURE,
+}
+ADD_LINES: Route = {
+    "responses": {
+        200: _json("ImportOut", "what became of each line"),
+        **_problems(*_ALWAYS, *_JSON_BODY, "parameters-invalid", "not-found"),
+    },
+    "openapi_extra": _SECURE | _example("LinesIn"),
+}
+SETTLE_VISIT: Route = {
+    "status_code": 202,
+    "responses": {
+        200: _DONE,
+        202: _UNDER_WAY,
+        **_problems(*_ALWAYS, *_JSON_BODY, *_KEYED, *_OF_A_VISIT, "backlog-full"),
+    },
+    "openapi_extra": _SECURE | {"parameters": [_KEY, _WAIT]} | _example("SettlementIn"),
+}
+DISCHARGE: Route = {
+    "responses": {
+        200: _json("VisitOut", "the visit, discharged"),
+        **_problems(*_ALWAYS, *_JSON_BODY, *_OF_A_VISIT),
+    },
+    "openapi_extra": _SECURE | _example("DischargeIn"),
+}
+CANCEL: Route = {
+    "responses": {
+        200: _json("VisitOut", "the visit, cancelled"),
+        **_problems(*_ALWAYS, *_OF_A_VISIT, "content-invalid", "body-too-slow", "body-too-large"),
+    },
+    "openapi_extra": _SECURE,
+}
+REFUND: Route = {
+    "status_code": 202,
+    "responses": {
+        200: _json("RefundOut", "taken back, or refused by the centre") | _LOCATION,
+        202: _json("RefundOut", "asked of the centre") | _LOCATION,
+        **_problems(*_ALWAYS, *_JSON_BODY, *_KEYED, *_OF_A_VISIT),
+    },
+    "openapi_extra": _SECURE | {"parameters": [_KEY, _WAIT]} | _example("RefundIn"),
 }

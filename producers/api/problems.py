@@ -63,6 +63,7 @@ KINDS: dict[str, Kind] = {
         Kind("content-invalid", 422, "内容有误", "有字段不符合接口要求，全部列在 errors 中"),
         Kind("parameters-invalid", 400, "参数有误", "有请求参数不符合要求，全部列在 errors 中"),
         Kind("visit-conflict", 409, "就诊或批次冲突", "该就医登记号与费用批次已有不同内容，或该就诊属于其他医药机构"),
+        Kind("visit-not-ready", 409, "就诊现在不能这样办理", "原因全部列在 errors 中；没有任何改动"),
         Kind("claim-not-settled", 409, "尚未结算", "该笔费用还没有结算结果，不能打印结算单"),
         Kind("quote-refused", 422, "无法试算", "按现行政策无法对该笔费用试算"),
         Kind("backlog-full", 429, "待处理费用过多", "本机构待处理的费用已达上限，请稍后用同一个 Idempotency-Key 重发"),
@@ -119,7 +120,8 @@ def field_errors(found: Iterable[ErrorDetails]) -> list[FieldError]:
     return list(errors.values())
 
 
-_MEMBER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}", re.ASCII)
+# A member of our documents, or the key of an accumulator; no part of one is long enough for an identity number.
+_MEMBER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}|[a-z_]{1,24}(:[A-Za-z0-9_=.-]{1,14}){1,4}", re.ASCII)
 
 
 def pointer(path: Iterable[str | int]) -> str:
@@ -135,7 +137,7 @@ def pointer(path: Iterable[str | int]) -> str:
 def _words(found: ErrorDetails) -> tuple[str, str]:
     code, words = _WORDS.get(found["type"], ("invalid", "不符合要求"))
     if code == "wrong-form":
-        words = _FORMS.get(str(found["loc"][-1]), words)
+        words = _form(found["loc"]) or words
     return code, words.format(**found.get("ctx", {})).replace("' or '", "'、'").replace("', '", "'、'")
 
 
@@ -168,12 +170,21 @@ _WORDS = {
     "model_type": _NO_OBJECT,
 }  # fmt: skip
 
+
+def _form(place: Sequence[str | int]) -> str:
+    """What a value in this place looks like; empty where nothing more can be said than that it does not."""
+    name = str(place[-1])
+    if "accumulators" in place:
+        return '应为两位小数的金额字符串，例如 "120.00"；次数为整数字符串，例如 "1"'
+    return _AMOUNT if name.endswith(("_amount", "_balance")) else _FORMS.get(name, "")
+
+
 _AMOUNT = '应为两位小数的金额字符串，例如 "12.50"'
 _FORMS = {
-    "line_amount": _AMOUNT,
     "unit_price": "应为至多四位小数的单价字符串，例如 \"12.5\"，整数部分至多 8 位",
     "quantity": "应为至多两位小数的数量字符串，例如 \"2\"，整数部分至多 6 位",
     "citizen_id_no": "应为 18 位或 15 位公民身份号码，或中心发放的替代号码",
+    "discharge_diagnosis_1": "应为 1 至 40 个字符，不含控制字符",
+    "reason": "应为 1 至 120 个字符，不含控制字符",
     "visit_no": "应为至多 16 位字母或数字；不填则由系统发号",
-    "account_balance": _AMOUNT,
 }  # fmt: skip

@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import AsyncIterator
 from datetime import date
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -22,7 +23,7 @@ from producers.api.claims import Reply
 from producers.api.commit import Away
 from producers.api.keys import Caller
 from producers.api.problems import KINDS, Problem, pointer
-from producers.api.reading import document, read_body, read_bounded
+from producers.api.reading import read_body, read_bounded
 from producers.api.site import Site
 from producers.api.wire import CatalogueItemOut, CataloguePageOut
 
@@ -146,12 +147,11 @@ async def quote(request: Request) -> Response:
     """What a claim would settle to, by the same functions and the policy in force. Nothing is booked."""
     headers = dict(request.scope["headers"])
     caller, site = await caller_of(request), site_of(request)
-    given, _ = document(await read_body(headers, request.receive), quotes.QUOTE_IN)
+    body = await read_body(headers, request.receive)
+    ask = partial(quotes.quoted, institution_code=caller.institution_code, institution_level=caller.level)
     try:
         reference = await site.aside(site.reference)
-        quoted = await site.aside(
-            quotes.settled, given, reference.policy, reference.catalogue, caller.institution_code, caller.level
-        )
+        quoted = await site.aside(ask, body, reference.policy, reference.catalogue)
     except quotes.CannotQuote as refused:
         raise Problem("quote-refused", detail=refused.words, errors=refused.errors) from None
     except (*Away, NothingPublished) as error:

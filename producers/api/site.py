@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import partial
 from typing import Self, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select, text
@@ -16,13 +18,17 @@ from infra.broker import BrokerAway, Post, build_app
 from infra.clock import Clock
 from infra.database import open_database, reading
 from infra.reference import Reference, ReferenceShelf
-from infra.settings import Settings
+from infra.settings import MissingSetting, Settings
 from producers.api.commit import GroupCommit
 from producers.api.keys import KeyRing
 from producers.api.watch import Watch
+from producers.his.unread import unread_by
+from workers import entitlement
 from workers.doorbell import Doorbell
 from workers.intake import Outcome, Submission, accept
 from workers.tables import DETAIL_IS_DUE, claim, institution, reference
+from workers.tasks import Frontend
+from workers.visits import Unread
 
 T = TypeVar("T")
 
@@ -32,8 +38,18 @@ READERS = 4
 class Site:
     """One front-end's side of the API; use it as an async context."""
 
-    def __init__(self, engine: Engine, post: Post, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        post: Post,
+        clock: Clock,
+        *,
+        ask: Callable[[Sequence[str]], object] | None = None,
+        unread: Unread | None = None,
+    ) -> None:
+        """`ask` asks the centre for the entitlement of these persons; `unread` counts rows a door has not read yet."""
         self.engine, self.post, self.clock = engine, post, clock
+        self.ask, self.unread = ask, unread
         self.keys = KeyRing(engine)
         self._impatient = impatient(engine)
         self.commit = GroupCommit(
@@ -42,7 +58,7 @@ class Site:
             write_at_once=None if self._impatient is None else self._write_at_once,
         )
         self.watch = Watch(engine)
-        self._shelf = ReferenceShelf(reference)
+        self.shelf = ReferenceShelf(reference)
         self._readers = ThreadPoolExecutor(READERS, "reader")
         self._open = contextlib.AsyncExitStack()
 
@@ -69,7 +85,11 @@ class Site:
     def reference(self) -> Reference:
         """The catalogue and policies in force. Raises NothingPublished."""
         with reading(self.engine) as connection:
-            return self._shelf.current(connection)
+            return self.shelf.current(connection)
+
+    def now(self) -> datetime:
+        """The business moment."""
+        return self.clock.now()
 
     def database_is_there(self) -> bool:
         """Whether the database answers."""
@@ -142,4 +162,14 @@ def open_site(settings: Settings) -> Site:
         open_database(settings.frontend_database_url),
         Post(build_app("api", settings.local_broker_url)),
         settings.time,
+        ask=_asking(settings),
+        unread=unread_by(settings),
     )
+
+
+def _asking(settings: Settings) -> Callable[[Sequence[str]], object] | None:
+    """Asks the centre who somebody is; None where this process has no link to it. Registering does not need it."""
+    try:
+        return partial(entitlement.ask, Frontend(settings))
+    except MissingSetting:
+        return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, cast
 
 import msgspec
 from pydantic import Field, StringConstraints, TypeAdapter, with_config
@@ -21,6 +21,7 @@ from domain.messages import ClaimAnswer
 from domain.refusals import SENTENCE, Refusal
 from domain.visit import ChargeLine, Visit, VisitType
 from infra.clock import SHANGHAI
+from producers.settled import AmountsOut, CellOut, NationalOut, amounts_out, matrix_out, national_out
 from producers.values import (
     STRICT,
     Amount,
@@ -97,22 +98,19 @@ class ClaimIn(TypedDict):
     ]
 
 
-class SettlementOut(TypedDict):
-    """Who pays what (MZJS), in yuan."""
+class SettlementOut(AmountsOut):
+    """Who pays what (MZJS), in yuan, and the matrix it is read off."""
 
     settlement_no: int
     settled_at: Annotated[str, Field(description="RFC 3339")]
-    total_amount: Annotated[Amount, Field(description="总金额 ZYZJE")]
-    fund_pay_amount: Annotated[Amount, Field(description="社保支付金额 SBZFJE")]
-    account_pay_amount: Annotated[Amount, Field(description="帐户支付金额 ZHZFJE, part of person_share_amount")]
-    pre_self_pay_amount: Annotated[Amount, Field(description="部分项目自付金额 BFXMZFJE, part of own_pay_amount")]
-    deductible_amount: Annotated[Amount, Field(description="个人起付金额 QFJE, part of self_pay_amount")]
-    own_pay_amount: Annotated[Amount, Field(description="个人自费项目金额 GRZFJE1")]
-    self_pay_amount: Annotated[Amount, Field(description="个人自付金额 GRZFJE2")]
-    over_cap_amount: Annotated[Amount, Field(description="超统筹支付限额个人自付金额 CXZFJE")]
-    person_share_amount: Annotated[Amount, Field(description="个人自负金额 GRZFJE3")]
-    institution_share_amount: Annotated[Amount, Field(description="医药机构分担金额 YYFDJE")]
-    cash_amount: Annotated[Amount, Field(description="what the person pays at the counter")]
+    matrix: NotRequired[list[CellOut]]
+    national: NotRequired[NationalOut]
+    provisional: NotRequired[
+        Annotated[bool, Field(description="true: settled by the front-end itself, the centre has not confirmed it yet")]
+    ]
+    recomputed: NotRequired[
+        Annotated[str, Field(description="how the centre's settlement differs from the provisional one, and why")]
+    ]
 
 
 class VerdictOut(TypedDict):
@@ -149,6 +147,8 @@ class ClaimOut(TypedDict):
     settlement: NotRequired[SettlementOut]
     verdicts: NotRequired[list[VerdictOut]]
     refusal: NotRequired[RefusalOut]
+    contra_of: NotRequired[Annotated[str, Field(description="the claim this one takes back, or is what was kept of")]]
+    refunded_by: NotRequired[Annotated[str, Field(description="the claim that takes, or took, this one back")]]
 
 
 class CatalogueItemOut(TypedDict):
@@ -262,7 +262,7 @@ def claim_seen(view: ClaimView) -> ClaimOut:
     document["line_count"] = view.line_count
     document["total_amount"] = money.yuan(view.total_fen)
     document["accepted_at"] = moment(view.accepted_at)
-    if view.state is ClaimState.SETTLED and view.answer is not None:
+    if (view.state is ClaimState.SETTLED or view.provisional) and view.answer is not None:
         document["settlement"] = _settlement(view, view.answer)
     if view.verdicts:
         document["verdicts"] = [
@@ -278,6 +278,10 @@ def claim_seen(view: ClaimView) -> ClaimOut:
         ]
     if view.state is ClaimState.REFUSED:
         document["refusal"] = {"code": view.refusal, "detail": refusal_words(view)}
+    if view.contra_of is not None:
+        document["contra_of"] = claim_no(view.visit_no, view.contra_of)
+    if view.refunded_by is not None:
+        document["refunded_by"] = claim_no(view.visit_no, view.refunded_by)
     return document
 
 
@@ -294,23 +298,16 @@ def refusal_words(view: ClaimView) -> str:
 
 
 def _settlement(view: ClaimView, answer: ClaimAnswer) -> SettlementOut:
-    split = view.totals
-    pre_self_pay = split.pre_self_pay_fen if split else 0
-    own_pay = split.own_expense_fen + split.over_limit_fen + pre_self_pay if split else 0
-    person_share = own_pay + answer.self_pay_fen + answer.over_cap_fen
+    amounts = view.amounts
+    assert amounts is not None
     settled_at = answer.settled_at or view.settled_at
-    return {
-        "settlement_no": answer.settlement_no,
-        "settled_at": moment(settled_at) if settled_at else "",
-        "total_amount": money.yuan(view.total_fen),
-        "fund_pay_amount": money.yuan(answer.fund_pay_fen),
-        "account_pay_amount": money.yuan(answer.account_pay_fen),
-        "pre_self_pay_amount": money.yuan(pre_self_pay),
-        "deductible_amount": money.yuan(answer.deductible_fen),
-        "own_pay_amount": money.yuan(own_pay),
-        "self_pay_amount": money.yuan(answer.self_pay_fen),
-        "over_cap_amount": money.yuan(answer.over_cap_fen),
-        "person_share_amount": money.yuan(person_share),
-        "institution_share_amount": money.yuan(answer.institution_share_fen),
-        "cash_amount": money.yuan(person_share - answer.account_pay_fen),
-    }
+    said = {"settlement_no": answer.settlement_no, "settled_at": moment(settled_at) if settled_at else ""}
+    shown = cast(SettlementOut, said | amounts_out(amounts))
+    if answer.cells:
+        shown["matrix"] = matrix_out(answer.cells)
+        shown["national"] = national_out(answer.cells, answer.scheme, answer.account_before_fen)
+    if view.provisional:
+        shown["provisional"] = True
+    if answer.recomputed:
+        shown["recomputed"] = answer.recomputed
+    return shown

@@ -1,20 +1,30 @@
-"""Charge lines out of a DBF table, column by column: exact numbers, and code 90 to 96 where a record is no line."""
+"""Charge lines out of a DBF table, column by column: exact numbers, and code 90 to 96 where a record is no line.
+
+CFXM and MZXM have the same columns. Which column becomes which field of a line is said by their names alone: a field
+is called as the column's identifier, with its unit behind it where it is a scaled number.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import partial
 from itertools import repeat
+from typing import NamedTuple
 
 from domain.identity import written
+from domain.money import half_up
 from domain.visit import ChargeLine, Visit
 from producers.his.dbf import BadValue, Flaw, Table
 from producers.his.dbf_format import ENCODING
-from producers.his.fields import layout
+from producers.his.fields import Field, layout
 
 MZXM = layout("MZXM")
+_UNIT = re.compile(r"_(1e\d|fen)$")
+_VALUES = tuple(MZXM.named(_UNIT.sub("", name)) for name in ChargeLine._fields if name != "door_code")
+_INSTITUTION, _PERSON, _VISIT = map(MZXM.named, ("institution_code", "citizen_id_no", "visit_no"))
 
 UNKNOWN_VISIT = "90"
 OTHER_INSTITUTION = "92"
@@ -25,50 +35,41 @@ UNREADABLE = "96"
 _make: Callable[[Iterable[object]], ChargeLine] = partial(tuple.__new__, ChargeLine)
 
 
-def charge_lines(
-    table: Table, visits: Mapping[str, Visit], places: Mapping[str, range], institution_code: str
-) -> list[ChargeLine]:
-    """The records of an MZXM table as charge lines, in their order, each with the door's code if it deserves one.
+class ReadLines(NamedTuple):
+    """The records of a table as charge lines, in their order, and what YYBH and GMSFHM say on each."""
 
-    `places` says which records belong to which visit number, `visits` which visits are registered.
-    """
+    lines: list[ChargeLine]
+    """With the door's code 96 where a record cannot be read as a line."""
+    institutions: list[str]
+    persons: list[str]
+
+
+def read_lines(table: Table) -> ReadLines:
+    """Read a table of charge lines, column by column."""
     columns = _Columns(table)
-    lines = list(
-        map(
-            _make,
-            zip(
-                columns.whole("XMXH", lowest=1),
-                columns.days("FYRQ"),
-                columns.texts("XMBH", longest=MZXM["XMBH"].width),
-                columns.texts("XMMC"),
-                columns.whole("FLDM", lowest=0),
-                columns.texts("YPGG"),
-                columns.texts("YPJX"),
-                columns.scaled("JG", places=4),
-                columns.scaled("MCYL", places=2),
-                columns.scaled("JE", places=2),
-                columns.texts("YPLY"),
-                repeat(""),
-                strict=False,
-            ),
-        )
-    )
-    institutions, persons = columns.texts("YYBH"), columns.texts("GMSFHM")
-    columns.texts("JYDJH")
-    unreadable = columns.unreadable
-
-    all_ours = institutions.count(institution_code) == len(institutions)
-    for visit_no, at in places.items():
-        visit = visits.get(visit_no)
-        # Nearly every visit is in order, so all of its records are asked at once.
-        if visit is None or not all_ours or persons[at.start : at.stop].count(visit.citizen_id_no) < len(at):
-            for place in at:
-                code = _door_code(visit, institutions[place], persons[place], institution_code)
-                if code and place not in unreadable:
-                    lines[place] = lines[place]._replace(door_code=code)
-    for place in unreadable:
+    lines = list(map(_make, zip(*map(columns.of, _VALUES), repeat(""), strict=False)))
+    institutions, persons = columns.texts(_INSTITUTION), columns.texts(_PERSON)
+    columns.texts(_VISIT)
+    for place in columns.unreadable:
         lines[place] = lines[place]._replace(door_code=UNREADABLE)
-    return lines
+    return ReadLines(lines, institutions, persons)
+
+
+def with_door_codes(read: ReadLines, visit: Visit | None, institution_code: str) -> list[ChargeLine]:
+    """The lines of one visit with the first of 90, 92 and 93 that applies to each; 96 comes before them."""
+    lines, institutions, persons = read
+    # Nearly every visit is in order, so all of its records are asked at once.
+    if (
+        visit is not None
+        and visit.institution_code == institution_code
+        and institutions.count(institution_code) == persons.count(visit.citizen_id_no) == len(lines)
+    ):
+        return lines
+    coded = []
+    for line, institution, person in zip(lines, institutions, persons, strict=True):
+        code = line.door_code or _door_code(visit, institution, person, institution_code)
+        coded.append(line._replace(door_code=code) if code else line)
+    return coded
 
 
 def _door_code(visit: Visit | None, institution: str, person: str, institution_code: str) -> str:
@@ -88,10 +89,21 @@ class _Columns:
         self._widths = {field.code: field.width for field in table.header.fields}
         self.unreadable: set[int] = set()
 
-    def texts(self, code: str, *, longest: int | None = None) -> list[str]:
-        """A text column; with `longest`, texts of more bytes than that are unreadable."""
+    def of(self, field: Field) -> Sequence[object]:
+        """The values of a column as a charge line holds them."""
+        match field.kind:
+            case "C":
+                return self.texts(field)
+            case "D":
+                return self.days(field)
+            case _:
+                return self.scaled(field) if field.decimals else self.whole(field)
+
+    def texts(self, field: Field) -> list[str]:
+        """A text column; a code of more bytes than the specification gives it is unreadable (AMB-19)."""
+        code, longest = field.code, field.width
         cells = self._table.texts(code)
-        if longest is not None and self._widths[code] > longest:
+        if not field.is_free_text and self._widths[code] > longest:
             too_long = {cell for cell in set(cells) if isinstance(cell, str) and _bytes(cell) > longest}
             self.unreadable.update(at for at, cell in enumerate(cells) if cell in too_long)
         if self._table.bad_values(code):
@@ -99,8 +111,9 @@ class _Columns:
             return ["" if isinstance(cell, BadValue) else cell for cell in cells]
         return cells  # type: ignore[return-value]  # no bad value among them
 
-    def days(self, code: str) -> list[date | None]:
+    def days(self, field: Field) -> list[date | None]:
         """A date column; what is no date of the calendar is no date, and code 04 says so."""
+        code = field.code
         cells = self._table.dates(code)
         if not self._table.bad_values(code):
             return cells  # type: ignore[return-value]  # no bad value among them
@@ -109,26 +122,34 @@ class _Columns:
         )
         return [None if isinstance(cell, BadValue) else cell for cell in cells]
 
-    def scaled(self, code: str, *, places: int) -> list[int | None]:
-        """A number column as whole numbers of its last place, within the digits the specification gives it."""
-        bound = 10 ** (MZXM[code].digits or 0)
+    def scaled(self, field: Field) -> list[int | None]:
+        """A number column as whole numbers of its last place, within the digits the specification gives it.
+
+        Some products write the amount as price times quantity comes out: that is rounded, like the product in check 14.
+        """
+        bound, places = 10 ** (field.digits or 0), field.decimals
+        is_rounded = field.identifier == "line_amount"
 
         def meaning(value: Decimal) -> int | None:
             scaled = value.scaleb(places)
             whole = int(scaled)
-            return whole if whole == scaled and abs(whole) < bound else None
+            if whole != scaled:
+                if not is_rounded:
+                    return None
+                whole = half_up(*scaled.as_integer_ratio())
+            return whole if abs(whole) < bound else None
 
-        return self._numbers(code, meaning)
+        return self._numbers(field.code, meaning)
 
-    def whole(self, code: str, *, lowest: int) -> list[int | None]:
-        """A column of counters or codes."""
-        bound = 10 ** (MZXM[code].digits or 0)
+    def whole(self, field: Field) -> list[int | None]:
+        """A column of counters or codes; lines are numbered from 1 (AMB-16)."""
+        bound, lowest = 10 ** (field.digits or 0), int(field.identifier == "line_no")
 
         def meaning(value: Decimal) -> int | None:
             whole = int(value)
             return whole if whole == value and lowest <= whole < bound else None
 
-        return self._numbers(code, meaning)
+        return self._numbers(field.code, meaning)
 
     def _numbers(self, code: str, meaning: Callable[[Decimal], int | None]) -> list[int | None]:
         """Ask each different cell once. Equal cells are one object, which is faster to look up than its value."""

@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from enum import Enum
 from itertools import chain
+from operator import eq
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -97,6 +98,17 @@ class Table:
         other = [field.code for field in layout if kinds.get(field.code) != field.kind]
         if other:
             raise LayoutMismatch(self.name, other)
+
+    def only(self, records: Sequence[int]) -> "Table":
+        """The same table with these records alone: what is not asked for need not be decoded."""
+        header, content = self.header, self.snapshot
+        if len(records) == header.count and all(map(eq, records, self.records)):
+            return self
+        length = header.record_length
+        starts = [header.record_at(record) for record in records]
+        count = len(records).to_bytes(4, "little")
+        body = b"".join([content[start : start + length] for start in starts])
+        return parse(content[:4] + count + content[8 : header.length] + body, self.name)
 
     def texts(self, code: str) -> list[str | BadValue]:
         """Return a C column: blank is the empty text, blanks at the end are not part of it."""

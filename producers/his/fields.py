@@ -11,6 +11,19 @@ from typing import Literal
 Kind = Literal["C", "N", "D", "L"]
 
 FILES = ("RYDJ", "CFXM", "FYJS", "CYDJ", "MZDJ", "MZXM", "MZJS")
+FREE_TEXTS = {
+    "person_name",
+    "employer_name",
+    "admission_diagnosis",
+    "local_item_name",
+    "specification",
+    "dosage_form",
+    "own_pay_reason",
+    "discharge_diagnosis_1",
+    "discharge_diagnosis_2",
+    "remark2",
+}
+"""Words for people: too long ones are shortened. Every other text is a code, and is refused (AMB-19)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +39,20 @@ class Field:
     label_zh: str = ""
     required: bool = False
     code_values: tuple[tuple[str, str], ...] = ()  # (code, Chinese meaning) as printed
+    oracle_type: str = ""  # VARCHAR2, CHAR, NUMBER or DATE, the logical type of the shared tables (AMB-21)
+    label_en: str = ""
+    national: tuple[str, ...] = ()  # names on the national platform; several: their sum; none: no counterpart
+    remark: str = ""
 
     @property
     def is_signed(self) -> bool:
         """Whole numbers of the specification are counters and codes, never negative (AMB-20)."""
         return self.digits is None or self.decimals > 0
+
+    @property
+    def is_free_text(self) -> bool:
+        """Whether a text too long is shortened at a whole character instead of being refused (AMB-19)."""
+        return self.identifier in FREE_TEXTS
 
     @property
     def shape(self) -> tuple[str, Kind, int, int]:
@@ -44,6 +66,14 @@ class Layout:
 
     table: str
     fields: tuple[Field, ...]
+    counterpart: str = ""  # the shared table of a file, the file of a shared table
+    business: str = ""
+    writer: str = ""
+    reader: str = ""
+    purpose_zh: str = ""
+    purpose_en: str = ""
+    section: str = ""
+    key: tuple[str, ...] = ()  # the columns by which a row is known; the views say theirs in words
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)
@@ -53,6 +83,10 @@ class Layout:
 
     def __getitem__(self, code: str) -> Field:
         return {field.code: field for field in self.fields}[code]
+
+    def named(self, identifier: str) -> Field:
+        """The column that our code calls by this name. Raises KeyError."""
+        return {field.identifier: field for field in self.fields}[identifier]
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -82,10 +116,20 @@ def layout(table: str) -> Layout:
 @cache
 def _layouts() -> dict[str, Layout]:
     columns: dict[str, list[Field]] = {}
-    printed = files("producers.his").joinpath("data/fields.csv").read_text(encoding="utf-8")
-    for row in csv.DictReader(StringIO(printed)):
+    for row in _rows("fields.csv"):
         columns.setdefault(row["table"], []).append(_field(row))
-    return {table: Layout(table, tuple(fields)) for table, fields in columns.items()}
+    about = ("counterpart", "business", "writer", "reader", "purpose_zh", "purpose_en", "section")
+    return {
+        row["name"]: Layout(
+            row["name"], tuple(columns[row["name"]]), **{name: row[name] for name in about}, key=_key(row["key"])
+        )
+        for row in _rows("tables.csv")
+    }
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    printed = files("producers.his").joinpath("data", name).read_text(encoding="utf-8")
+    return list(csv.DictReader(StringIO(printed)))
 
 
 def _field(row: dict[str, str]) -> Field:
@@ -100,6 +144,10 @@ def _field(row: dict[str, str]) -> Field:
         label_zh=row["label_zh"],
         required=row["required"] == "yes",
         code_values=tuple(_pair(part) for part in row["code_values"].split(";") if part),
+        oracle_type=row["oracle_type"],
+        label_en=row["label_en"],
+        national=tuple(name for name in row["national_field"].split("+") if name),
+        remark=row["note"],
     )
 
 
@@ -114,6 +162,12 @@ def _in_dbf(row: dict[str, str]) -> tuple[Kind, int, int, int | None]:
             return "N", digits + 2 if decimals else digits, decimals, digits
         case _:
             return "C", int(row["length"]), 0, None
+
+
+def _key(said: str) -> tuple[str, ...]:
+    """ "one row per settlement: JYDJH+FYPC" names the columns behind its colon."""
+    _, _, columns = said.partition(": ")
+    return tuple(columns.partition(" ")[0].split("+")) if columns else ()
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -7,98 +7,116 @@ same process or by the next one after a crash, brings nothing new.
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, bindparam, select
 
 from domain.codes import PASSED
 from domain.lifecycle import OPEN, ClaimState
-from domain.visit import ChargeLine, Visit, unpack_lines
+from domain.visit import ChargeLine, VisitType, unpack_lines
 from infra.database import reading
-from producers.his.charge_lines import LINE_NO_REPEATED, OTHER_INSTITUTION, UNKNOWN_VISIT
-from producers.his.dbf import DbfProblem
-from producers.his.exchange import (
-    FAILED,
-    IMPORTED,
-    LEFT,
-    Answer,
-    DbfExchange,
-    Delivery,
-    HisExchange,
-    Mark,
-    marks_for,
-)
+from infra.metrics import CLAIMS, REFUSED
+from infra.reference import ReferenceShelf
+from producers.his.charge_lines import LINE_NO_REPEATED, OTHER_INSTITUTION
+from producers.his.exchange import DbfExchange
+from producers.his.line_files import FAILED, IMPORTED, LEFT, Answer, Delivery, Mark, marks_for
+from producers.his.visit_lines import CHANNEL, ImportReport, forget_what_is_gone, take_visits
 from workers.doorbell import Doorbell
 from workers.intake import Accepted, Replayed, Submission, VisitConflict, accept
-from workers.tables import claim, claim_content
+from workers.tables import claim, claim_content, reference, visit
 
 log = logging.getLogger("importer")
 
-CHANNEL = "dbf"
 CLAIMS_PER_TRANSACTION = 300
 
-
-@dataclass(slots=True)
-class ImportReport:
-    """What one look at a door came to."""
-
-    accepted: int = 0
-    known: int = 0
-    """Delivered before: nothing new."""
-    refused: Counter[str] = field(default_factory=Counter)
-    """Visits whose rows went back at once, by code."""
-    postponed: int = 0
-    """Left for the next look: the backlog is full, or an earlier delivery of the visit has no verdict yet."""
-    problems: list[DbfProblem] = field(default_factory=list)
+_REGISTERED = select(visit.c.visit_no, visit.c.visit_type).where(
+    visit.c.visit_no.in_(bindparam("visits", expanding=True))
+)
 
 
 def import_file(
     engine: Engine, path: Path, *, institution_code: str, at: datetime, doorbell: Doorbell | None = None
 ) -> ImportReport:
-    """Import one MZXM file; the registrations are looked for beside it."""
+    """Import one file of charge lines; outpatient registrations are looked for beside it too."""
     return take_in(engine, DbfExchange(path.parent, institution_code, file=path.name), at=at, doorbell=doorbell)
 
 
 def import_folder(
     engine: Engine, folder: Path, *, institution_code: str, at: datetime, doorbell: Doorbell | None = None
 ) -> ImportReport:
-    """Import every MZXM file of one institution's exchange folder."""
+    """Import every file of charge lines of one institution's exchange folder."""
     return take_in(engine, DbfExchange(folder, institution_code), at=at, doorbell=doorbell)
 
 
-def take_in(engine: Engine, exchange: HisExchange, *, at: datetime, doorbell: Doorbell | None = None) -> ImportReport:
-    """Accept what was delivered since the last look; durable when it returns. The bell is rung as claims come in."""
+def take_in(
+    engine: Engine,
+    exchange: DbfExchange,
+    *,
+    at: datetime,
+    doorbell: Doorbell | None = None,
+    shelf: ReferenceShelf | None = None,
+) -> ImportReport:
+    """Take what was delivered since the last look; durable when it returns. The bell is rung as claims come in.
+
+    Lines of visits that are registered here go to their visit; lines of an outpatient visit that only the folder knows
+    become a claim that carries its visit.
+    """
     report = ImportReport()
+    shelf = shelf or ReferenceShelf(reference)
     for batch in exchange.deliveries(CLAIMS_PER_TRANSACTION):
+        accepted_before = report.accepted
         try:
-            _take_batch(engine, exchange, batch, at, report)
+            here = _registered_here(engine, [delivery.rows.visit_no for delivery in batch])
+            of_visits = [delivery for delivery in batch if _is_of_a_visit(delivery, here)]
+            carrying = [delivery for delivery in batch if not _is_of_a_visit(delivery, here)]
+            if carrying:
+                _take_batch(engine, exchange, carrying, at, report)
+            if of_visits:
+                take_visits(engine, shelf, exchange, of_visits, here, report=report, at=at)
         except BaseException:
             for delivery in batch:
                 exchange.later(delivery.rows)
             raise
-        if report.accepted and doorbell is not None:
+        if report.accepted > accepted_before and doorbell is not None:
             doorbell.ring(exchange.institution_code)
+    forget_what_is_gone(engine, shelf, exchange, at=at)
     report.problems = exchange.problems
+    CLAIMS.labels(CHANNEL, "accepted").inc(report.accepted)
+    CLAIMS.labels(CHANNEL, "replayed").inc(report.known)
+    for code, visits in report.refused.items():
+        REFUSED.labels(code).inc(visits)
     return report
 
 
+def _registered_here(engine: Engine, visit_nos: Sequence[str]) -> dict[str, VisitType]:
+    """Which of these visits are registered at this front-end, and of what type they are."""
+    with reading(engine) as connection:
+        rows = connection.execute(_REGISTERED, {"visits": visit_nos})
+        return {visit_no: VisitType(visit_type) for visit_no, visit_type in rows}
+
+
+def _is_of_a_visit(delivery: Delivery, here: Mapping[str, VisitType]) -> bool:
+    """Whether its lines go to a registered visit, or to none: only outpatients may carry their visit with them."""
+    return delivery.visit is None or delivery.rows.visit_no in here
+
+
 def _take_batch(
-    engine: Engine, exchange: HisExchange, batch: Sequence[Delivery], at: datetime, report: ImportReport
+    engine: Engine, exchange: DbfExchange, batch: Sequence[Delivery], at: datetime, report: ImportReport
 ) -> None:
-    registered = [delivery for delivery in batch if _is_visit_here(delivery, exchange.institution_code)]
+    institution_code = exchange.institution_code
+    registered = [delivery for delivery in batch if _is_visit_here(delivery, institution_code)]
     with reading(engine) as connection:
         earlier = _earlier_claims(connection, [delivery.rows.visit_no for delivery in registered])
-        decided = [_decide(delivery, earlier, connection) for delivery in registered]
+        decided = [_decide(delivery, institution_code, earlier, connection) for delivery in registered]
 
     submissions = [found for found in decided if isinstance(found, Submission)]
     outcomes = iter(accept(engine, submissions, at=at) if submissions else ())
 
-    answers = [_no_visit_here(delivery, exchange.institution_code) for delivery in batch]
+    answers = [_no_visit_here(delivery, institution_code) for delivery in batch]
     at_once: list[Answer] = [answer for answer in answers if answer is not None]
     for delivery, found in zip(registered, decided, strict=True):
         match found:
@@ -125,7 +143,7 @@ def _take_batch(
                 exchange.later(delivery.rows)
     if at_once:
         exchange.answer(at_once, at=at)
-        report.refused.update(_worst(answer.marks) for answer in at_once)
+        report.refused.update(code for answer in at_once if (code := _worst(answer.marks)) != PASSED)
 
 
 def _is_visit_here(delivery: Delivery, institution_code: str) -> bool:
@@ -133,15 +151,15 @@ def _is_visit_here(delivery: Delivery, institution_code: str) -> bool:
 
 
 def _no_visit_here(delivery: Delivery, institution_code: str) -> Answer | None:
-    """Rows without a visit of this institution become no claim: their codes go back at once."""
+    """Rows of another institution's visit become no claim: their codes go back at once."""
     if _is_visit_here(delivery, institution_code):
         return None
-    otherwise = UNKNOWN_VISIT if delivery.visit is None else OTHER_INSTITUTION
-    return Answer(delivery.rows, marks_for([line.door_code or otherwise for line in delivery.lines]))
+    lines = delivery.lines_of_visit(institution_code)
+    return Answer(delivery.rows, marks_for([line.door_code or OTHER_INSTITUTION for line in lines]))
 
 
 def _decide(
-    delivery: Delivery, earlier: Mapping[str, Sequence[Any]], connection: Connection
+    delivery: Delivery, institution_code: str, earlier: Mapping[str, Sequence[Any]], connection: Connection
 ) -> Submission | Answer | str:
     """A claim to accept, rows to answer at once, or "known", "answered", "later"."""
     claims = earlier.get(delivery.rows.visit_no, ())
@@ -151,11 +169,11 @@ def _decide(
             return "known"
         if same.state == ClaimState.RETURNED:
             # Unchanged but put back to unread: corrected elsewhere, such as a match audited since. Checked again.
-            return _submission(delivery, after=same.claim_id) if delivery.rows.unread else "answered"
+            return _submission(delivery, institution_code, after=same.claim_id) if delivery.rows.unread else "answered"
         return Answer(delivery.rows, marks_for([PASSED] * len(delivery.lines)))
     if any(row.state in OPEN or not row.handed_back for row in claims):
         return "later"
-    return _beside(_imported_lines(connection, claims), delivery) or _submission(delivery)
+    return _beside(_imported_lines(connection, claims), delivery) or _submission(delivery, institution_code)
 
 
 def _beside(before: Mapping[int | None, ChargeLine], delivery: Delivery) -> Answer | None:
@@ -176,16 +194,16 @@ def _beside(before: Mapping[int | None, ChargeLine], delivery: Delivery) -> Answ
     return Answer(delivery.rows, marks)
 
 
-def _submission(delivery: Delivery, *, after: int | None = None) -> Submission:
+def _submission(delivery: Delivery, institution_code: str, *, after: int | None = None) -> Submission:
     """The key is the content, so that the same rows are the same claim; no batch number asks for the next one."""
     visit = delivery.visit
-    assert isinstance(visit, Visit)
+    assert visit is not None
     key = f"dbf:{visit.visit_no}:{delivery.rows.digest.hex()}"
     return Submission(
         institution_code=visit.institution_code,
         visit=visit,
         charge_batch_no=None,
-        lines=delivery.lines,
+        lines=delivery.lines_of_visit(institution_code),
         idempotency_key=key if after is None else f"{key}:{after}",
         content_digest=delivery.rows.digest,
         channel=CHANNEL,

@@ -15,12 +15,18 @@ from typing import Any
 import dbf as dbf_library  # type: ignore[import-untyped]
 import dbfread  # type: ignore[import-untyped]
 
+from domain.catalogue import Catalogue, CatalogueItem, Match
+from domain.checks import check_lines
+from domain.codes import PASSED
+from domain.visit import Visit, VisitType
 from producers.his import dbf
+from producers.his.charge_lines import read_lines
 from producers.his.fields import Layout, layout
 
 RECORDS = 100_000
 MEASURED_ON = {"ours": RECORDS, "dbfread": 10_000, "dbf": 2_000}
 DAY = date(2025, 3, 1)
+INSTITUTION = "440604000123"
 COLUMNS_OF_A_CHECK = ("JYDJH", "XMBH", "FYRQ", "JG", "MCYL", "JE")
 
 MZXM = layout("MZXM")
@@ -34,6 +40,7 @@ def run() -> dict[str, Any]:
         different = Path(folder, "DIFFERENT.DBF")
         day = list(charge_lines(RECORDS))
         dbf.write(different, MZXM, lines_without_repetition(RECORDS), day=DAY)
+        catalogue = _catalogue(day)
         seconds = {
             "write": {
                 "ours": _cpu("ours", lambda: _write(ours, day)),
@@ -42,6 +49,7 @@ def run() -> dict[str, Any]:
             "read": {
                 "ours": _cpu("ours", lambda: _columns(ours, MZXM.codes)),
                 "ours, columns of a check": _cpu("ours", lambda: _columns(ours, COLUMNS_OF_A_CHECK)),
+                "ours, read and validated": _cpu("ours", lambda: _validated(ours, catalogue)),
                 "ours, as rows": _cpu("ours", lambda: list(dbf.read(ours).rows())),
                 "ours, no value twice": _cpu("ours", lambda: _columns(different, MZXM.codes)),
             },
@@ -66,7 +74,7 @@ def charge_lines(count: int, *, seed: int = 1) -> Iterator[Row]:
         yield {
             **item,
             "JYDJH": f"4406250301{visit:06}",
-            "YYBH": "440604000123",
+            "YYBH": INSTITUTION,
             "GMSFHM": f"440604{1940 + visit % 70}0{1 + visit % 9}1{visit % 10}{visit % 9973:04}",
             "ZYH": f"M{visit:09}",
             "RYRQ": DAY,
@@ -138,6 +146,34 @@ def _write(path: Path, rows: list[Row]) -> None:
 def _columns(path: Path, codes: tuple[str, ...]) -> list[list[dbf.Cell]]:
     table = dbf.read(path)
     return [table.columns[code] for code in codes]
+
+
+def _catalogue(lines: list[Row]) -> Catalogue:
+    """A catalogue in which every item of these lines is matched."""
+    codes = sorted({str(line["XMBH"]) for line in lines})
+    items = [CatalogueItem(f"C{code}", code, "1", "1", "01", 0) for code in codes]
+    matches = [Match(INSTITUTION, code, "1", f"C{code}", code, "1", True) for code in codes]
+    return Catalogue("bench", items, matches)
+
+
+def _validated(path: Path, catalogue: Catalogue) -> int:
+    """Read every record as a charge line and check it as the front-end does; how many passed."""
+    table = dbf.read(path)
+    numbers, (lines, _, persons) = table.texts("JYDJH"), read_lines(table)
+    passed = start = 0
+    for end in range(1, len(lines) + 1):
+        if end == len(lines) or numbers[end] != numbers[start]:
+            visit = Visit(
+                visit_no=str(numbers[start]),
+                institution_code=INSTITUTION,
+                citizen_id_no=persons[start],
+                visit_type=VisitType.OUTPATIENT,
+                visit_date=DAY,
+            )
+            checked = check_lines(visit, lines[start:end], catalogue, DAY)
+            passed += sum(verdict.code == PASSED for verdict in checked.verdicts)
+            start = end
+    return passed
 
 
 def _cpu_of_update(path: Path) -> float:

@@ -100,19 +100,34 @@ GUARDS = (
         (f"{UNIT}test_workers_intake.py",),
     ),
     Guard(
-        "the content of a repeat is compared (centre)", TWICE, "center/settle.py",
-        "known is None or known.content == _content(claim)", "True",
+        "the content of a repeat is compared (centre)", TWICE, "center/counter.py",
+        "known is None or known.content == content_of(claim)", "True",
         (f"{REAL}test_center_settle.py",),
     ),
     Guard(
-        "what is settled is answered, not settled again", TWICE, "center/settle.py",
+        "what is settled is answered, not settled again", TWICE, "center/counter.py",
         "        if known is not None:\n            return known\n", "",
         (f"{REAL}test_center_settle.py",),
     ),
     Guard(
         "one settlement per key (uq_settlement_key)", TWICE, "center/migrations/versions/r0001_first_schema.py",
         '        sa.UniqueConstraint("visit_no", "charge_batch_no", "kind", name="uq_settlement_key"),\n', "",
-        (f"{REAL}test_center_settle.py::test_the_unique_key_is_the_last_guard",),
+        (f"{REAL}test_center_schema.py::test_one_settlement_per_visit_batch_and_kind",),
+    ),
+    Guard(
+        "a visit number is decided on once at a time (lock)", TWICE, "center/counter.py",
+        "        records.lock_visits(cursor, visit_nos)\n", "",
+        (f"{REAL}test_center_settle.py",),
+    ),
+    Guard(
+        "a settlement that does not check is not settled", FEN, "center/counter.py",
+        "        if wrong:\n            raise BrokenSettlement(wrong)\n", "",
+        (f"{REAL}test_center_settle.py",),
+    ),
+    Guard(
+        "our own results count from the snapshot they started from (CAS)", FEN, "workers/entitlement.py",
+        ', entitlement.c.version == bindparam("before")', "",
+        (f"{UNIT}test_workers_entitlement.py",),
     ),
     Guard(
         "persons are locked (FOR UPDATE)", TWICE, "center/records.py",
@@ -199,8 +214,8 @@ GUARDS = (
         (f"{REAL}test_fairness.py",),
     ),
     Guard(
-        "a front-end speaks for itself only", SEALED, "center/settle.py",
-        "return None if institution.frontend == self.frontend else _refuse(Refusal.FRONTEND_WRONG)", "return None",
+        "a front-end speaks for itself only", SEALED, "center/counter.py",
+        "return None if institution.frontend == self.frontend else refuse(Refusal.FRONTEND_WRONG)", "return None",
         (f"{REAL}test_center_settle.py",),
     ),
     Guard(
@@ -241,5 +256,59 @@ GUARDS = (
         "wrong arguments are not quoted", QUIET, "infra/broker.py",
         'raise UnreadableMessage("arguments that are not the task\'s") from None', "pass",
         (f"{REAL}test_garbage.py",),
+    ),
+    Guard(
+        "a front-end fetches its own institutions' matches only", TENANTS, "center/publications.py",
+        "        if digest in visible and (not wanted or visible[digest] <= room):\n"
+        "            wanted.append(digest)\n            room -= visible[digest]\n",
+        "        wanted.append(digest)\n",
+        (f"{REAL}test_catalogue.py",),
+    ),
+    Guard(
+        "a part of a catalogue is what it is called", SEALED, "workers/publications.py",
+        " for part in parts if digest_of(part.content) == part.digest}", " for part in parts}",
+        (f"{REAL}test_catalogue.py",),
+    ),
+    Guard(
+        "nobody audits what they entered", FEN, "center/catalogue_entries.py",
+        "    if found.entered_by == by:\n        raise OwnEntry(by)\n", "",
+        (f"{REAL}test_catalogue.py",),
+    ),
+    Guard(
+        "no settlement is taken back twice (link)", TWICE, "center/refund.py",
+        "        if contra is not None:\n"
+        "            return refuse(Refusal.REFUNDED_ALREADY, held=str(contra.settlement_no))\n",
+        "",
+        (f"{REAL}test_center_refund.py",),
+    ),
+    Guard(
+        "one contra per settlement (uq_settlement_contra_of)", TWICE, "center/migrations/versions/r0003_refund.py",
+        "        unique=True,\n", "        unique=False,\n",
+        (f"{REAL}test_center_refund.py",),
+    ),
+    Guard(
+        "a contra moves the accounts back", CONTRA, "center/refund.py",
+        "insured.account_balance_fen + paid_back.get(person_no, 0)", "insured.account_balance_fen",
+        (f"{REAL}test_center_refund.py",),
+    ),
+    Guard(
+        "what is kept is settled with the refund or not at all", FEN, "center/refund.py",
+        "                raise _KeptRefused(answer)\n", "                pass\n",
+        (f"{REAL}test_center_refund.py",),
+    ),
+    Guard(
+        "an imported line is not imported again", TWICE, "workers/visits/imports.py",
+        "        elif number in known and known[number][0] == line:\n            again[at] = None\n", "",
+        (f"{UNIT}test_visit_imports.py",),
+    ),
+    Guard(
+        "lines a batch holds are in no other", TWICE, "workers/visits/settlement.py",
+        "        execute_many(self._connection, _TAKE_LINES, taken)\n", "",
+        (f"{UNIT}test_visit_settlement.py",),
+    ),
+    Guard(
+        "a batch the centre refused is asked again as it was", TWICE, "workers/visits/settlement.py",
+        "return None if refused is None else self._ask_again(row, refused)", "return None",
+        (f"{UNIT}test_visit_settlement.py",),
     ),
 )  # fmt: skip

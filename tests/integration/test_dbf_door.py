@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -13,13 +14,13 @@ from sqlalchemy import insert, select, update
 
 from domain.lifecycle import ClaimState
 from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals
-from infra import lanes
+from infra import lanes, metrics
 from infra.clock import SHANGHAI, Clock
 from infra.codec import unpack
 from infra.reference import catalogue_row
 from infra.settings import Settings
 from producers.his import dbf, importer, watcher
-from producers.his.exchange import DbfExchange
+from producers.his.door import PATIENCE_LOOKS, Door
 from producers.his.fields import layout
 from tests.support.frontend import HOSPITAL, PERSON, new_frontend, published, shelf
 from workers.deliver import record_answers
@@ -47,7 +48,7 @@ class Hospital:
 
     def restart(self) -> None:
         """The watcher's process ends, and another one begins with nothing in its memory."""
-        self.door = watcher.Door(DbfExchange(self.folder, HOSPITAL))
+        self.door = Door(self.folder, HOSPITAL)
 
     # The hospital
 
@@ -349,9 +350,9 @@ def test_handing_back_may_be_cut_short_anywhere(hospital, after, monkeypatch):
     hospital.checks()
     hospital.settles()
 
-    exchange = hospital.door.exchange
+    exchange, outgoing = hospital.door.exchange, hospital.door.outgoing
     if after == "the results":
-        monkeypatch.setattr(exchange, "hand_over", _stopping(exchange.hand_over))
+        monkeypatch.setattr(outgoing, "write", _stopping(outgoing.write))
     if after == "the marks":
         monkeypatch.setattr(exchange, "answer", _stopping(exchange.answer))
     if after != "nothing":
@@ -409,19 +410,21 @@ def test_an_incomplete_file_is_waited_for_before_anybody_is_told(hospital):
     hospital.delivers("V1")
     (hospital.folder / LINES).write_bytes((hospital.folder / LINES).read_bytes()[:-9])
     note = hospital.folder / f"{LINES}.txt"
-    for _ in range(watcher.PATIENCE_LOOKS):
+    for _ in range(PATIENCE_LOOKS):
         watcher.look(hospital.engine, hospital.door, at=AT)
     assert not note.exists()
     watcher.look(hospital.engine, hospital.door, at=AT)
     assert "可能仍在写入" in note.read_text(encoding="gb18030")
 
 
-def test_the_watcher_serves_rings_the_bell_and_works_alone(hospital, tmp_path, valkey_url):
+@contextmanager
+def watching(hospital, tmp_path, broker_url):
+    """A watcher that runs beside the test."""
     (tmp_path / "key").write_text("01" * 32)
     settings = Settings(
         frontend="hospital-a",
         frontend_database_url=hospital.url,
-        center_broker_url=valkey_url,
+        center_broker_url=broker_url,
         frontend_key_file=tmp_path / "key",
         exchange_dir=hospital.root,
         clock=Clock(AT, time.time(), 1.0).written(),
@@ -431,6 +434,15 @@ def test_the_watcher_serves_rings_the_bell_and_works_alone(hospital, tmp_path, v
     thread = threading.Thread(target=watcher.watch, args=(frontend, hospital.root), kwargs={"stop": stop})
     thread.start()
     try:
+        yield frontend
+    finally:
+        stop.set()
+        thread.join()
+        frontend.engine.dispose()
+
+
+def test_the_watcher_serves_rings_the_bell_and_works_alone(hospital, tmp_path, valkey_url):
+    with watching(hospital, tmp_path, valkey_url) as frontend:
         hospital.registers("V1")
         hospital.delivers("V1")
         _until(hospital.claims)
@@ -438,15 +450,37 @@ def test_the_watcher_serves_rings_the_bell_and_works_alone(hospital, tmp_path, v
             _until(lambda: client.llen(lanes.preprocess(HOSPITAL)) == 1)
             client.delete(lanes.preprocess(HOSPITAL))
         with pytest.raises(watcher.AnotherWatcher):
-            watcher.watch(frontend, hospital.root, stop=stop)
+            watcher.watch(frontend, hospital.root, stop=threading.Event())
         hospital.checks()
         hospital.settles()
         _until(hospital.results)
         _until(lambda: {flag for *_, flag in hospital.marks()} == {1})
-    finally:
-        stop.set()
-        thread.join()
-        frontend.engine.dispose()
+        assert watcher.is_watched(hospital.root)
+        _until(lambda: 'jiesuan_claims_total{channel="dbf",outcome="settled"}' in metrics.page().decode())
+        page = metrics.page().decode()
+        assert 'jiesuan_claims_total{channel="dbf",outcome="accepted"}' in page
+        assert f'jiesuan_exchange_folder_up{{tenant="{HOSPITAL}"}} 1.0' in page
+        assert f'jiesuan_exchange_rows_refused{{tenant="{HOSPITAL}"}} 0.0' in page
+    assert not watcher.is_watched(hospital.root)
+
+
+def test_a_share_that_vanishes_under_the_watcher_gets_its_results_when_it_is_back(hospital, tmp_path, valkey_url):
+    hospital.registers("V1")
+    hospital.delivers("V1")
+    away = hospital.folder.with_name("away")
+    with watching(hospital, tmp_path, valkey_url):
+        _until(hospital.claims)
+        hospital.folder.rename(away)
+        hospital.folder.mkdir()  # the mount point without its share
+        _until(lambda: f'jiesuan_exchange_folder_up{{tenant="{HOSPITAL}"}} 0.0' in metrics.page().decode())
+        hospital.checks()
+        hospital.settles()
+        time.sleep(0.5)
+        assert list(hospital.folder.iterdir()) == []
+        hospital.folder.rmdir()
+        away.rename(hospital.folder)
+        _until(hospital.results)
+        _until(lambda: {flag for *_, flag in hospital.marks()} == {1})
 
 
 def _until(what, within: float = 10.0) -> None:

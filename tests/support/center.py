@@ -21,15 +21,17 @@ AT = datetime(2026, 3, 2, 9, 30, tzinfo=SHANGHAI)
 CATALOGUE_VERSION = "catalogue-1"
 POLICY_VERSION = parse(POLICY).version
 
-SUSPENDED, UNINSURED, PENSIONER = 900_001, 900_002, 900_003
-"""Serials of a person whose entitlement is suspended, of one whose scheme has no policy, and of nobody we know."""
+SUSPENDED, UNINSURED, PENSIONER, STRANGE = 900_001, 900_002, 900_003, 900_004
+"""Serials of a person whose entitlement is suspended, of one whose scheme has no policy, of nobody we know, and of one
+of a category no policy knows."""
 
 
 def fill_center(engine: Engine, *, persons: int = 20, balance_fen: int = 0, policy: str = POLICY) -> ReferenceShelf:
     """Add the institutions, the persons 0, 1, 2, ... and the reference data to an empty centre."""
     rows = [person_row(serial, account_balance_fen=balance_fen) for serial in range(persons)]
     rows.append(person_row(SUSPENDED, entitled=False))
-    rows.append(person_row(UNINSURED, scheme="resident"))
+    rows.append(person_row(UNINSURED, scheme="resident", category="70"))
+    rows.append(person_row(STRANGE, category="6"))
     with engine.begin() as connection:
         connection.execute(
             insert(institution),

@@ -193,4 +193,4 @@ def totals_of(
     on = Catalogue(catalogue.version, catalogue.items, catalogue.matches).on
     matched = [on(institution_code, each.local_item_code, each.charge_date or DAY) for each in lines]
     totals = total_up(zip(lines, matched, strict=True), pack_lines(lines))
-    return ClaimTotals(institution_code, visit_no, batch_no, PERSON, "3", DAY, *totals)
+    return ClaimTotals(institution_code, visit_no, batch_no, PERSON, "3", DAY, *totals[:7], groups=totals.groups)

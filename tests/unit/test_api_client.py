@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import httpx
 import pytest
 
@@ -58,3 +60,34 @@ def test_the_key_of_the_institution_and_the_wish_to_wait_are_sent():
 
     with JiesuanClient("http://x", "k", transport=httpx.MockTransport(answer)) as client:
         assert client.submit({}, wait=9, key="mine") == {"state": "settled"}
+
+
+def test_a_visit_goes_its_way_by_the_client():
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append((request.method, request.url.path, json.loads(request.content or b"null")))
+        assert request.method == "GET" or request.headers["Idempotency-Key"]
+        return httpx.Response(200, json={})
+
+    with JiesuanClient("http://x", "k", transport=httpx.MockTransport(answer)) as client:
+        client.register({"visit_type": "1"}, key="r")
+        client.visit("V1")
+        client.add_lines("V1", [{"line_no": 1}])
+        client.settle_visit("V1", final=True)
+        client.discharge("V1", {"discharge_date": "2026-03-09"})
+        client.refund("V1", 1, reason="误", kept={1: "2"})
+        client.cancel("V2")
+    assert asked == [
+        ("POST", "/v1/visits", {"visit_type": "1"}),
+        ("GET", "/v1/visits/V1", None),
+        ("POST", "/v1/visits/V1/lines", {"lines": [{"line_no": 1}]}),
+        ("POST", "/v1/visits/V1/settlements", {"final": True}),
+        ("POST", "/v1/visits/V1/discharge", {"discharge_date": "2026-03-09"}),
+        (
+            "POST",
+            "/v1/visits/V1/refunds",
+            {"charge_batch_no": 1, "reason": "误", "kept": [{"line_no": 1, "quantity": "2"}]},
+        ),
+        ("POST", "/v1/visits/V2/cancellation", {}),
+    ]

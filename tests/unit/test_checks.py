@@ -11,8 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.catalogue import Catalogue, CatalogueItem, Match
-from domain.checks import CHECKS, GOOD, NOT_LOOKED_UP, Setting, Verdict, check_lines, verdict
+from domain.checks import (
+    CHECKS,
+    GOOD,
+    NOT_LOOKED_UP,
+    RowSays,
+    Setting,
+    Standing,
+    Unsettled,
+    Verdict,
+    check_delivery,
+    check_lines,
+    standing_of,
+    verdict,
+)
 from domain.codes import CODES, PASSED
+from domain.lifecycle import VisitState
 from domain.visit import ChargeLine, Visit, VisitType
 
 REGISTERED = date(2026, 3, 1)
@@ -64,7 +78,13 @@ def codes(*lines):
         pytest.param("91", {"door_code": "91"}, {}, id="91 visit not open"),
         pytest.param("92", {"door_code": "92"}, {}, id="92 another institution's visit"),
         pytest.param("93", {"door_code": "93"}, {}, id="93 another person's visit"),
-        pytest.param("01", {"line_no": None}, {"line_no": 0}, id="01 no line number"),
+        pytest.param("96", {"line_no": 0}, {"line_no": 1}, id="96 numbers begin with 1"),
+        pytest.param("96", {"line_no": 100_000}, {"line_no": 99_999}, id="96 a number of six digits"),
+        pytest.param("96", {"local_item_code": "L" * 16}, {}, id="96 an item code of 16 bytes"),
+        pytest.param("96", {"local_item_code": "甲" * 8}, {}, id="96 an item code of 16 bytes in GBK"),
+        pytest.param("96", {"charge_category": 1000}, {"charge_category": 999}, id="96 a category of four digits"),
+        pytest.param("96", {"quantity_1e2": 10**8}, {}, id="96 a quantity of nine digits"),
+        pytest.param("01", {"line_no": None}, {}, id="01 no line number"),
         pytest.param("02", {"local_item_code": " "}, {"local_item_code": "L1"}, id="02 item code only blanks"),
         pytest.param("03", {"local_item_name": "　 "}, {"local_item_name": "x"}, id="03 item name only blanks"),
         pytest.param("04", {"charge_date": None}, {}, id="04 no charge date"),
@@ -192,6 +212,79 @@ def test_a_claim_without_lines_has_nothing_wrong():
     assert check() == ([], [], True)
 
 
+STANDING = Standing("H1", "11010519491231002X", REGISTERED)
+ORDER = ["96", "90", "91", "92", "93", "01", "94", "02", "03", "04", "05", "95", *(f"{n:02d}" for n in range(6, 15))]
+"""validation_codes.csv and table D1 of the ambiguities: which check is asked before which."""
+
+
+def test_the_checks_are_asked_in_the_order_of_the_specification():
+    assert [code for code, _ in CHECKS] == ORDER
+
+
+@pytest.mark.parametrize(
+    ("standing", "line", "says", "all_codes"),
+    [
+        pytest.param(None, {}, RowSays(), ("90",), id="90 ends it: nothing is told of a visit we do not have"),
+        pytest.param(None, {"line_no": 0}, RowSays(), ("96", "90"), id="96 before 90"),
+        pytest.param(
+            STANDING._replace(state=VisitState.CANCELLED), {"line_no": None}, RowSays(), ("91", "01"), id="91 before 01"
+        ),
+        pytest.param(
+            STANDING._replace(state=VisitState.CLOSED),
+            {},
+            RowSays(["H2"]),
+            ("91", "92"),
+            id="91 before 92",
+        ),
+        pytest.param(STANDING, {"line_amount_fen": 1}, RowSays(["H2"]), ("92",), id="92 ends it"),
+        pytest.param(STANDING, {"line_amount_fen": 1}, RowSays(["H1"], ["1"]), ("93",), id="93 ends it"),
+        pytest.param(STANDING, {}, RowSays(["H1"], ["11010519491231002x "]), (), id="written otherwise"),
+        pytest.param(
+            STANDING._replace(discharge_date=date(2026, 3, 1)), {}, RowSays(), ("95",), id="95 after the discharge"
+        ),
+    ],
+)
+def test_a_line_is_checked_against_its_visit(standing, line, says, all_codes):
+    found = check_delivery(standing, [LINE._replace(**line)], CATALOGUE, TODAY, says=says)
+    assert found.verdicts[0].all_codes == all_codes
+    assert found.passed == (all_codes == ())
+
+
+@pytest.mark.parametrize(
+    ("state", "quantity", "code"),
+    [
+        pytest.param(state, quantity, "00" if taken else "91", id=f"{state} {quantity}")
+        for state, charge, reversal in [
+            (VisitState.OPEN, True, True),
+            (VisitState.SETTLED, False, False),
+            (VisitState.DISCHARGED, False, True),
+            (VisitState.CLOSED, False, False),
+            (VisitState.CANCELLED, False, False),
+        ]
+        for quantity, taken in [(200, charge), (-200, reversal)]
+    ],
+)
+def test_which_lines_a_visit_takes_depends_on_where_it_stands(state, quantity, code):
+    line = LINE._replace(quantity_1e2=quantity, line_amount_fen=quantity * 125_000 // 10_000)
+    held = STANDING._replace(state=state)
+    found = check_delivery(held, [line], CATALOGUE, TODAY, unsettled=Unsettled(10_000, 0))
+    assert found.verdicts[0].code == code
+
+
+@pytest.mark.parametrize(
+    ("unsettled", "codes_"),
+    [
+        pytest.param(Unsettled(2_500, 0), ["00", "00"], id="equality passes"),
+        pytest.param(Unsettled(2_499, 0), ["21", "21"], id="one fen too much fails every negative line"),
+        pytest.param(Unsettled(5_000, -2_501), ["21", "21"], id="with what was given back before"),
+    ],
+)
+def test_21_is_asked_over_what_is_imported_and_not_settled(unsettled, codes_):
+    lines = [LINE._replace(line_no=n, quantity_1e2=-100, line_amount_fen=-1250) for n in (7, 8)]
+    found = check_delivery(STANDING, lines, CATALOGUE, TODAY, unsettled=unsettled)
+    assert [each.code for each in found.verdicts] == codes_
+
+
 DEFECTS = st.fixed_dictionaries(
     {},
     optional={
@@ -214,7 +307,7 @@ def test_the_short_way_for_good_lines_says_what_the_table_says(defects):
     for line in lines:
         looked_up = line.charge_date is not None and line.local_item_code.strip()
         item = CATALOGUE.on("H1", line.local_item_code, line.charge_date) if looked_up else NOT_LOOKED_UP
-        expected.append(verdict(line, Setting(REGISTERED, TODAY, item, set(numbers))))
+        expected.append(verdict(line, Setting(standing_of(VISIT), TODAY, item, set(numbers))))
         numbers.add(line.line_no)
     assert check(*lines).verdicts == expected
 

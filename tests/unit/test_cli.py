@@ -64,7 +64,15 @@ def write(tmp_path, document) -> str:
 def test_a_quote_for_people(jiesuan, tmp_path):
     code, out, err = jiesuan("quote", write(tmp_path, QUOTE), "--explain")
     assert (code, err) == (0, "")
-    for part in ("试算（不入账）", "72.00 元", "计算步骤", "起付标准", "统筹基金按"):
+    for part in (
+        "试算（不入账）",
+        "72.00 元",
+        "计算步骤",
+        "各分段由谁负担",
+        "起付标准",
+        "统筹基金支付 90.00 × 80% = 72.00 元",
+        "#2 ",
+    ):
         assert part in out
 
 
@@ -72,7 +80,13 @@ def test_a_quote_for_programs(jiesuan, tmp_path):
     code, out, _ = jiesuan("quote", write(tmp_path, QUOTE), "--json", "--explain")
     assert code == 0
     assert json.loads(out)["settlement"]["fund_pay_amount"] == "72.00"
-    assert len(json.loads(out)["steps"]) == 3
+    assert [step["rule"] for step in json.loads(out)["steps"]] == ["in-scope", "deductible", "shared", "fund-share"]
+
+
+def test_the_schema_of_a_quote_is_printed(jiesuan):
+    code, out, _ = jiesuan("quote", "--schema")
+    assert (code, json.loads(out)["title"]) == (0, "Jiesuan quote")
+    assert jiesuan("quote")[0] == 2
 
 
 def test_a_quote_as_of_another_day(jiesuan, tmp_path):
@@ -94,6 +108,15 @@ def test_a_quote_that_cannot_be_made(jiesuan, tmp_path, document, code, words):
     assert (ended, out) == (code, "")
     assert words in err
     assert "Traceback" not in err
+
+
+def test_a_program_reads_what_is_wrong(jiesuan, tmp_path):
+    document = {**QUOTE, "person": {"scheme": "employee", "category": "99"}, "accumulators": {"x": "1.00"}}
+    code, out, _ = jiesuan("quote", write(tmp_path, document), "--json")
+    assert (code, json.loads(out)["code"]) == (1, "quote-refused")
+    assert [error["code"] for error in json.loads(out)["errors"]] == ["category-unknown", "accumulator-unknown"]
+    code, out, _ = jiesuan("quote", write(tmp_path, {**QUOTE, "x": 1}), "--json")
+    assert (code, json.loads(out)["errors"][0]["pointer"]) == (2, "#/x")
 
 
 def test_a_policy_by_name_and_a_file_that_is_not_there(jiesuan, tmp_path):

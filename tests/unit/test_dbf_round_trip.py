@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from producers.his import dbf
 from producers.his.fields import FILES, layout
+from producers.his.records import row_of
 
 CHARACTERS = st.one_of(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
@@ -30,6 +31,32 @@ def values_of(field):
         case "D":
             values = st.dates()
     return st.none() | values
+
+
+def words_of(field):
+    """Any text at all for a free text, whatever its length; what the column can hold for everything else."""
+    return st.none() | st.text(CHARACTERS, max_size=90) if field.is_free_text else values_of(field)
+
+
+@pytest.mark.parametrize("table", FILES)
+@given(data=st.data())
+@settings(deadline=None, max_examples=40)
+def test_any_record_under_our_names_comes_back_with_its_words_shortened_at_a_character(table, data):
+    columns = layout(table)
+    record = data.draw(st.fixed_dictionaries({field.identifier: words_of(field) for field in columns}))
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"{table}0301.DBF")
+        dbf.append(path, columns, [row_of(columns, record)], day=date(2025, 3, 1))
+        found = dbf.read(path)
+
+    [row] = found.rows()
+    for field in columns:
+        value = record[field.identifier]
+        if field.is_free_text and value is not None:
+            value = dbf.shorten(value, field.width)
+        assert row[field.code] == as_read(field, value)
+    assert (found.bad_values(), found.cut_texts()) == ([], [])
 
 
 def as_read(field, value):

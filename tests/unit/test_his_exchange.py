@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import chain
 
@@ -13,8 +12,9 @@ from domain.identity import synthetic_citizen_id
 from domain.visit import Visit, VisitType
 from infra.clock import SHANGHAI
 from producers.his import dbf
-from producers.his.exchange import Answer, DbfExchange, Mark, Result, marks_for
+from producers.his.exchange import DbfExchange
 from producers.his.fields import layout
+from producers.his.line_files import Answer, Mark, marks_for
 
 HOSPITAL = "990100001"
 DAY = date(2026, 3, 2)
@@ -73,21 +73,6 @@ def answer(exchange, delivery, *codes, note=""):
     exchange.answer([Answer(delivery.rows, marks_for(codes, note))], at=AT)
 
 
-def result(visit_no="V1", batch=1, **change):
-    visit = Visit(
-        visit_no=visit_no,
-        institution_code=HOSPITAL,
-        citizen_id_no=PERSON,
-        visit_type=VisitType.OUTPATIENT,
-        visit_date=DAY,
-    )
-    good = Result(
-        visit=visit, charge_batch_no=batch, settled_at=AT, total_fen=10000, fund_pay_fen=6000, account_pay_fen=1500,
-        pre_self_pay_fen=500, deductible_fen=0, own_pay_fen=800, self_pay_fen=3200, institution_share_fen=0,
-    )  # fmt: skip
-    return replace(good, **change)
-
-
 def test_a_delivery_is_the_registration_and_the_rows_of_the_visit_exactly_as_written(folder, exchange):
     register(folder, registration())
     deliver(folder, row(), row(number=2, JG=Decimal("0.1234"), MCYL=Decimal("-3.50"), JE=Decimal("-0.43"), YPLY=""))
@@ -122,7 +107,7 @@ def test_a_row_that_is_no_line_of_its_visit_gets_the_code_of_the_door(folder, ex
 
     [delivery] = take(exchange)
 
-    assert [line.door_code for line in delivery.lines] == ["", code]
+    assert [line.door_code for line in delivery.lines_of_visit(HOSPITAL)] == ["", code]
 
 
 def spoil(folder, column, value, record=1):
@@ -143,6 +128,7 @@ def spoil(folder, column, value, record=1):
         pytest.param("JE", b"************", "96", id="overflow"),
         pytest.param("JG", b"1.23456", "96", id="five decimals of a price"),
         pytest.param("MCYL", b"1.5e3", "96", id="an exponent"),
+        pytest.param("JE", b"25.0049", "", id="an amount that was not rounded"),
         pytest.param("XMXH", b"1.5", "96", id="half a line number"),
         pytest.param("XMMC", b"\xff\xff\xff  ", "96", id="no Chinese encoding"),
         pytest.param("FYRQ", b"20269931", "", id="no day of the calendar is no day, code 04 says so"),
@@ -162,7 +148,9 @@ def test_rows_without_a_registration_have_no_visit(folder, exchange):
     register(folder, registration("V2"))
     deliver(folder, row("V1"), row("V2"), row("", 1))
 
-    assert {d.rows.visit_no: (d.visit is None, d.lines[0].door_code) for d in take(exchange)} == {
+    assert {
+        d.rows.visit_no: (d.visit is None, d.lines_of_visit(HOSPITAL)[0].door_code) for d in take(exchange)
+    } == {
         "V1": (True, "90"), "V2": (False, ""), "": (True, "90"),
     }  # fmt: skip
 
@@ -343,21 +331,17 @@ def test_while_registrations_cannot_be_read_nobody_is_called_unknown(folder, exc
     assert take(exchange)[0].visit is not None
 
 
-def test_results_are_appended_once_whoever_asks(folder, exchange):
-    assert exchange.hand_over([result("V1"), result("V2")], at=AT) == 2
-    assert exchange.hand_over([result("V1"), result("V3")], at=AT + timedelta(days=1)) == 1
-    assert DbfExchange(folder, HOSPITAL).hand_over([result("V2"), result("V3")], at=AT) == 0
+def test_deleted_records_and_surplus_bytes_are_passed_over_and_reported_once(folder, exchange, caplog):
+    register(folder, registration())
+    deliver(folder, row(), row(number=2))
+    path = folder / "MZXM0302.DBF"
+    content = bytearray(path.read_bytes())
+    content[dbf.read(path).header.record_at(1)] = ord("*")
+    path.write_bytes(bytes(content) + b"left over")
 
-    [first, _] = dbf.read(folder / "MZJS0302.DBF").rows()
-    columns = ("JYDJH", "FYPC", "ZYZJE", "SBZFJE", "ZHZFJE", "GRZFJE3", "CXZFJE", "ZFYY")
-    assert {code: first[code] for code in columns} == {
-        "JYDJH": "V1", "FYPC": 1, "ZYZJE": Decimal("100.00"), "SBZFJE": Decimal("60.00"), "ZHZFJE": Decimal("15.00"),
-        "GRZFJE3": Decimal("40.00"), "CXZFJE": None, "ZFYY": "",
-    }  # fmt: skip
-    assert (first["BZ1"], first["DRBZ"], first["JSRQ"]) == ("2026-03-02 09:30:05", 0, DAY)
-
-
-def test_a_result_borne_by_the_person_alone_says_why(folder, exchange):
-    exchange.hand_over([result(fund_pay_fen=0, self_pay_fen=9200)], at=AT)
-    [only] = dbf.read(folder / "MZJS0302.DBF").rows("ZFYY", "GRZFJE3")
-    assert only == {"ZFYY": "本次费用全部由个人负担", "GRZFJE3": Decimal("100.00")}
+    [delivery] = take(exchange)
+    assert [line.line_no for line in delivery.lines] == [2]
+    answer(exchange, delivery, "00")
+    take(exchange)
+    [told] = [record for record in caplog.records if record.message == "exchange_file_odd"]
+    assert (told.file, told.deleted_records, told.surplus_bytes) == ("MZXM0302.DBF", 1, 9)

@@ -2,12 +2,17 @@
 
 import csv
 from collections import defaultdict
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
+from producers.api.visit_wire import DISCHARGE_IN, REGISTRATION_IN
+from producers.api.wire import LineIn
 from producers.his import fields
 from producers.his.fields import FILES, UnknownTable, layout
+from producers.settled import AmountsOut
 
 COLUMNS_PRINTED = {
     **{"RYDJ": 20, "CFXM": 20, "FYJS": 22, "CYDJ": 15, "MZDJ": 20, "MZXM": 20, "MZJS": 22},
@@ -16,16 +21,26 @@ COLUMNS_PRINTED = {
     **{"VIEW_MEDI": 21, "VIEW_ITEM": 16, "VIEW_MATCH": 11},
 }
 TABLE_OF_FILE = {name: f"HIS_{'ZYDJ' if name == 'RYDJ' else name}" for name in FILES}
+DATA = Path(fields.__file__).with_name("data")
+SPECIFICATION = {
+    "fields.csv": "d61236007a61ec7fdd2d2e7dd46dadac2cd205a4da2e4126091f8c6f2bccda68",
+    "tables.csv": "69a7a039db9c1b9b9f5e36b4ea92d96e1bc09ebd4017c2a2d3a741899de3f9e1",
+}
+"""The digests of the specification's own lists: ours are copies, and nobody mends a copy."""
 
 
 @pytest.fixture(scope="module")
 def printed() -> dict[str, list[dict[str, str]]]:
     tables = defaultdict(list)
-    source = Path(fields.__file__).with_name("data") / "fields.csv"
-    with source.open(encoding="utf-8", newline="") as rows:
+    with (DATA / "fields.csv").open(encoding="utf-8", newline="") as rows:
         for row in csv.DictReader(rows):
             tables[row["table"]].append(row)
     return dict(tables)
+
+
+@pytest.mark.parametrize("name", SPECIFICATION)
+def test_the_lists_are_those_of_the_specification(name):
+    assert sha256((DATA / name).read_bytes()).hexdigest() == SPECIFICATION[name]
 
 
 def test_every_printed_object_is_there_with_all_its_columns(printed):
@@ -103,3 +118,89 @@ def test_an_unknown_table_is_named():
 def test_an_unknown_column_is_not_found():
     with pytest.raises(KeyError, match="JEE"):
         layout("MZXM")["JEE"]
+
+
+def test_every_file_has_its_shared_table_and_the_table_its_file():
+    assert {name: layout(name).counterpart for name in FILES} == TABLE_OF_FILE
+    assert {layout(table).counterpart: table for table in TABLE_OF_FILE.values()} == TABLE_OF_FILE
+
+
+@pytest.fixture(scope="module")
+def national() -> dict[str, dict[str, str]]:
+    """The fields of the national platform that have a counterpart here, with label, type, length and interfaces."""
+    with (DATA / "national_fields.csv").open(encoding="utf-8", newline="") as rows:
+        return {row["field"]: row for row in csv.DictReader(rows)}
+
+
+def test_every_national_name_is_one_of_the_national_platform_and_none_is_listed_in_vain(national):
+    named = {name for table in COLUMNS_PRINTED for field in layout(table) for name in field.national}
+    assert named == national.keys()
+    assert all(row["label_zh"] and row["interfaces"] for row in national.values())
+
+
+NATIONAL_KIND = {"数值型": "N", "日期型": "D", "日期时间型": "D", "字符型": "C"}
+KEPT_AS_TEXT = {
+    "charge_batch_no": "a number here, a text of digits there",
+    "line_no": "a number here, a text of digits there",
+    "charge_category": "a code that the source document makes a number",
+    "special_treatment_approval_no": "a number here, a text of digits there",
+    "item_serial_no": "a number here",
+}
+
+
+@pytest.mark.parametrize("table", COLUMNS_PRINTED)
+def test_a_national_field_is_of_the_same_kind(national, table):
+    for field in layout(table):
+        for name in field.national:
+            if field.identifier not in KEPT_AS_TEXT:
+                assert NATIONAL_KIND[national[name]["type"]] == field.kind, (field.code, name)
+
+
+def test_a_sum_of_national_fields_is_named_as_one():
+    assert layout("FYJS")["GRZFJE1"].national == ("fulamt_ownpay_amt", "overlmt_selfpay", "preselfpay_amt")
+    assert layout("FYJS")["GRZFJE2"].national == ()
+
+
+def test_words_for_people_may_be_shortened_and_codes_may_not():
+    lines = layout("CFXM")
+    assert {field.code for field in lines if field.kind == "C" and field.is_free_text} == {
+        "XMMC",
+        "YPGG",
+        "YPJX",
+        "BZ2",
+    }
+    assert {field.identifier for table in FILES for field in layout(table)} >= fields.FREE_TEXTS
+
+
+# The API says the same fields once more, with its own words: here the two are held together.
+
+
+def api_fields(adapter):
+    """Every field of a document of the API: its description, and the longest text it takes."""
+    schema = adapter.json_schema()
+    for name, said in schema["properties"].items():
+        texts = [said, *said.get("anyOf", ())]
+        yield name, said.get("description", ""), next((one["maxLength"] for one in texts if "maxLength" in one), None)
+
+
+API_ONLY = {"visit_no", "conditions", "settlement_no", "cash_amount"}
+"""A visit number may be left out there; conditions and cash are no columns of the exchange."""
+
+
+@pytest.mark.parametrize(
+    ("adapter", "table"),
+    [
+        pytest.param(REGISTRATION_IN, "MZDJ", id="registration"),
+        pytest.param(TypeAdapter(LineIn), "MZXM", id="line"),
+        pytest.param(TypeAdapter(AmountsOut), "MZJS", id="amounts"),
+        pytest.param(DISCHARGE_IN, "CYDJ", id="discharge"),
+    ],
+)
+def test_the_api_calls_a_field_by_its_identifier_and_takes_as_much_as_its_column(adapter, table):
+    columns = {field.identifier: field for field in layout(table)}
+    for name, words, longest in api_fields(adapter):
+        if name in API_ONLY:
+            continue
+        field = columns[name]
+        assert not words or field.code in words, (name, words)
+        assert longest is None or longest == field.width, name

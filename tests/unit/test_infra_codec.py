@@ -39,6 +39,8 @@ def values(type_):
     """Any value of a type that stands in a message."""
     if type_ in VALUES:
         return VALUES[type_]
+    if get_origin(type_) is tuple and get_args(type_)[-1] is not ...:
+        return st.tuples(*(values(each) for each in get_args(type_)))
     if get_origin(type_) is tuple:
         return st.lists(values(get_args(type_)[0]), max_size=3).map(tuple)
     if get_args(type_):

@@ -1,0 +1,38 @@
+"""What the centre would answer to the refunds a front-end asked for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Engine, select
+
+from domain.messages import ClaimAnswer, RefundAnswered
+from domain.refund import taken_back
+from infra.codec import unpack
+from workers import refund as refunds
+from workers.tables import claim
+
+
+def answer_refunds(engine: Engine, *, at: datetime) -> None:
+    """Take back what every open refund asks for, whole."""
+    with engine.begin() as connection:
+        for row in connection.execute(refunds._TO_ASK).all():
+            asked = refunds._message(row)
+            packed = connection.execute(
+                select(claim.c.answer).where(
+                    claim.c.visit_no == asked.visit_no, claim.c.charge_batch_no == asked.charge_batch_no
+                )
+            ).scalar_one()
+            contra = taken_back(unpack(packed, ClaimAnswer))._replace(
+                charge_batch_no=asked.contra_batch_no, settlement_no=8001
+            )
+            answered = RefundAnswered(
+                institution_code=asked.institution_code,
+                visit_no=asked.visit_no,
+                charge_batch_no=asked.charge_batch_no,
+                contra_batch_no=asked.contra_batch_no,
+                refusal="",
+                detail="",
+                answers=(contra,),
+            )
+            refunds.record(connection, answered, at=at)
