@@ -27,8 +27,8 @@ from domain.messages import ClaimAnswer, ClaimTotals, TotalsSubmitted
 from domain.money import yuan
 from domain.occasion import occasion_of
 from domain.policy import PolicyBook
-from domain.policy_cases import CATEGORIES
-from domain.policy_facts import CaseNotCovered, NoPolicyInForce
+from domain.policy.cases import CATEGORIES
+from domain.policy.facts import CaseNotCovered, NoPolicyInForce
 from domain.refusals import Refusal
 from domain.settlement import FAMILY_ACCOUNT, Occasion, Person, Settlement
 from domain.totals import LocalTotals

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from center.tables import reference
 from domain.policy import PolicyBook
-from domain.policy_reading import parse
+from domain.policy.reading import parse
 from infra.reference import POLICY, joined
 
 BOOKS_KEPT = 8

@@ -27,8 +27,8 @@ from center.tables import reference
 from domain.benefit import accumulator_keys, settle
 from domain.money import yuan
 from domain.policy import PolicyBook
-from domain.policy_facts import NoPolicyInForce, PolicySet
-from domain.policy_reading import parse
+from domain.policy.facts import NoPolicyInForce, PolicySet
+from domain.policy.reading import parse
 from domain.projection import exchange_amounts
 from domain.settlement import ACCOUNT as OWN_ACCOUNT
 from domain.settlement import FAMILY_ACCOUNT, FUND_PREFIX

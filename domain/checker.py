@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from domain.policy import PolicyBook
-from domain.policy_facts import Fact, PolicySet
+from domain.policy.facts import Fact, PolicySet
 from domain.settlement import Occasion, Person, Settlement, Step
 from domain.totals import LocalTotals
 from domain.visit import VisitType

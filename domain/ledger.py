@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from domain.policy_facts import BASIC
+from domain.policy.facts import BASIC
 from domain.settlement import FAMILY_ACCOUNT, Settlement
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from domain.accumulators import year_of
 from domain.messages import ClaimAnswer
 from domain.policy import PolicyBook
-from domain.policy_facts import NoPolicyInForce, PolicySet
+from domain.policy.facts import NoPolicyInForce, PolicySet
 from domain.settlement import Cell
 from domain.visit import STAYS, VisitType
 

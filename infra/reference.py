@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table, and_, select, update
 
 from domain.catalogue import OPEN_END, Catalogue, CatalogueItem, Match
 from domain.policy import PolicyBook
-from domain.policy_reading import parse
+from domain.policy.reading import parse
 from infra.codec import pack, unpack
 
 CATALOGUE = "catalogue"

@@ -16,7 +16,7 @@ from domain.lifecycle import ClaimState
 from domain.messages import ClaimTotals
 from domain.occasion import policy_day
 from domain.policy import PolicyBook, scheme_of
-from domain.policy_facts import NoPolicyInForce
+from domain.policy.facts import NoPolicyInForce
 from domain.refusals import Refusal
 from domain.totals import PLAIN, LineRules, total_up
 from domain.visit import Visit, unpack_lines

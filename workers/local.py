@@ -20,7 +20,7 @@ from domain.entitlement import Entitlement
 from domain.messages import ClaimAnswer, ClaimTotals, LocalResult
 from domain.occasion import occasion_of
 from domain.policy import PolicyBook
-from domain.policy_facts import NoPolicyInForce
+from domain.policy.facts import NoPolicyInForce
 from domain.settlement import FAMILY_ACCOUNT, Person, Settlement
 from infra.codec import pack
 from workers.entitlement import CENTRAL, move

@@ -13,8 +13,8 @@ from rich.table import Table
 from city.commands import Stop
 from city.commands.policy_files import day_of, found, read
 from city.commands.policy_words import SCHEMES_ZH
-from domain.policy_cases import days_of_change
-from domain.policy_facts import SCHEMES, PolicySet
+from domain.policy.cases import days_of_change
+from domain.policy.facts import SCHEMES, PolicySet
 
 
 def at(day: str, names: Sequence[str], *, as_json: bool) -> None:

@@ -13,8 +13,8 @@ from rich.table import Table
 
 from city.commands.policy_words import SCHEMES_ZH, SEGMENTS_ZH, case_in_words
 from domain.money import RATIO_SCALE, half_up, unscaled, yuan
-from domain.policy_facts import Case, Fact, PolicySet
-from domain.rules import Cited, Deductible, Layer, Rules, Shares
+from domain.policy.facts import Case, Fact, PolicySet
+from domain.policy.rules import Cited, Deductible, Layer, Rules, Shares
 
 BASES_ZH = {"fund_paid": "按基金支付计", "charges": "按费用计", "in_scope": "按范围内费用计"}
 

@@ -15,12 +15,12 @@ from city.commands import Stop
 from city.commands.policy_files import day_of, found
 from city.commands.policy_words import CODES_ZH, case_in_words
 from domain.money import yuan
-from domain.policy_check import check as check_text
-from domain.policy_check import overlaps
-from domain.policy_example_reading import ExamplesUnreadable, read_examples
-from domain.policy_findings import ERROR, Finding, Report, error
-from domain.policy_lines import Path as TomlPath
-from domain.policy_lines import places
+from domain.policy.check import check as check_text
+from domain.policy.check import overlaps
+from domain.policy.example_reading import ExamplesUnreadable, read_examples
+from domain.policy.findings import ERROR, Finding, Report, error
+from domain.policy.places import Path as TomlPath
+from domain.policy.places import places
 from infra.settings import Settings
 
 

@@ -13,8 +13,8 @@ from city.commands.policy_files import read
 from city.commands.policy_show import about_in_words, values_in_words
 from city.commands.policy_words import KINDS_ZH, SCHEMES_ZH, case_in_words
 from domain.money import RATIO_SCALE, unscaled, yuan
-from domain.policy_compare import CaseChange, FactChange, compare_cases, compare_facts
-from domain.policy_facts import Fact, PolicySet
+from domain.policy.compare import CaseChange, FactChange, compare_cases, compare_facts
+from domain.policy.facts import Fact, PolicySet
 
 _YUAN = frozenset({"amount", "low", "high", "not_below", "above"})
 _RATIOS = frozenset({"ratio", "self_ratio", "keeps", "beyond", "add", "factor"})

@@ -7,8 +7,8 @@ from datetime import date
 from pathlib import Path
 
 from city.commands import WRONG_USAGE, Stop
-from domain.policy_facts import PolicySet
-from domain.policy_reading import PolicyUnreadable, parse
+from domain.policy.facts import PolicySet
+from domain.policy.reading import PolicyUnreadable, parse
 from infra.settings import Settings
 
 

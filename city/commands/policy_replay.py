@@ -17,8 +17,8 @@ from center.replay import replay as replay_history
 from center.replayed import Figures, Replayed
 from city.commands import WRONG_USAGE, Stop
 from domain import money
-from domain.policy_facts import PolicySet
-from domain.policy_reading import PolicyUnreadable, parse
+from domain.policy.facts import PolicySet
+from domain.policy.reading import PolicyUnreadable, parse
 from infra.database import open_database
 from infra.settings import Settings
 from producers.quote.claim import CATEGORIES_ZH

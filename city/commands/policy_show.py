@@ -22,7 +22,7 @@ from city.commands.policy_words import (
 )
 from domain.money import RATIO_SCALE, unscaled, yuan
 from domain.policy import PolicyBook
-from domain.policy_facts import VISITS, Case, CaseNotCovered, Fact, NoPolicyInForce, PolicySet
+from domain.policy.facts import VISITS, Case, CaseNotCovered, Fact, NoPolicyInForce, PolicySet
 from infra.settings import Settings
 
 

@@ -12,10 +12,10 @@ from rich.console import Console
 from city.commands import Stop
 from city.commands.policy_files import found
 from domain.policy import PolicyBook
-from domain.policy_example_reading import ExamplesUnreadable, read_examples
-from domain.policy_examples import Outcome, run
-from domain.policy_lines import places
-from domain.policy_reading import PolicyUnreadable, parse
+from domain.policy.example_reading import ExamplesUnreadable, read_examples
+from domain.policy.examples import Outcome, run
+from domain.policy.places import places
+from domain.policy.reading import PolicyUnreadable, parse
 
 
 def test(names: Sequence[str], *, as_json: bool) -> None:

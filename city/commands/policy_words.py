@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.policy_facts import Case
+from domain.policy.facts import Case
 
 CODES_ZH = {
     "unreadable": "不能读取",

@@ -9,7 +9,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from domain import money
-from domain.policy_facts import PolicySet
+from domain.policy.facts import PolicySet
 from domain.projection import exchange_amounts
 from domain.settlement import BASIC_FUND, LARGE_AMOUNT, AccumulatorEntry, Step
 from domain.totals import LocalTotals

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from domain.policy import PolicyBook
-from domain.policy_facts import PolicySet
-from domain.policy_reading import PolicyUnreadable, parse
+from domain.policy.facts import PolicySet
+from domain.policy.reading import PolicyUnreadable, parse
 from producers.quote.settling import CannotQuote
 
 

@@ -19,7 +19,7 @@ CATEGORIES_ZH = {
     "1": "在职", "2": "退休", "3": "离休", "4": "1－4级工残", "5": "无业", "7": "退职", "70": "学龄前儿童",
     "71": "中小学生", "72": "大中专学生", "73": "其他未成年人", "74": "非从业人员", "75": "老年人",
 }  # fmt: skip
-"""What the categories RYLB of `domain.policy_cases` are called (AMB-10)."""
+"""What the categories RYLB of `domain.policy.cases` are called (AMB-10)."""
 
 
 def wrong(place: str, code: str, words: str) -> FieldError:

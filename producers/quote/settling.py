@@ -13,8 +13,8 @@ from domain import benefit
 from domain.catalogue import Catalogue
 from domain.occasion import policy_day
 from domain.policy import PolicyBook, TwoPoliciesInForce
-from domain.policy_cases import CATEGORIES
-from domain.policy_facts import CaseNotCovered, NoPolicyInForce, PolicySet
+from domain.policy.cases import CATEGORIES
+from domain.policy.facts import CaseNotCovered, NoPolicyInForce, PolicySet
 from domain.settlement import Occasion, Person, Settlement
 from domain.totals import PLAIN, LineRules, LocalTotals
 from producers.api.problems import FieldError, Problem

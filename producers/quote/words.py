@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 
 from domain import money, settlement
-from domain.policy_facts import PolicySet
+from domain.policy.facts import PolicySet
 from domain.settlement import Settlement, Step
 from producers.settled import payer_zh, segment_zh
 

@@ -14,7 +14,7 @@ from domain.catalogue import Catalogue
 from domain.checker import check
 from domain.checks import check_lines
 from domain.policy import PolicyBook
-from domain.policy_reading import parse
+from domain.policy.reading import parse
 from domain.settlement import Occasion, Person
 from domain.totals import LocalTotals, total_up
 from domain.visit import VisitType, pack_lines

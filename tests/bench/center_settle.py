@@ -13,7 +13,7 @@ from typing import Any
 from center import schema
 from center.settle import settle_submitted
 from domain.messages import TotalsSubmitted
-from domain.policy_reading import parse
+from domain.policy.reading import parse
 from infra.codec import decode, encode
 from infra.database import open_database
 from infra.embedded import postgres

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from center import schema
 from center.replay import replay
 from center.settle import settle_submitted
-from domain.policy_reading import parse
+from domain.policy.reading import parse
 from infra.database import open_database
 from infra.embedded import postgres
 from infra.memory import spare_the_collector

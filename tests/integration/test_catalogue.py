@@ -19,7 +19,7 @@ from center.tables import institution, reference
 from domain.catalogue import OPEN_END
 from domain.catalogue_records import ItemRecord
 from domain.messages import ReferenceAsked
-from domain.policy_reading import parse
+from domain.policy.reading import parse
 from infra.clock import SHANGHAI
 from infra.database import open_database
 from infra.publication import PartMissing, digest_of

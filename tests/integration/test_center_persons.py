@@ -12,7 +12,7 @@ from center.settle import settle_submitted
 from center.tables import institution, person
 from domain.entitlement import Entitlement
 from domain.messages import PersonAsked
-from domain.policy_reading import parse
+from domain.policy.reading import parse
 from infra.codec import UnreadableMessage
 from tests.support.center import (
     AT,

@@ -16,7 +16,7 @@ from center.settle import settle_submitted
 from center.tables import settlement
 from domain.messages import RefundAsked
 from domain.policy import PolicyBook
-from domain.policy_reading import parse
+from domain.policy.reading import parse
 from domain.refund import RefundRules, refund_rules
 from domain.refusals import Refusal
 from domain.visit import VisitType

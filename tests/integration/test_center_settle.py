@@ -21,7 +21,7 @@ from domain import benefit
 from domain.messages import ClaimAnswer
 from domain.money import MAX_FEN
 from domain.policy import PolicyBook
-from domain.policy_reading import parse
+from domain.policy.reading import parse
 from domain.refusals import Refusal
 from domain.settlement import Occasion, Step
 from domain.totals import GroupTotal
@@ -445,7 +445,7 @@ def test_totals_of_another_policy_version_that_was_published_here(center_engine,
 
 def test_a_case_the_policy_does_not_cover_is_explained_to_the_cashier(center_engine, shelf, settle):
     share = '{ kind = "share", scheme = "employee",'
-    of_some = POLICY.replace(share, f'{share} person = [1],')
+    of_some = POLICY.replace(share, f"{share} person = [1],")
     with center_engine.begin() as connection:
         held = shelf.current(connection)
         bare = replace(held, policy=PolicyBook([parse(of_some)]))

@@ -19,7 +19,7 @@ from center.tables import reference
 from city import cli
 from domain.identity import synthetic_citizen_id
 from domain.messages import ClaimTotals, RefundAsked
-from domain.policy_reading import parse
+from domain.policy.reading import parse
 from infra.clock import SHANGHAI
 from infra.database import open_database
 from infra.reference import policy_row

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from domain.benefit import settle
 from domain.policy import PolicyBook
-from domain.policy_facts import ALL_VISITS, CaseNotCovered, Fact, NoPolicyInForce, PolicySet
-from domain.policy_reading import parse
+from domain.policy.facts import ALL_VISITS, CaseNotCovered, Fact, NoPolicyInForce, PolicySet
+from domain.policy.reading import parse
 from domain.settlement import Occasion, Person, Settlement
 from domain.totals import GroupTotal, LocalTotals
 from tests.support.office import account, cap, deductible, office, share

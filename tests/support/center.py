@@ -11,7 +11,7 @@ from sqlalchemy import Engine, insert, text
 from center.tables import institution, person, reference
 from domain.identity import synthetic_citizen_id
 from domain.messages import ClaimTotals, TotalsSubmitted
-from domain.policy_reading import parse
+from domain.policy.reading import parse
 from infra.clock import SHANGHAI
 from infra.reference import ReferenceShelf, catalogue_row, policy_row
 from tests.support.frontend import CLINIC, HOSPITAL, POLICY, published

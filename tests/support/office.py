@@ -8,7 +8,7 @@ from domain.benefit import settle
 from domain.catalogue import Matched
 from domain.money import amount_of, fen, scaled, yuan
 from domain.policy import PolicyBook
-from domain.policy_reading import parse
+from domain.policy.reading import parse
 from domain.settlement import Occasion, Person
 from domain.totals import GroupTotal, LocalTotals, total_up
 from domain.visit import ChargeLine, VisitType

@@ -7,7 +7,7 @@ import pytest
 from domain.accumulators import deductible_key, fund_key
 from domain.benefit import IdentityBroken, NegativeTotals, accumulator_keys, settle
 from domain.money import fen
-from domain.policy_facts import NoPolicyInForce
+from domain.policy.facts import NoPolicyInForce
 from domain.settlement import AccumulatorEntry
 from domain.visit import VisitType
 from tests.support.office import (

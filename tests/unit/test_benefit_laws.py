@@ -13,8 +13,8 @@ from domain.benefit import accumulator_keys, settle
 from domain.catalogue import Matched
 from domain.money import amount_of, fen, yuan
 from domain.policy import PolicyBook
-from domain.policy_facts import NoPolicyInForce
-from domain.policy_reading import parse
+from domain.policy.facts import NoPolicyInForce
+from domain.policy.reading import parse
 from domain.settlement import AMOUNTS, OUT_OF_SCOPE, Occasion, Person, cells_of
 from domain.totals import LocalTotals, split_line, total_up
 from domain.visit import ChargeLine, VisitType

@@ -9,7 +9,7 @@ import pytest
 
 from domain.benefit import settle
 from domain.policy import scheme_of
-from domain.policy_facts import CaseNotCovered
+from domain.policy.facts import CaseNotCovered
 from domain.settlement import cells_of
 from domain.visit import VisitType
 from tests.support.office import (

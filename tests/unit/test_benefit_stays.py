@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from domain.benefit import settle
-from domain.policy_facts import CaseNotCovered
+from domain.policy.facts import CaseNotCovered
 from tests.support.office import (
     DAY,
     OUTPATIENT,

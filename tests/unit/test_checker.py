@@ -155,5 +155,5 @@ def test_it_shares_nothing_with_the_engine_but_values():
     assert len(source.splitlines()) < 300
     imported = {line.split()[1] for line in source.splitlines() if line.startswith("from domain")}
     assert imported == {
-        "domain.policy", "domain.policy_facts", "domain.settlement", "domain.totals", "domain.visit",
+        "domain.policy", "domain.policy.facts", "domain.settlement", "domain.totals", "domain.visit",
     }  # fmt: skip

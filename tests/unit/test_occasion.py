@@ -8,8 +8,8 @@ import pytest
 
 from domain.occasion import occasion_of
 from domain.policy import PolicyBook
-from domain.policy_facts import NoPolicyInForce
-from domain.policy_reading import parse
+from domain.policy.facts import NoPolicyInForce
+from domain.policy.reading import parse
 from domain.settlement import Occasion
 from domain.visit import VisitType
 from tests.support.center import totals

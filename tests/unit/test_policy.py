@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from domain import policy
 from domain.policy import PolicyBook, TwoPoliciesInForce
-from domain.policy_facts import Case, CaseNotCovered, NoPolicyInForce
-from domain.policy_reading import PolicyUnreadable, parse
+from domain.policy import book as policy_book
+from domain.policy.facts import Case, CaseNotCovered, NoPolicyInForce
+from domain.policy.reading import PolicyUnreadable, parse
 from domain.visit import VisitType
 
 POLICIES = Path(__file__).parents[2] / "policies"
@@ -335,7 +335,7 @@ def test_the_deductible_takes_its_factor():
 def test_rules_are_made_once_and_forgotten_in_time(monkeypatch):
     book = PolicyBook([parse(text_of(NO_DEDUCTIBLE, SHARE, ROUNDING))])
     assert book.rules_for(CASE) is book.rules_for(CASE._replace())
-    monkeypatch.setattr(policy, "MAX_REMEMBERED", 2)
+    monkeypatch.setattr(policy_book, "MAX_REMEMBERED", 2)
     cases = [CASE._replace(institution_level=level) for level in range(4)]
     assert [book.rules_for(case).scheme for case in cases] == ["employee"] * 4
     assert len(book._rules) <= 2

@@ -8,10 +8,10 @@ import pytest
 
 from domain.money import fen
 from domain.policy import PolicyBook
-from domain.policy_cases import CATEGORIES, cases, occasion_of, person_of
-from domain.policy_check import check, overlaps
-from domain.policy_reading import parse
-from domain.policy_sweep import sweep
+from domain.policy.cases import CATEGORIES, cases, occasion_of, person_of
+from domain.policy.check import check, overlaps
+from domain.policy.reading import parse
+from domain.policy.sweep import sweep
 from domain.visit import VisitType
 
 TODAY = date(2026, 3, 2)

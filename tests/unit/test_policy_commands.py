@@ -10,7 +10,7 @@ import pytest
 
 from city import cli
 from city.commands.policy_words import CODES_ZH, KINDS_ZH
-from domain.policy_vocabulary import KINDS
+from domain.policy.vocabulary import KINDS
 
 LAW = """[set]
 id = "testville-2026"
@@ -308,8 +308,8 @@ def test_every_finding_has_its_words():
     import inspect
     import re
 
-    from domain import policy_check, policy_check_cases
+    from domain.policy import check, check_cases
 
-    sources = inspect.getsource(policy_check) + inspect.getsource(policy_check_cases)
+    sources = inspect.getsource(check) + inspect.getsource(check_cases)
     codes = set(re.findall(r'(?:error|warning)\("([a-z-]+)"', sources)) | {"dearer-pays-less"}
     assert codes <= set(CODES_ZH)

@@ -10,12 +10,12 @@ import pytest
 
 from city.commands import policy as commands
 from domain.policy import PolicyBook
-from domain.policy_check import check
-from domain.policy_example_reading import read_examples
-from domain.policy_examples import AMOUNTS, CLASS_TOTALS, run
-from domain.policy_reading import parse
-from domain.policy_values import READERS
-from domain.policy_vocabulary import KINDS
+from domain.policy.check import check
+from domain.policy.example_reading import read_examples
+from domain.policy.examples import AMOUNTS, CLASS_TOTALS, run
+from domain.policy.reading import parse
+from domain.policy.values import READERS
+from domain.policy.vocabulary import KINDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("policy-guide.md", "policy-guide.zh-CN.md")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.policy_lines import places
+from domain.policy.places import places
 
 ROOT = Path(__file__).parents[2]
 FILES = [*sorted(ROOT.glob("policies/*.toml")), *sorted(ROOT.glob("tests/policies/*.toml")), ROOT / "pyproject.toml"]

@@ -13,10 +13,10 @@ import pytest
 from domain.checker import check as second_opinion
 from domain.money import fen
 from domain.policy import PolicyBook
-from domain.policy_check import check, overlaps
-from domain.policy_example_reading import read_examples
-from domain.policy_examples import run
-from domain.policy_reading import parse
+from domain.policy.check import check, overlaps
+from domain.policy.example_reading import read_examples
+from domain.policy.examples import run
+from domain.policy.reading import parse
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "policies").glob("*.toml"))

@@ -11,7 +11,7 @@ import pytest
 from domain.catalogue import Catalogue, Match
 from domain.money import fen
 from domain.policy import PolicyBook
-from domain.policy_reading import parse
+from domain.policy.reading import parse
 from producers import quote as quotes
 from producers.api.problems import Problem
 from producers.quote.accumulated import NAMES

@@ -14,9 +14,9 @@ from domain.accumulators import read_key
 from domain.benefit import accumulator_keys, settle
 from domain.money import fen, yuan
 from domain.policy import PolicyBook
-from domain.policy_cases import CATEGORIES, days_of_change
-from domain.policy_facts import NoPolicyInForce
-from domain.policy_reading import parse
+from domain.policy.cases import CATEGORIES, days_of_change
+from domain.policy.facts import NoPolicyInForce
+from domain.policy.reading import parse
 from domain.settlement import Occasion, Person
 from domain.totals import LocalTotals
 from domain.visit import STAYS, VisitType

@@ -9,7 +9,7 @@ import pytest
 
 import domain
 from domain.policy import PolicyBook
-from domain.policy_reading import parse
+from domain.policy.reading import parse
 from domain.settlement import Step
 from infra.settings import Settings
 from producers import quote as quotes
@@ -138,7 +138,7 @@ def test_who_takes_the_rest_is_told_where_there_is_one(rest, said):
 def rules_of_the_engine() -> set[str]:
     """Every rule the engine writes into a step: the first argument of `Step`, or of `Calculation.opens`."""
     rules = set()
-    for file in Path(domain.__file__).parent.glob("*.py"):
+    for file in Path(domain.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))

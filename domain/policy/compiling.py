@@ -8,12 +8,10 @@ from __future__ import annotations
 from domain.accumulators import ALL, DEDUCTIBLE, DUE, IN_SCOPE, STAY_NO, STAYS
 from domain.accumulators import FUND as FUND_PAID
 from domain.money import half_up, unscaled
-from domain.policy_facts import BASIC, VISITS, Case, CaseNotCovered, Fact, PolicySet
-from domain.policy_items import account_of, institution_of, item_shares_of, items_of
-from domain.policy_layers import layers_of
-from domain.policy_selection import Selection, cited, most_special
-from domain.policy_shares import OF_THE_BILL, POSITION, STAYING, Counting, bands_of, caps_of, charged_borders, tag_of
-from domain.rules import (
+from domain.policy.facts import BASIC, VISITS, Case, CaseNotCovered, Fact, PolicySet
+from domain.policy.items import account_of, institution_of, item_shares_of, items_of
+from domain.policy.layers import layers_of
+from domain.policy.rules import (
     RATIO_SCALE,
     SHARE_SCALE,
     Band,
@@ -29,6 +27,8 @@ from domain.rules import (
     VisitPrePay,
     YearEnd,
 )
+from domain.policy.selection import Selection, cited, most_special
+from domain.policy.shares import OF_THE_BILL, POSITION, STAYING, Counting, bands_of, caps_of, charged_borders, tag_of
 from domain.settlement import DEDUCTIBLE as DEDUCTIBLE_SEGMENT
 from domain.settlement import IN_SCOPE as IN_SCOPE_SEGMENT
 from domain.settlement import OVER_CAP, PRE_SELF_PAY_VISIT, SELF_PAY_VISIT, SHARED, Step

@@ -14,7 +14,7 @@ from domain.benefit import settle
 from domain.catalogue import Matched
 from domain.money import yuan
 from domain.policy import PolicyBook
-from domain.policy_facts import NoPolicyInForce
+from domain.policy.facts import NoPolicyInForce
 from domain.settlement import FUND_PREFIX, Occasion, Person, Settlement
 from domain.totals import LocalTotals, total_up
 from domain.visit import ChargeLine, pack_lines

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, timedelta
 
-from domain.policy_facts import ALL_VISITS, SCHEMES, Case, Fact, PolicySet
+from domain.policy.facts import ALL_VISITS, SCHEMES, Case, Fact, PolicySet
 from domain.settlement import Occasion, Person
 
 CATEGORIES: Mapping[str, tuple[str, ...]] = {

@@ -12,16 +12,17 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from domain.accumulators import year_of
-from domain.benefit_account import use_account, use_account_first
-from domain.benefit_deductible import charge_deductible, count_stay
-from domain.benefit_items import institution_part, pool_items, share_items
-from domain.benefit_layers import relieve
-from domain.calculation import Calculation, Exact, stay_labels
+from domain.benefit.account import use_account, use_account_first
+from domain.benefit.calculation import Calculation, Exact, stay_labels
+from domain.benefit.deductible import charge_deductible, count_stay
+from domain.benefit.items import institution_part, pool_items, share_items
+from domain.benefit.layers import relieve
+from domain.benefit.sharing import Sharer, charges_at, share_out
 from domain.money import half_up
 from domain.policy import PolicyBook
-from domain.policy_facts import NoPolicyInForce
+from domain.policy.facts import NoPolicyInForce
+from domain.policy.rules import SHARE_SCALE, Cap, FullCover, Rules, Shares, VisitPrePay
 from domain.projection import exchange_amounts
-from domain.rules import SHARE_SCALE, Cap, FullCover, Rules, Shares, VisitPrePay
 from domain.settlement import (
     FUND_PREFIX,
     IN_SCOPE,
@@ -39,7 +40,6 @@ from domain.settlement import (
     Settlement,
     Step,
 )
-from domain.sharing import Sharer, charges_at, share_out
 from domain.totals import LocalTotals
 
 _CATALOGUE = "catalogue"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from domain.accumulators import year_of
-from domain.policy_facts import Case, CaseNotCovered, Reason
-from domain.rules import Cap, Cited, Counted, Rules
+from domain.policy.facts import Case, CaseNotCovered, Reason
+from domain.policy.rules import Cap, Cited, Counted, Rules
 from domain.settlement import PERSON, Occasion, Person, Step
 from domain.totals import LocalTotals
 

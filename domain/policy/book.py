@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
-from domain.policy_facts import (
+from domain.policy.compiling import compile_rules
+from domain.policy.facts import (
     ANY_DISEASE,
     ANY_INSTITUTION,
     SCHEMES,
@@ -17,9 +18,8 @@ from domain.policy_facts import (
     PolicySet,
     Reason,
 )
-from domain.policy_rules import compile_rules
-from domain.policy_selection import most_special
-from domain.rules import Rules
+from domain.policy.rules import Rules
+from domain.policy.selection import most_special
 from domain.settlement import Occasion, Person
 from domain.totals import LineRules
 from domain.visit import VisitType

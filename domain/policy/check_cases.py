@@ -8,10 +8,10 @@ from itertools import groupby
 
 from domain.money import yuan
 from domain.policy import PolicyBook
-from domain.policy_cases import CATEGORIES, LEVELS, cases, days_of_change, plain_cases
-from domain.policy_facts import LAYERS, Case, CaseNotCovered, Fact, NoPolicyInForce, PolicySet
-from domain.policy_findings import ERROR, Finding, error, warning
-from domain.policy_sweep import Drop, sweep
+from domain.policy.cases import CATEGORIES, LEVELS, cases, days_of_change, plain_cases
+from domain.policy.facts import LAYERS, Case, CaseNotCovered, Fact, NoPolicyInForce, PolicySet
+from domain.policy.findings import ERROR, Finding, error, warning
+from domain.policy.sweep import Drop, sweep
 
 EXPIRES_WITHIN = timedelta(days=30)
 

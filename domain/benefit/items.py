@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from domain.calculation import Calculation
+from domain.benefit.calculation import Calculation
+from domain.benefit.sharing import Sharer, share_out
 from domain.money import half_up
-from domain.rules import SHARE_SCALE, InstitutionRule, ItemRule, Rules
+from domain.policy.rules import SHARE_SCALE, InstitutionRule, ItemRule, Rules
 from domain.settlement import (
     FIXED_ITEM,
     FUND_PREFIX,
@@ -17,7 +18,6 @@ from domain.settlement import (
     SHARED,
     Step,
 )
-from domain.sharing import Sharer, share_out
 
 _PART_OF_GROUP = {OWN_EXPENSE: 2, OVER_PRICE_LIMIT: 3, PRE_SELF_PAY: 4, IN_SCOPE: 5}
 """Where a segment stands in a `GroupTotal`, counted from its name."""

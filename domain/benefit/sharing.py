@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from domain.calculation import Calculation, Exact, text_of
+from domain.benefit.calculation import Calculation, Exact, text_of
 from domain.money import ROUNDINGS, half_up
-from domain.rules import SHARE_SCALE, Band, Cap, Shares
+from domain.policy.rules import SHARE_SCALE, Band, Cap, Shares
 from domain.settlement import FUND_PREFIX, OVER_CAP, PERSON, Step
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from domain.policy_facts import Case, PolicySet
-from domain.policy_lines import Path
+from domain.policy.facts import Case, PolicySet
+from domain.policy.places import Path
 
 ERROR, WARNING = "error", "warning"
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from domain.benefit import settle
 from domain.money import MAX_FEN
 from domain.policy import PolicyBook
-from domain.policy_cases import occasion_of, person_of
-from domain.policy_facts import Case, Fact
+from domain.policy.cases import occasion_of, person_of
+from domain.policy.facts import Case, Fact
 from domain.settlement import Settlement, Step
 from domain.totals import LocalTotals
 

@@ -8,8 +8,8 @@ from datetime import date, datetime
 from typing import Any
 
 from domain.money import fen, scaled
-from domain.policy_facts import BASIC, LAYERS, SCHEMES, VISITS
-from domain.rules import RATIO_SCALE
+from domain.policy.facts import BASIC, LAYERS, SCHEMES, VISITS
+from domain.policy.rules import RATIO_SCALE
 from domain.settlement import IN_SCOPE, SEGMENTS
 from domain.visit import VisitType
 

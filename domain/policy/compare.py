@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from domain.benefit import settle
 from domain.policy import PolicyBook
-from domain.policy_cases import cases, days_of_change, occasion_of, person_of
-from domain.policy_facts import Case, Fact, NoPolicyInForce, PolicySet
+from domain.policy.cases import cases, days_of_change, occasion_of, person_of
+from domain.policy.facts import Case, Fact, NoPolicyInForce, PolicySet
 from domain.totals import LocalTotals
 
 BILLS_FEN = (10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)

@@ -1,7 +1,7 @@
 """The vocabulary of policy facts: every kind with the keys it needs and takes.
 
 The one table an office's guide, the reader and the checker go by; how each value is read stands in
-`domain.policy_values`. Sections are those of the notes on policy.
+`domain.policy.values`. Sections are those of the notes on policy.
 """
 
 from __future__ import annotations

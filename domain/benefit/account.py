@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.calculation import Calculation
+from domain.benefit.calculation import Calculation
 from domain.settlement import ACCOUNT, FAMILY_ACCOUNT, FIXED_ITEM, IN_SCOPE, PERSON, SHARED, Person, Step
 
 

@@ -8,9 +8,9 @@ from itertools import pairwise
 
 from domain.accumulators import ALL, BASE, CHARGES, DEDUCTIBLE, FUND, IN_SCOPE, OVER_CAP, key, period_of
 from domain.money import unscaled
-from domain.policy_facts import ALL_VISITS, BASIC, VISITS, Case, Fact
-from domain.policy_selection import Selection, cited, most_special
-from domain.rules import RATIO_SCALE, SHARE_SCALE, Band, Cap, Counted, Written
+from domain.policy.facts import ALL_VISITS, BASIC, VISITS, Case, Fact
+from domain.policy.rules import RATIO_SCALE, SHARE_SCALE, Band, Cap, Counted, Written
+from domain.policy.selection import Selection, cited, most_special
 from domain.visit import VisitType
 
 OF_THE_BILL = ("visit", "stay")

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from domain.policy_cases import CATEGORIES, days_of_change
-from domain.policy_check_cases import answers
-from domain.policy_facts import SCHEMES, VISITS, PolicySet
-from domain.policy_findings import ERROR, Finding, Report, error, warning
-from domain.policy_lines import Path, places
-from domain.policy_reading import PolicyUnreadable, parse
+from domain.policy.cases import CATEGORIES, days_of_change
+from domain.policy.check_cases import answers
+from domain.policy.facts import SCHEMES, VISITS, PolicySet
+from domain.policy.findings import ERROR, Finding, Report, error, warning
+from domain.policy.places import Path, places
+from domain.policy.reading import PolicyUnreadable, parse
 from domain.visit import VisitType
 
 SCHEMES_ZH = {"employee": "职工", "resident": "居民"}

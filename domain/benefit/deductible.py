@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from domain.accumulators import DUE, key
-from domain.calculation import Calculation
+from domain.benefit.calculation import Calculation
 from domain.money import half_up, unscaled
-from domain.rules import RATIO_SCALE, Cited, Deductible
+from domain.policy.rules import RATIO_SCALE, Cited, Deductible
 from domain.settlement import DEDUCTIBLE, IN_SCOPE, PERSON, Step
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 
-from domain.calculation import Calculation, Exact
+from domain.benefit.calculation import Calculation, Exact
+from domain.benefit.sharing import Sharer, fund_share, portions, share_out, whole
 from domain.money import half_up
-from domain.rules import SHARE_SCALE, Layer
+from domain.policy.rules import SHARE_SCALE, Layer
 from domain.settlement import ACCOUNT, FAMILY_ACCOUNT, FUND_PREFIX, LARGE_AMOUNT, OVER_CAP, PERSON, Step
-from domain.sharing import Sharer, fund_share, portions, share_out, whole
 
 
 def relieve(calculation: Calculation, layer: Layer, left_by_basic: Mapping[str, int]) -> None:

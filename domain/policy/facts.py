@@ -1,6 +1,6 @@
 """Policy facts (政策条款): the dated facts of a pool's policy set and the cases they concern.
 
-A city's rules are data; these are their shapes. What the facts come to for one case stands in `domain.rules`.
+A city's rules are data; these are their shapes. What the facts come to for one case stands in `domain.policy.rules`.
 """
 
 from __future__ import annotations

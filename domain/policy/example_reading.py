@@ -10,8 +10,8 @@ from typing import Any
 
 from domain.catalogue import CoverageClass, Matched
 from domain.money import MAX_FEN, PRICE_SCALE, QUANTITY_SCALE, RATIO_SCALE, NotAnAmount, amount_of, fen, scaled, yuan
-from domain.policy_examples import AMOUNTS, CLASS_TOTALS, Example
-from domain.policy_facts import SCHEMES, VISITS
+from domain.policy.examples import AMOUNTS, CLASS_TOTALS, Example
+from domain.policy.facts import SCHEMES, VISITS
 from domain.settlement import Occasion, Person
 from domain.totals import GroupTotal, LocalTotals
 from domain.visit import ChargeLine, VisitType

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from domain.accumulators import ALL, BASE, FUND
 from domain.money import unscaled
-from domain.policy_facts import LAYERS, Fact
-from domain.policy_selection import Selection, cited, most_special
-from domain.policy_shares import Counting, bands_of, caps_of, followed_cap
-from domain.rules import RATIO_SCALE, SHARE_SCALE, Band, Cited, Counted, Layer, Shares
+from domain.policy.facts import LAYERS, Fact
+from domain.policy.rules import RATIO_SCALE, SHARE_SCALE, Band, Cited, Counted, Layer, Shares
+from domain.policy.selection import Selection, cited, most_special
+from domain.policy.shares import Counting, bands_of, caps_of, followed_cap
 from domain.settlement import DEDUCTIBLE, LARGE_AMOUNT, OVER_CAP, SHARED
 from domain.visit import VisitType
 

@@ -6,10 +6,19 @@ from collections.abc import Iterable
 
 from domain.accumulators import COUNT, IN_SCOPE, TOTAL
 from domain.money import unscaled
-from domain.policy_facts import Fact
-from domain.policy_selection import Selection, cited, most_special
-from domain.policy_shares import Counting, bands_of
-from domain.rules import RATIO_SCALE, SHARE_SCALE, AccountRule, Counted, InstitutionRule, ItemRule, ItemShare, Shares
+from domain.policy.facts import Fact
+from domain.policy.rules import (
+    RATIO_SCALE,
+    SHARE_SCALE,
+    AccountRule,
+    Counted,
+    InstitutionRule,
+    ItemRule,
+    ItemShare,
+    Shares,
+)
+from domain.policy.selection import Selection, cited, most_special
+from domain.policy.shares import Counting, bands_of
 from domain.settlement import IN_SCOPE as IN_SCOPE_SEGMENT
 from domain.settlement import IN_SCOPE_SEGMENTS
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from domain.policy_facts import BASIC, LAYERS, Case, Fact, PolicySet, Reason
-from domain.rules import Cited
+from domain.policy.facts import BASIC, LAYERS, Case, Fact, PolicySet, Reason
+from domain.policy.rules import Cited
 
 NOT_OF_A_SETTLEMENT = frozenset({"pre_self_pay", "line_split", "refund"})
 """What these say is said to the line split, or when something is given back."""

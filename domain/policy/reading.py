@@ -9,10 +9,10 @@ from hashlib import blake2b
 from typing import Any
 
 from domain.money import NotAnAmount
-from domain.policy_facts import LAYERS, SCHEMES, Fact, PolicySet
-from domain.policy_lines import places
-from domain.policy_values import READERS, Wrong, day_of_year
-from domain.policy_vocabulary import (
+from domain.policy.facts import LAYERS, SCHEMES, Fact, PolicySet
+from domain.policy.places import places
+from domain.policy.values import READERS, Wrong, day_of_year
+from domain.policy.vocabulary import (
     ALSO_OF_LAYERS,
     BASES,
     KINDS,
