@@ -207,6 +207,19 @@ reference = Table(
     Column("withdrawn", Boolean, nullable=False, server_default=text("false"), comment="before its day had come"),
 )
 
+policy_publication = Table(
+    "policy_publication",
+    metadata,
+    Column("publication_no", BigInteger, primary_key=True),
+    Column("version", String(64), nullable=False, comment="of the set, as in reference"),
+    Column("effective_date", Date, nullable=False),
+    Column("withdrawn", Boolean, nullable=False, server_default=text("false")),
+    Column("published_by", String(40), nullable=False),
+    Column("published_at", DateTime(timezone=True), nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    comment="Who published which policy set, and from when it is in force; the content is in reference.",
+)
+
 detail = Table(
     "detail",
     metadata,

@@ -79,6 +79,12 @@ def _over_cap(step: Step) -> int:
     return max(0, min(over, step.input_fen))
 
 
+def _standard(step: Step) -> int:
+    if step.before_fen:
+        return max(_limit(step), step.input_fen - step.before_fen)
+    return _grown(step) if step.ratio else step.input_fen + _limit(step) if _limit(step) else step.output_fen
+
+
 def _limit(step: Step) -> int:
     return step.limit_fen or 0
 
@@ -108,7 +114,7 @@ _RULES: Mapping[str, tuple[str, str, Callable[[Step], int]]] = {
     "pre-self-pay-visit": (_ANY, "pre_self_pay_visit", _grown),
     "relief": (_WITHIN, "", lambda s: s.input_fen),
     "shared": (_ANY, "", lambda s: s.input_fen),
-    "standard": (_ANY, "", lambda s: _grown(s) if s.ratio else s.input_fen + _limit(s) if _limit(s) else s.output_fen),
+    "standard": (_ANY, "", lambda s: _standard(s)),
 }
 """How each rule looks at the cell it takes from, which kinds of fact say so, and what its output must be."""
 
@@ -159,8 +165,9 @@ class _Audit:
         )  # fmt: skip
         stated = [(name, getattr(self._settlement, name), amount) for name, amount in expected]
         self.wrong += [f"{name} is {said}, and it is {amount}" for name, said, amount in stated if said != amount]
-        if self._settlement.matrix() != cells:
-            self.wrong.append(f"the matrix is {self._settlement.matrix()}, and the steps lead to {cells}")
+        matrix = self._settlement.matrix()
+        if matrix != cells or len(cells) != len(self._settlement.cells):
+            self.wrong.append(f"the matrix is {self._settlement.cells}, and the steps lead to {cells}")
 
     def movements(self, person: Person, before: Counts, limits: Sequence[tuple[int, str, list[str]]]) -> None:
         """The accumulator entries, from where they stood by what the matrix says; caps and balances gone beyond."""
@@ -205,7 +212,8 @@ class _Law:
 
     def __init__(self, policy: PolicySet, who: tuple[object, ...], case: Occasion) -> None:
         self._facts = {str(fact): fact for fact in policy.facts}
-        self._scheme, self._category, self._servant, rank, groups, self._age = who
+        self._scheme, self._category, self._servant, rank, groups, age = who
+        self._age = age if isinstance(age, int) else -1
         self._case, self._known = case, dict[tuple[str, ...], list[str]]()
         named = [f"{name}:{getattr(case, name)}" for name in ("disease", "registration_kind", "medical_type")]
         self._said = {*groups, *case.conditions, f"rank:{rank}", f"institution:{case.institution_code}", *named}  # type: ignore[misc]
@@ -217,14 +225,13 @@ class _Law:
 
     def _holds(self, fact: Fact, *, of_any_visit: bool = False) -> bool:
         """Whether the fact is about this person, visit, institution and day, and its conditions hold."""
-        age = self._age if isinstance(self._age, int) else -1
         selects = (
             of_any_visit or fact.visits is None or self._case.visit_type in fact.visits,
             fact.persons is None or self._category in fact.persons,
             fact.levels is None or self._case.institution_level in fact.levels,
             self._scheme in fact.insured and (fact.scheme != "civil_servant" or self._servant),
             fact.first_day <= self._case.day and (fact.last_day is None or self._case.day <= fact.last_day),
-            not fact.has_age or (fact.age_from or 0) <= age <= (999 if fact.age_to is None else fact.age_to),
+            not fact.has_age or (fact.age_from or 0) <= self._age <= (999 if fact.age_to is None else fact.age_to),
         )
         return all(selects) and all(any(map(self._is_said, names)) for names in fact.conditions)
 
@@ -248,8 +255,8 @@ class _Law:
         kinds = _RULES[step.rule][1].split()
         if kinds and not any(fact.kind in kinds for fact in facts):
             yield f"cites {step.fact!r}, none of which says so"
-        if step.rule in ("fund-share", "layer-share") and _share_said(facts) != _exact(step.ratio):
-            yield f"says {step.ratio}, and its facts say {_share_said(facts)}"
+        if step.rule in ("fund-share", "layer-share") and (said := _share_said(facts, self._age)) != _exact(step.ratio):
+            yield f"says {step.ratio}, and its facts say {said}"
 
     def width(self, cited: str) -> int:
         """What fits into the band of the share facts cited; without end where a border is open, or fund money."""
@@ -261,7 +268,8 @@ class _Law:
         """Caps of the benefit year on a fund's money: the most, the payer, the accumulators that count."""
         scopes: defaultdict[tuple[str, object], list[Fact]] = defaultdict(list)
         for fact in policy.facts:
-            if fact.kind == "cap" and (fact.values["per"], fact.values["basis"]) == ("year", "fund_paid"):
+            more = fact.kind == "cap_add" and fact.values["per"] == "year"
+            if more or (fact.kind == "cap" and (fact.values["per"], fact.values["basis"]) == ("year", "fund_paid")):
                 apart = any(key in fact.values for key in _APART) or "disease:" in str(fact.conditions)
                 if not apart and self._holds(fact):
                     fund = "basic" if fact.scheme in ("any", self._scheme) else fact.scheme
@@ -270,8 +278,9 @@ class _Law:
         day = self._case.day
         year = day.year - ((day.month, day.day) < (starts[0] if starts else policy.year_starts))
         for (fund, _), caps in scopes.items():
-            cap = max(caps, key=lambda fact: fact.specificity)
-            if (amount := cap.values.get("amount")) is not None:
+            cap = max(caps, key=lambda fact: (fact.kind == "cap", fact.specificity))
+            if cap.kind == "cap" and (amount := cap.values.get("amount")) is not None:
+                amount += sum([fact.values["amount"] for fact in caps if fact.kind == "cap_add"])
                 yield amount, f"fund:{fund}", [f"{fund}:{visit}:fund:-:{year}" for visit in cap.visits or VisitType]
 
 
@@ -281,19 +290,21 @@ def _law_for(policy: PolicyBook, version: str, who: tuple[object, ...], case: Oc
     return next((_Law(each, who, case) for each in policy.sets if each.version == version), None)
 
 
-def _share_said(facts: Sequence[Fact]) -> Fraction:
-    """The share facts come to: (1 - (1 - (ratio + points)) * factor on the person's part) * factor on the fund's."""
+def _share_said(facts: Sequence[Fact], age: int) -> Fraction:
+    """What facts come to: (1 - (1 - min(ratio + points, ceiling)) * factor on the person's part) * factor on all."""
     share, own_factor, fund_factor = 0, Fraction(1), Fraction(1)
+    ceiling = min([fact.values.get("ceiling", _SCALE) for fact in facts], default=_SCALE)
     for fact in facts:
         said = fact.values
         if fact.kind in ("share", "layer_share", "subsidy"):
             share += said["ratio"] if "ratio" in said else _SCALE - said["self_ratio"]
         elif fact.kind in ("share_add", "share_minus_points"):
-            share += said["add"] if fact.kind == "share_add" else -said["add"]
+            years = max(0, age - said["over_age"]) if "over_age" in said else 1
+            share += said["add"] * years if fact.kind == "share_add" else -said["add"]
         elif fact.kind in ("full_cover", "person_cap"):
             share += _SCALE - said.get("beyond", 0)
         elif fact.kind == "self_share_factor":
             own_factor = Fraction(said["factor"], _SCALE)
         elif fact.kind == "share_factor":
             fund_factor = Fraction(said["factor"], _SCALE)
-    return (1 - (1 - Fraction(max(0, share), _SCALE)) * own_factor) * fund_factor
+    return (1 - (1 - Fraction(min(max(0, share), ceiling), _SCALE)) * own_factor) * fund_factor

@@ -29,7 +29,9 @@ policy rounds once; nothing stands for 0.
                                                    pre_self_pay_visit (or self_pay_visit) @person
     standard             deductible, factor,       no move: the deductible due. The first gives the fact's amount; each
                          nth_stay, again           later one round(ratio * input), or the amount its fact names; of
-                                                   deductible_again input + limit, the standard once more
+                                                   deductible_again input + limit, the standard once more; of one that
+                                                   falls by stays max(limit, input - before): limit the least, before
+                                                   what is taken off
     deductible-total     the deductible's facts    no move: min(input, max(0, limit - before)), what the total of the
                                                    year allows of what is left
     deductible           the deductible's facts    min(max(0, limit - before), input): limit is what is due, before what
@@ -61,7 +63,7 @@ policy rounds once; nothing stands for 0.
                                                    first: in_scope@person -> shared@account
 
 A step's `ratio` is the exact decimal after points and factors: the fund's share is
-(1 - (1 - (ratio + points)) * self_share_factor) * share_factor.
+(1 - (1 - min(ratio + points, ceiling)) * self_share_factor) * share_factor. Points over an age count for each year.
 """
 
 from __future__ import annotations

@@ -72,6 +72,9 @@ class LineRules:
     """Ratios in 1/10000 that replace the catalogue's for class B: by benefit group, "" for all."""
     groups: frozenset[str] = frozenset()
     """The benefit groups the policy names."""
+    kept_prices: Mapping[str, int] = field(default_factory=dict)
+    """What of the price of each unit the person pays first, so that only the increase is shared: by benefit group, in
+    1/10000 yuan."""
 
     @property
     def scale(self) -> int:
@@ -119,9 +122,13 @@ def _split(
         own, over = over, 0
     if matched.coverage_class == CoverageClass.OWN_EXPENSE:
         return own + base, over, 0
-    of = base if rules.limit_first else amount_fen
-    pre = half_up(of * rules.ratio_of(matched) * rules.scale, RATIO_SCALE)
-    if not rules.limit_first:
+    kept = rules.kept_prices.get(matched.benefit_group) if rules.kept_prices else None
+    if kept is not None:
+        pre = amount_of(min(unit_price_1e4, kept), quantity_1e2) * rules.scale
+    else:
+        of = base if rules.limit_first else amount_fen
+        pre = half_up(of * rules.ratio_of(matched) * rules.scale, RATIO_SCALE)
+    if kept is not None or not rules.limit_first:
         most = base * rules.scale
         pre = max(min(pre, max(0, most)), min(0, most))
     return own, over, pre

@@ -5,7 +5,7 @@ from __future__ import annotations
 from domain.accumulators import DUE, key
 from domain.benefit.calculation import Calculation
 from domain.money import half_up, unscaled
-from domain.policy.rules import RATIO_SCALE, Cited, Deductible
+from domain.policy.rules import RATIO_SCALE, Cited, Deductible, Nth
 from domain.settlement import DEDUCTIBLE, IN_SCOPE, PERSON, Step
 
 
@@ -62,17 +62,26 @@ def _due(calculation: Calculation, rule: Deductible) -> tuple[int, Cited]:
 def _standard(calculation: Calculation, rule: Deductible, later: int, cited: Cited) -> tuple[int, Cited]:
     """The standard of this stay, or of one so many stays later, by its number."""
     for nth in rule.nth:
-        if nth.low <= _number_of_stay(calculation, nth.counter) + later <= nth.high:
-            if nth.amount_fen is not None:
-                due, ratio = nth.amount_fen, ""
-            else:
-                due = half_up(rule.amount_fen * nth.factor, RATIO_SCALE)
-                ratio = unscaled(nth.factor, RATIO_SCALE)
+        number = _number_of_stay(calculation, nth.counter) + later
+        if nth.low <= number <= nth.high:
             if not rule.standards:
                 calculation.add(Step("standard", *rule.cited, 0, "", rule.amount_fen))
-            calculation.add(Step("standard", *nth.cited, rule.amount_fen, ratio, due))
-            return due, _both(cited, nth.cited)
+            step = _of_nth(nth, number, rule.amount_fen)
+            calculation.add(step)
+            return step.output_fen, _both(cited, nth.cited)
     return rule.amount_fen, cited
+
+
+def _of_nth(nth: Nth, number: int, standard_fen: int) -> Step:
+    """What the standard is for the stay of this number."""
+    step = Step("standard", *nth.cited, standard_fen)
+    if nth.amount_fen is not None:
+        return step._replace(output_fen=nth.amount_fen)
+    if nth.less_fen:
+        less, least = nth.less_fen * (number - nth.low + 1), min(standard_fen, nth.at_least_fen)
+        return step._replace(output_fen=max(least, standard_fen - less), limit_fen=least, before_fen=less)
+    ratio = unscaled(nth.factor, RATIO_SCALE)
+    return step._replace(ratio=ratio, output_fen=half_up(standard_fen * nth.factor, RATIO_SCALE))
 
 
 def _number_of_stay(calculation: Calculation, tag: str) -> int:

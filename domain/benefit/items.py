@@ -32,11 +32,10 @@ def institution_part(calculation: Calculation, rule: InstitutionRule) -> None:
         step = Step("institution-share", *rule.cited, base, rule.ratio, min(amount, scope))
     else:
         base = calculation.totals.total_fen if rule.of_total else scope
+        price = rule.amount_fen * (_days(calculation) if rule.per_day else 1)
         before = calculation.before(rule.counted)
-        over = max(0, before + base - rule.amount_fen) - max(0, before - rule.amount_fen)
-        step = Step(
-            "institution-fixed", *rule.cited, base, "", min(over, scope), limit_fen=rule.amount_fen, before_fen=before
-        )
+        over = max(0, before + base - price) - max(0, before - price)
+        step = Step("institution-fixed", *rule.cited, base, "", min(over, scope), limit_fen=price, before_fen=before)
     if step.output_fen > 0:
         calculation.add(step._replace(segment=IN_SCOPE, payer=PERSON, to_segment=IN_SCOPE, to_payer=INSTITUTION))
 
@@ -86,12 +85,15 @@ def _pooled(calculation: Calculation, rule: ItemRule, fee: int) -> int:
     if fee < rule.not_below_fen:
         return 0
     if rule.amount_fen is None:
-        return half_up(max(0, fee - rule.above_fen) * rule.share, SHARE_SCALE)
-    if not rule.per_day:
-        return min(rule.amount_fen, fee)
+        pooled = half_up(max(0, fee - rule.above_fen) * rule.share, SHARE_SCALE)
+        return pooled if rule.up_to_fen is None else min(pooled, rule.up_to_fen)
+    return min(rule.amount_fen * (_days(calculation) if rule.per_day else 1), fee)
+
+
+def _days(calculation: Calculation) -> int:
+    """The days of the stay so far, at least one."""
     started = calculation.occasion.started or calculation.occasion.day
-    days = ((calculation.occasion.ends or calculation.occasion.day) - started).days
-    return min(rule.amount_fen * max(1, days), fee)
+    return max(1, ((calculation.occasion.ends or calculation.occasion.day) - started).days)
 
 
 def share_items(calculation: Calculation, rules: Rules) -> None:

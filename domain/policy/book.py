@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
+from domain.money import PRICE_SCALE
 from domain.policy.compiling import compile_rules
 from domain.policy.facts import (
     ANY_DISEASE,
@@ -175,6 +176,7 @@ def _line_rules(policy: PolicySet, case: Case) -> LineRules:
         over_limit_is_own=values.get("over_limit") == "own_expense",
         digits=2 if rounding is None else rounding.values.get("digits", 2),
         ratios=_ratios(facts, policy, case),
+        kept_prices=_kept_prices(facts, policy, case),
         groups=frozenset(
             fact.values["item"] for fact in policy.facts if "item" in fact.values and fact.in_force_on(case.day)
         ),
@@ -195,6 +197,22 @@ def _ratios(facts: list[Fact], policy: PolicySet, case: Case) -> dict[str, int]:
                 raise _refused("unknown_amount", f"{said} 的自付比例未知，政策中尚待填写", [said], policy, case)
             ratios[group] = said.values["ratio"]
     return ratios
+
+
+def _kept_prices(facts: list[Fact], policy: PolicySet, case: Case) -> dict[str, int]:
+    """What of the price of each unit the person pays first, by benefit group, in 1/10000 yuan."""
+    by_group: dict[str, list[Fact]] = {}
+    for fact in facts:
+        if fact.kind == "pre_self_pay" and "amount" in fact.values:
+            by_group.setdefault(fact.values["item"], []).append(fact)
+    kept = {}
+    for group, found in by_group.items():
+        said = _only(found, policy, case)
+        if said is not None:
+            if said.values["amount"] is None:
+                raise _refused("unknown_amount", f"{said} 的金额未知，政策中尚待填写", [said], policy, case)
+            kept[group] = said.values["amount"] * (PRICE_SCALE // 100)
+    return kept
 
 
 def _only(facts: list[Fact], policy: PolicySet, case: Case) -> Fact | None:

@@ -21,6 +21,8 @@ CATEGORIES: Mapping[str, tuple[str, ...]] = {
 LEVELS = (0, 1, 2, 3)
 AN_AGE = 40
 """Where a set asks for the age, that of a person nothing special is said about, most likely."""
+A_GREAT_AGE = 100
+"""Where a share grows with the age, that of a person it has grown for to the end."""
 A_DISEASE = "disease:any"
 """Stands for a disease no fact names, where something is counted per disease."""
 
@@ -89,6 +91,8 @@ def _ways_to_hold(fact: Fact) -> Iterator[frozenset[str]]:
 
 
 def _an_age(fact: Fact, age: int | None) -> int | None:
+    if "over_age" in fact.values:
+        return max(A_GREAT_AGE, fact.age_from or 0) if fact.age_to is None else fact.age_to
     if not fact.has_age:
         return age
     return fact.age_from if fact.age_from is not None else fact.age_to

@@ -212,7 +212,16 @@ def _nth_stays(selection: Selection) -> tuple[Nth, ...]:
     for fact in best:
         low, high = fact.values["stays"]
         rules.append(
-            Nth(low, high, fact.values.get("amount"), fact.values.get("factor", 0), _counter(fact), cited(fact))
+            Nth(
+                low,
+                high,
+                selection.known(fact, "amount", "起付标准") if "amount" in fact.values else None,
+                fact.values.get("factor", RATIO_SCALE),
+                fact.values.get("less", 0),
+                fact.values.get("at_least", 0),
+                _counter(fact),
+                cited(fact),
+            )
         )
     for one, fact in zip(rules, best, strict=True):
         others = [each for each in rules if each is not one and each.low <= one.high and one.low <= each.high]

@@ -128,6 +128,11 @@ class Fact:
     def has_age(self) -> bool:
         return self.age_from is not None or self.age_to is not None
 
+    @property
+    def asks_age(self) -> bool:
+        """Whether nothing can be said of it without the age."""
+        return self.has_age or "over_age" in self.values
+
     def concerns(self, case: Case) -> bool:
         """Whether the fact is about this case, as far as person, visit, institution and day go."""
         return (
@@ -188,4 +193,4 @@ class PolicySet:
     @cached_property
     def asks_age(self) -> bool:
         """Whether any fact depends on the age."""
-        return any(fact.has_age for fact in self.facts)
+        return any(fact.asks_age for fact in self.facts)

@@ -18,7 +18,7 @@ from domain.policy.rules import (
     Shares,
 )
 from domain.policy.selection import Selection, cited, most_special
-from domain.policy.shares import Counting, bands_of
+from domain.policy.shares import Counting, bands_of, tag_of
 from domain.settlement import IN_SCOPE as IN_SCOPE_SEGMENT
 from domain.settlement import IN_SCOPE_SEGMENTS
 
@@ -80,6 +80,7 @@ def _fixed(fact: Fact, limit: Fact | None, selection: Selection, counting: Count
         per_day=values.get("per") == "day",
         not_below_fen=values.get("not_below", 0),
         above_fen=values.get("above", 0),
+        up_to_fen=values.get("up_to"),
         covers=values.get("covers", (IN_SCOPE_SEGMENT,)),
         rest_in_scope=values.get("rest", "person") == IN_SCOPE_SEGMENT,
         times=None if limit is None else limit.values["times"],
@@ -90,21 +91,24 @@ def _fixed(fact: Fact, limit: Fact | None, selection: Selection, counting: Count
 
 
 def institution_of(selection: Selection, counting: Counting) -> InstitutionRule | None:
-    """What the institution bears: what is over a fixed price of the stay, or a ratio."""
+    """What the institution bears: what is over a fixed price of the stay, a day of it or a period, or a ratio."""
     fact = selection.one("institution_share", "医院负担")
     if fact is None:
         return None
     values = fact.values
-    of_total = values.get("basis") == "total"
+    of_total, per_day = values.get("basis") == "total", values.get("per") == "day"
     amount = ratio = None
     counted = Counted()
     if "amount" in values:
         amount = selection.known(fact, "amount", "定额")
-        counted = counting.over("visit", TOTAL if of_total else IN_SCOPE, "stay")
+        per = "stay" if per_day else values.get("per", "stay")
+        tag = tag_of(fact, selection)
+        counted = counting.over("visit", TOTAL if of_total else IN_SCOPE, per, fact.visits, tag=tag)
     else:
         ratio = selection.known(fact, "ratio", "比例")
     return InstitutionRule(
         amount_fen=amount,
+        per_day=per_day,
         share=(ratio or 0) * _TO_SHARE,
         ratio="" if ratio is None else unscaled(ratio, RATIO_SCALE),
         of_total=of_total,

@@ -185,6 +185,9 @@ def _misfits(kind: str, row: Mapping[str, Any], read: Mapping[str, Any]) -> Iter
     if rule is not None:
         if rule.one_of and not any(key in row for key in rule.one_of):
             yield f"one of {', '.join(rule.one_of)} is needed"
+        given = [key for key in rule.one_of if key in row and key not in rule.takes]
+        if len(given) > 1:
+            yield f"{' and '.join(given)} say it twice: only one of them"
         for key in row:
             if key in READERS and key not in OF_EVERY_FACT and key not in rule.keys:
                 yield f"{key} means nothing here"
@@ -211,6 +214,12 @@ def _misplaced(kind: str, read: Mapping[str, Any]) -> Iterable[str]:
         yield "scheme: an upper layer has no such fact"
     if is_layer and kind == "cap" and read.get("basis") not in ("fund_paid", None):
         yield "basis: the cap of an upper layer counts fund money; borders in charges are low and high"
+    if kind == "pre_self_pay" and "amount" in read and "item" not in read:
+        yield "item: a part of the price is of an item"
+    if "at_least" in read and "less" not in read:
+        yield "at_least: only where the deductible is less by so much"
+    if "up_to" in read and "ratio" not in read:
+        yield "up_to: only of a ratio"
     if kind == "rounding":
         is_line = read.get("place") == "line"
         if not 2 <= read.get("digits", 2) <= (4 if is_line else 2):

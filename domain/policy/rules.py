@@ -30,12 +30,16 @@ class Counted(NamedTuple):
 
 
 class Nth(NamedTuple):
-    """What the deductible is from the `low`th to the `high`th stay: an amount, or a factor on the standard."""
+    """What the deductible is from the `low`th to the `high`th stay: an amount, a factor on the standard, or less."""
 
     low: int
     high: int
     amount_fen: int | None
     factor: int
+    less_fen: int
+    """Off the standard for the `low`th stay, twice for the next, ..."""
+    at_least_fen: int
+    """What it does not fall below."""
     counter: str
     """The tag of the stays it counts."""
     cited: Cited
@@ -141,6 +145,7 @@ class ItemRule(NamedTuple):
     per_day: bool
     not_below_fen: int
     above_fen: int
+    up_to_fen: int | None
     covers: tuple[str, ...]
     rest_in_scope: bool
     """What is not pooled goes on in scope; else it stays with the person."""
@@ -170,6 +175,8 @@ class InstitutionRule(NamedTuple):
     """What the institution bears by rule: over a fixed price, or a ratio."""
 
     amount_fen: int | None
+    per_day: bool
+    """The fixed price is of one day of the stay."""
     share: int
     ratio: str
     of_total: bool

@@ -68,7 +68,7 @@ class Selection:
 
     def _in_play(self, fact: Fact) -> bool:
         """Whether the fact's conditions hold. What must be known for that, and is not, refuses the case."""
-        if fact.has_age and self.case.age is None:
+        if fact.asks_age and self.case.age is None:
             self.refuse("unknown_age", f"{fact} 与年龄有关，但参保人年龄不详", fact)
             return False
         asks_rank = any(names[0].startswith("rank:") for names in fact.conditions)

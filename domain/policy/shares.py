@@ -92,10 +92,12 @@ def bands_of(facts: Sequence[Fact], selection: Selection, layer: str = BASIC) ->
     own_factor = selection.one("self_share_factor", "个人比例系数") if layer == BASIC else None
     fund_factor = selection.one("share_factor", "基金比例系数", layer)
     changes = [*plus, *minus, *(fact for fact in (own_factor, fund_factor) if fact is not None)]
-    points = sum(fact.values["add"] for fact in plus) - sum(fact.values["add"] for fact in minus)
+    points = sum(_points(fact, selection) for fact in plus) - sum(fact.values["add"] for fact in minus)
+    ceiling = min((fact.values["ceiling"] for fact in plus if "ceiling" in fact.values), default=None)
     bands = []
     for fact in sorted(facts, key=lambda fact: fact.values.get("low") or 0):
         percent = max(0, _fund_ratio(fact, selection) + points)
+        percent = percent if ceiling is None else min(percent, ceiling)
         if percent > RATIO_SCALE:
             selection.refuse("above_all", f"{fact} 加上 {'、'.join(map(str, changes))} 后基金支付超过全部", fact, *plus)
         share = percent * (SHARE_SCALE // RATIO_SCALE)
@@ -132,6 +134,13 @@ def charged_borders(bands: tuple[Band, ...]) -> tuple[Band, ...]:
     return tuple(turned)
 
 
+def _points(fact: Fact, selection: Selection) -> int:
+    """The points a fact adds: where it names an age, for each year of the person beyond it."""
+    over_age = fact.values.get("over_age")
+    years = 1 if over_age is None else max(0, (selection.case.age or 0) - over_age)
+    return int(fact.values["add"]) * years
+
+
 def _fund_ratio(fact: Fact, selection: Selection) -> int:
     if "self_ratio" in fact.values:
         return RATIO_SCALE - int(fact.values["self_ratio"])
@@ -153,13 +162,24 @@ def caps_of(selection: Selection, counting: Counting, layer: str = BASIC, fund: 
     for facts in scopes.values():
         only = selection.only(most_special(facts), "限额")
         if only is not None and not only.values.get("unlimited"):
-            caps.append(cap_of(only, selection, counting, fund))
+            caps.append(
+                cap_of(only, selection, counting, fund, _more(only, selection.all("cap_add", layer), selection))
+            )
     return tuple(caps)
 
 
-def cap_of(fact: Fact, selection: Selection, counting: Counting, fund: str) -> Cap:
-    """The cap a fact sets on a fund."""
-    amount = selection.known(fact, "amount", "限额")
+def _more(cap: Fact, adds: Sequence[Fact], selection: Selection) -> list[Fact]:
+    """The facts that add to this cap: of the same visits, period and counter."""
+
+    def scope(fact: Fact) -> tuple[object, ...]:
+        return fact.visits, fact.values["per"], fact.values.get("counter")
+
+    return [fact for fact in adds if scope(fact) == scope(cap)]
+
+
+def cap_of(fact: Fact, selection: Selection, counting: Counting, fund: str, more: Sequence[Fact] = ()) -> Cap:
+    """The cap a fact sets on a fund, with what other facts add to it."""
+    amount = selection.known(fact, "amount", "限额") + sum(selection.known(each, "amount", "限额") for each in more)
     basis, per, tag = fact.values["basis"], fact.values["per"], tag_of(fact, selection)
     funds = fact.values.get("layers") or (fund,)
     if basis == "fund_paid":
@@ -168,7 +188,7 @@ def cap_of(fact: Fact, selection: Selection, counting: Counting, fund: str) -> C
         together = [counting.over(BASIC, CHARGES if basis == "charges" else IN_SCOPE, per, fact.visits, tag=tag)]
     keys = tuple(key for counted in together for key in counted.keys)
     stay_key = together[0].stay_key if len(together) == 1 else ""
-    return Cap(amount, basis, Counted(keys, stay_key), tuple(funds), cited(fact))
+    return Cap(amount, basis, Counted(keys, stay_key), tuple(funds), cited(fact, *more))
 
 
 def followed_cap(name: str, selection: Selection, counting: Counting, fund: str) -> tuple[Cap, ...]:

@@ -37,8 +37,9 @@ _LAYER = ("low", "high", "basis", "per", "includes", "excludes", "relieves", "af
 KINDS: Mapping[str, Kind] = {
     # §2 lines
     "pre_self_pay": Kind(
-        "part of a class B line the person pays first; the catalogue's ratio stands unless `ratio_from` is policy",
-        one_of=("ratio", "from_catalogue"), takes=("grade", "item", "ratio_from", "from_catalogue"),
+        "part of a class B line the person pays first; the catalogue's ratio stands unless `ratio_from` is policy;"
+        " with `amount` so much of the price of each unit of an item",
+        one_of=("ratio", "from_catalogue", "amount"), takes=("grade", "item", "ratio_from", "from_catalogue"),
     ),
     "line_split": Kind(
         "price limit taken before or after the pre-self-pay; what is over it reported apart or as own expense",
@@ -49,10 +50,10 @@ KINDS: Mapping[str, Kind] = {
                                takes=("counts_as",)),
     # §4 deductible
     "deductible": Kind("what the person pays first of the period it is counted over", ("amount", "per"),
-                       takes=("counter", "per_institution")),
+                       takes=("counter", "per_disease", "per_institution")),
     "deductible_factor": Kind("factor on the deductible", ("factor",)),
-    "deductible_nth_stay": Kind("the deductible of the nth stay of the year: a factor, or an amount", ("stays",),
-                                ("factor", "amount"), ("counter", "per")),
+    "deductible_nth_stay": Kind("the deductible of the nth stay of the year: a factor, an amount, or less for each",
+                                ("stays",), ("factor", "amount", "less"), ("counter", "per", "at_least")),
     "deductible_again": Kind("charged once more after so many days of one stay", ("days",), takes=("as_next_stay",)),
     "deductible_total": Kind("the most of deductibles over all stays of a period", ("amount", "per")),
     "deductible_on_transfer": Kind("transfer between institutions: top_up, continue or new", ("mode",)),
@@ -60,13 +61,15 @@ KINDS: Mapping[str, Kind] = {
     # §5 shared part
     "share": Kind("fund share of what is in scope above the deductible, perhaps by band",
                   one_of=("ratio", "self_ratio", "follows"), takes=("low", "high", "basis", "per", "item")),
-    "share_add": Kind("points added to the fund share", ("add",)),
+    "share_add": Kind("points added to the fund share, or for each year over an age, up to a ceiling", ("add",),
+                      takes=("over_age", "ceiling")),
     "share_minus_points": Kind("points off the fund share", ("add",)),
     "self_share_factor": Kind("factor on the person's share", ("factor",), takes=("basis",)),
     "share_factor": Kind("factor on the fund share", ("factor",)),
     # §6 caps
     "cap": Kind("most a fund pays in a period, in fund money or in charges", ("per", "basis"),
                 ("amount", "unlimited"), ("per_disease", "per_institution", "counter", "layers")),
+    "cap_add": Kind("so much more on the caps of the same visits and period", ("amount", "per"), takes=("counter",)),
     # §7, §8 upper layers
     "threshold": Kind("where an upper layer starts", ("amount",), takes=("per", "basis")),
     "layer_share": Kind("fund share of an upper layer, perhaps by band",
@@ -80,13 +83,13 @@ KINDS: Mapping[str, Kind] = {
     # §5 full cover, §9 institution and account
     "full_cover": Kind("segments a fund bears wholly", ("covers",), takes=("pays",)),
     "institution_share": Kind("what the institution bears: over a fixed price, or a ratio", one_of=("amount", "ratio"),
-                              takes=("per", "basis", "item")),
+                              takes=("per", "basis", "item", "counter", "per_disease", "per_institution")),
     "account_pays": Kind("what the personal account may pay, in this order; `first`: before the deductible",
                          ("may_pay",), takes=("family", "first", "item")),
     # §10 registration, items
     "fixed_pooled_amount": Kind("a fund pays a fixed amount, or a ratio, of one item group or of the visit",
                                 one_of=("amount", "ratio"),
-                                takes=("item", "not_below", "above", "per", "covers", "rest")),
+                                takes=("item", "not_below", "above", "up_to", "per", "covers", "rest")),
     "limit_count": Kind("so many times per period; another is refused, or not pooled", ("item", "times", "per"),
                         takes=("on_limit",)),
     # §11, §12 calendar, rounding, reversal, entitlement
@@ -123,11 +126,12 @@ PERS = {
     "deductible_total": _CALENDAR,
     "share": (*_BILL, "settlement_period", *_CALENDAR),
     "cap": (*_BILL, *_CALENDAR),
+    "cap_add": (*_BILL, *_CALENDAR),
     "threshold": (*_BILL, *_CALENDAR),
     "layer_share": (*_BILL, *_CALENDAR),
     "subsidy": (*_BILL, *_CALENDAR),
     "person_cap": (*_BILL, *_CALENDAR),
-    "institution_share": _BILL,
+    "institution_share": (*_BILL, *_CALENDAR),
     "fixed_pooled_amount": (*_BILL, "day"),
     "limit_count": _CALENDAR,
 }
@@ -135,5 +139,5 @@ PERS = {
 
 LAYER_KINDS = frozenset({"threshold", "layer_share", "subsidy", "person_cap"})
 """Facts only an upper layer has; their scheme is a layer."""
-ALSO_OF_LAYERS = frozenset({"cap", "deductible", "share_add", "share_minus_points", "share_factor"})
+ALSO_OF_LAYERS = frozenset({"cap", "cap_add", "deductible", "share_add", "share_minus_points", "share_factor"})
 """Facts that are about an upper layer when their scheme is one."""

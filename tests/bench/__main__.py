@@ -17,6 +17,7 @@ from infra.embedded import postgres, valkey
 from infra.supervisor import Supervisor
 from tests.bench import (
     api_cpu,
+    benefit,
     center_settle,
     chain,
     chain_celery,
@@ -26,6 +27,7 @@ from tests.bench import (
     link_bytes,
     machine,
     pipeline,
+    replay,
     report,
     steps,
 )
@@ -48,11 +50,30 @@ class Size:
     runs: int
     latency_seconds: float
     weighed: int
+    replayed: int
 
 
-FULL = Size(pipelines=3_000, dramatiq_pipelines=10_000, claims=6_000, runs=3, latency_seconds=10, weighed=1_000)
-QUICK = Size(pipelines=1_500, dramatiq_pipelines=4_000, claims=2_000, runs=1, latency_seconds=4, weighed=500)
-PARTS = ("chains", "dbf", "api", "latency", "bytes", "steps")
+FULL = Size(
+    pipelines=3_000,
+    dramatiq_pipelines=10_000,
+    claims=6_000,
+    runs=3,
+    latency_seconds=10,
+    weighed=1_000,
+    replayed=200_000,
+)
+QUICK = Size(
+    pipelines=1_500,
+    dramatiq_pipelines=4_000,
+    claims=2_000,
+    runs=1,
+    latency_seconds=4,
+    weighed=500,
+    replayed=10_000,
+)
+PARTS = ("chains", "dbf", "api", "latency", "bytes", "steps", "benefit", "replay")
+NEED_A_SITE = {"dbf", "api", "latency", "bytes"}
+NEED_A_BROKER = NEED_A_SITE | {"chains"}
 
 
 class Bench:
@@ -66,9 +87,22 @@ class Bench:
 
     def run(self) -> dict[str, Any]:
         """Measure, part by part."""
+        if NEED_A_BROKER & set(self._parts):
+            self._pipeline()
+        self.found["pace_ms"].append(machine.pace_ms())
+        if "steps" in self._parts:
+            self._steps()
+        if "benefit" in self._parts:
+            self._part("benefit", benefit.run)
+        if "replay" in self._parts:
+            self._part("replay", lambda: replay.run_apart(self._size.replayed))
+        return self.found
+
+    def _pipeline(self) -> None:
+        """The chains and the doors, on one broker."""
         broker = valkey.prepare(FOLDER / "broker", port=0)
         self._supervisor.start(broker.service)
-        site = self._site(broker.url) if {"dbf", "api", "latency", "bytes"} & set(self._parts) else None
+        site = self._site(broker.url) if NEED_A_SITE & set(self._parts) else None
         # What is divided by each other is measured in turns: a machine that slows down slows both.
         for turn in range(self._size.runs):
             self.found["pace_ms"].append(machine.pace_ms())
@@ -86,9 +120,6 @@ class Bench:
         if site and "bytes" in self._parts:
             first = self._serials(self._size.weighed)
             self._part("link_bytes", lambda: link_bytes.run(site, broker.url, self._size.weighed, first=first))
-        if "steps" in self._parts:
-            self._steps()
-        return self.found
 
     def _site(self, broker_url: str) -> Site:
         """A site that has warmed up: every process has done its first work."""

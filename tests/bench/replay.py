@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -55,6 +56,14 @@ def run(settlements: int = SETTLEMENTS) -> dict[str, Any]:
             "cpu_us_per_settlement": round(cpu / settlements * 1e6, 1),
             "memory_grew_mb": round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, 1),
         }
+
+
+def run_apart(settlements: int) -> dict[str, Any]:
+    """The same in a process of its own, so that the memory is the replay's. Raises CalledProcessError."""
+    command = [sys.executable, "-m", "tests.bench.replay", str(settlements)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def _live(engine: Engine, settlements: int) -> None:

@@ -20,6 +20,9 @@ DBF_GOAL, API_GOAL = 4.0, 2.5  # × the empty Celery chain
 CPU_GOAL_US = 900
 BYTES_GOAL_PERCENT = 15.0
 QUIET_CORES = 0.15
+DBF_SECONDS_GOAL = 5.0
+SETTLED_GOALS = {"outpatient, from totals": 15_000, "outpatient, from 20 lines": 4_000}
+VALIDATED = "ours, read and validated"
 
 CHAINS = {"celery_chain": "Celery 5.7, stock Redis transport", "dramatiq_chain": "dramatiq, prefetch 200"}
 DOORS = {"dbf_door": "DBF files, until written back", "api_door": "API, until the answer is recorded"}
@@ -61,6 +64,12 @@ def goals(found: Found) -> list[Found]:
             _goal(f"bytes, % of {way}", value, BYTES_GOAL_PERCENT, more=False)
             for way, value in next(iter(percent.values())).items()
         ]
+    for name, goal in SETTLED_GOALS.items():
+        if us := found.get("benefit", {}).get(name):
+            judged.append(_goal(f"{name}: settlements/s and core", round(1e6 / us), goal, more=True))
+    if codec := found.get("dbf_codec"):
+        seconds = codec["cpu_seconds_per_100000_records"]["read"][VALIDATED]
+        judged.append(_goal("100,000 DBF records read and validated, s of CPU", seconds, DBF_SECONDS_GOAL, more=False))
     return judged
 
 
@@ -176,6 +185,31 @@ def _steps(found: Found) -> Sheet:
     return Sheet("Single steps, CPU µs per claim of 20 lines", ["step", "µs"], rows)
 
 
+def _benefit(found: Found) -> Sheet:
+    rows = [[what, f"{us:g}", f"{1e6 / us:,.0f}"] for what, us in found.get("benefit", {}).items()]
+    columns = ["one settlement", "CPU µs", "per second and core"]
+    return Sheet("One settlement, steps included", columns, rows)
+
+
+def _replayed(found: Found) -> Sheet:
+    columns = ["settlements", "seconds", "settlements/s", "CPU µs a settlement", "memory grew, MB"]
+    if not (replayed := found.get("replay")):
+        return Sheet("", columns, [])
+    figures = [f"{replayed[name]:,}" for name in ("settlements", "seconds", "settlements_per_second")]
+    row = [*figures, str(replayed["cpu_us_per_settlement"]), str(replayed["memory_grew_mb"])]
+    return Sheet("A history settled again under a draft", columns, [row], words=set())
+
+
+def _exchange(found: Found) -> Sheet:
+    names = ("lines_per_second", "cpu_us_per_line", "database_us_per_line")
+    rows = [
+        [door, *(f"{figures[name]:,}" if name in figures else "" for name in names)]
+        for door, figures in found.get("exchange", {}).items()
+    ]
+    columns = ["door", "lines/s", "CPU µs a line", "of the database, µs a line"]
+    return Sheet("Charge lines of stays through each door, one core", columns, rows)
+
+
 def _goals(found: Found) -> Sheet:
     judged = {True: "met", False: "missed", None: ""}
     rows = [
@@ -184,7 +218,7 @@ def _goals(found: Found) -> Sheet:
     return Sheet("Goals", ["goal", "found", "wanted", ""], rows, words={0, 3})
 
 
-_FIGURES = (_chains, _doors, _late, _cpu, _bytes, _steps)
+_FIGURES = (_chains, _doors, _late, _cpu, _bytes, _benefit, _replayed, _exchange, _steps)
 
 
 def _goal(name: str, value: float, goal: float, *, more: bool) -> Found:
@@ -219,15 +253,21 @@ def _where(found: Found) -> str:
     return (
         f"{about['cpu']}, {about['cores']} cores, {about['memory_gb']} GB, {about['system']}, "
         f"Python {about['python']}; {versions}; load average {found['load_before']:.1f} before; "
-        f"a fixed calculation took {_runs(found['pace_ms'])} ms; other programs used up to {others:g} cores"
-        f"{', so this was no quiet machine and these figures are not to be quoted' if others > QUIET_CORES else ''}"
+        f"a fixed calculation took {_runs(found['pace_ms'])} ms{_quiet(others)}"
     )
 
 
-def _most_others(found: Found) -> float:
+def _quiet(others: float | None) -> str:
+    if others is None:
+        return ""
+    warning = ", so this was no quiet machine and these figures are not to be quoted" if others > QUIET_CORES else ""
+    return f"; other programs used up to {others:g} cores{warning}"
+
+
+def _most_others(found: Found) -> float | None:
     chains = [found[name][way] for name in CHAINS if name in found for way in ("prefilled", "with_a_publisher")]
     doors = [found[name] for name in MEASURED if name in found]
-    return max((float(run["others_cores"]) for run in (*chains, *doors)), default=0.0)
+    return max((float(run["others_cores"]) for run in (*chains, *doors)), default=None)
 
 
 _OF_THE_MACHINE = ("cpu", "cores", "memory_gb", "system", "python")
