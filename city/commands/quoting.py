@@ -41,7 +41,8 @@ def quote(file: Path, *, explain: bool, policy: str, as_of: str, as_json: bool) 
     """Print the quote. Raises Stop when the document is wrong or no policy settles it."""
     day = _day(as_of)
     try:
-        quoted = quotes.quoted(read(file), quotes.policy_book(Settings().policies_dir, policy), as_of=day)
+        book = quotes.policy_book(Settings().policies_dir, policy)
+        quoted = quotes.quoted(read(file), book, as_of=day, is_chosen=bool(policy))
     except Problem as problem:
         words = "文件内容不符合要求" if problem.errors else problem.detail
         raise _refused(words, problem.kind.code, problem.errors, WRONG_USAGE, as_json=as_json) from None

@@ -29,6 +29,7 @@ from producers.values import (
 
 Name = Annotated[str, StringConstraints(max_length=40, pattern=r"^[^\x00-\x20\x7f]+$")]
 """A name that policy facts use: of a condition, a group, a rank, an institution."""
+PolicyName = Annotated[str, StringConstraints(max_length=64, pattern=r"^[a-z0-9@-]+$")]
 Code18 = Annotated[str, StringConstraints(max_length=18, pattern=r"^[0-9A-Za-z]*$")]
 Code6 = Annotated[str, StringConstraints(max_length=6, pattern=r"^[0-9A-Za-z_]*$")]
 
@@ -178,6 +179,7 @@ class QuoteIn(TypedDict):
     lines: NotRequired[Lines]
     totals: NotRequired[TotalsIn]
     accumulators: NotRequired[Accumulators]
+    policy: NotRequired[Annotated[PolicyName, Field(description="id or version of the policy set to settle by")]]
 
 
 @with_config(STRICT)
@@ -189,6 +191,7 @@ class SoundParts(TypedDict, total=False):
     lines: list[QuotedLineIn | None]
     totals: TotalsIn
     accumulators: Accumulators
+    policy: PolicyName
 
 
 class Read(NamedTuple):

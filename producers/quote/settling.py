@@ -64,8 +64,11 @@ def quoted(
     institution_code: str = "",
     institution_level: int | None = None,
     as_of: date | None = None,
+    is_chosen: bool = False,
 ) -> Quoted:
     """Settle a document; where `as_of` gives a day, as if the visit had ended on it.
+
+    The document may name its policy set; a book that `is_chosen` for it goes before what it names.
 
     `institution_code` says whose matches of the catalogue count. Raises producers.api.problems.Problem when the form of
     the document is wrong and CannotQuote when its meaning is, each with everything that is wrong with it.
@@ -74,6 +77,8 @@ def quoted(
     errors: list[FieldError] = []
     if as_of is not None:
         _move(given, as_of)
+    if not is_chosen:
+        policy = _named(given, policy, errors)
     asked = _asked(given, policy, catalogue, errors, code=institution_code, level=institution_level)
     if not of_form and ("lines" in given) == ("totals" in given):
         words = "费用明细 lines 与费用汇总 totals 须给出且只给出一种"
@@ -85,6 +90,21 @@ def quoted(
         what = "费用明细未通过效验" if only_lines else "内容不符合要求"
         raise CannotQuote(f"有{what}，不能试算", errors)
     return _settled(asked, policy)
+
+
+def _named(given: SoundParts, policy: PolicyBook, errors: list[FieldError]) -> PolicyBook:
+    """The set the document names, or the whole book where it names none."""
+    name = given.get("policy")
+    if name is None:
+        return policy
+    sets = [each for each in policy.sets if name in (each.set_id, each.version)]
+    if len(sets) == len(policy.sets):
+        return policy
+    if not sets:
+        known = "、".join(each.version for each in policy.sets)
+        errors.append(wrong("policy", "no-policy", f"这里没有政策 {name}；现有：{known}"))
+        return policy
+    return PolicyBook(sets)
 
 
 def _move(given: SoundParts, as_of: date) -> None:
@@ -176,7 +196,7 @@ def _on_its_day(
         policy.in_force_on(person.scheme, day)
     except TwoPoliciesInForce:
         versions = "、".join(each.version for each in policy.sets)
-        words = f"{settled_on} 有多个待遇政策适用（{versions}），请用 --policy 指定其一"
+        words = f"{settled_on} 有多个待遇政策适用（{versions}），请在 policy 中（或用 --policy）指定其一"
     except NoPolicyInForce:
         words = f"{settled_on} 没有适用于 {SCHEMES_ZH[person.scheme]}（{person.scheme}）的待遇政策"
     else:

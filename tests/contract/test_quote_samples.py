@@ -31,7 +31,7 @@ def test_every_sample_document_is_tried():
 def test_a_sample_is_good_by_the_schema_and_can_be_settled(schema, name, policy):
     raw = (DOCS / "samples" / f"{name}.json").read_bytes()
     assert list(schema.iter_errors(json.loads(raw))) == []
-    seen = quote.seen(quote.quoted(raw, quote.policy_book(Settings().policies_dir, policy)))
+    seen = quote.seen(quote.quoted(raw, quote.policy_book(Settings().policies_dir)))
     assert seen["policy_version"].startswith(f"{policy}@")
     assert seen["unused"] == []
 

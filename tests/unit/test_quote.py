@@ -323,3 +323,23 @@ def test_a_policy_is_chosen_by_its_id_or_by_a_file(tmp_path):
     (tmp_path / "c.toml").write_text("x", encoding="utf-8")
     with pytest.raises(quotes.CannotQuote, match=r"c\.toml"):
         quotes.policy_book(tmp_path)
+
+
+def test_a_document_may_name_its_policy(tmp_path):
+    (tmp_path / "a.toml").write_text(POLICY, encoding="utf-8")
+    (tmp_path / "b.toml").write_text(POLICY.replace('id = "test"', 'id = "other"'), encoding="utf-8")
+    book = quotes.policy_book(tmp_path)
+    assert quotes.seen(quotes.quote(asked(policy="other"), book))["policy_version"].startswith("other@")
+    with pytest.raises(quotes.CannotQuote) as refused:
+        quotes.quote(asked(), book)
+    assert [(error["pointer"], error["code"]) for error in refused.value.errors] == [
+        ("#/visit/visit_date", "no-policy")
+    ]
+
+
+def test_a_policy_that_is_not_in_force_here_is_refused_unless_another_was_chosen():
+    with pytest.raises(quotes.CannotQuote) as refused:
+        quotes.quote(asked(policy="nowhere"), BOOK)
+    assert [(error["pointer"], error["code"]) for error in refused.value.errors] == [("#/policy", "no-policy")]
+    raw = json.dumps(asked(policy="nowhere")).encode()
+    assert quotes.quoted(raw, BOOK, is_chosen=True).settlement.total_fen > 0
