@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import datetime, time
+from datetime import date, datetime, time
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, func, insert, select
 
@@ -14,6 +16,7 @@ import center.catalogue_tables
 import center.tables
 import workers.tables
 from center.catalogue_entries import enter_standing
+from center.policy_publications import PolicyRefused, review
 from city.sample.institutions import BACKLOG_CAP, FAIR_DAY
 from city.sample.morning import CATALOGUE_VERSION, City, sample_city
 from domain.catalogue import Match
@@ -27,6 +30,8 @@ from infra.reference import catalogue_row, policy_row
 from infra.settings import Settings
 from producers.api.keys import hash_of
 
+log = logging.getLogger("seed")
+
 POLICY_FILE = "guangzhou_2024.toml"
 FOLDER = "city"
 """Where in the data folder a sample city that is kept has its things."""
@@ -34,7 +39,10 @@ API_KEYS = "api_keys.json"
 
 
 def seed_center(engine: Engine, city: City, *, policies_dir: Path) -> bool:
-    """Write institutions, persons, reference data and upload windows; False when there are persons already."""
+    """Write institutions, persons, reference data and upload windows; False when there are persons already.
+
+    Raises PolicyRefused when the policy is none to settle by; then nothing is written.
+    """
     tables = center.tables
     matches = [match for institution in city.institutions for match in institution.matches]
     with engine.begin() as connection:
@@ -169,7 +177,9 @@ def _publish(connection: Connection, city: City, matches: Sequence[Match], polic
     at = datetime.combine(FAIR_DAY, time(), SHANGHAI)
     enter_standing(connection, city.item_records, matches, by="seed", auditor="seed (audit)", at=at)
     connection.execute(insert(center.catalogue_tables.reference_part), _parts(made))
-    connection.execute(insert(center.tables.reference), [catalogue_row(made.manifest), _policy(policies_dir)])
+    policy = _policy(policies_dir)
+    _refuse_no_law(policy, FAIR_DAY)
+    connection.execute(insert(center.tables.reference), [catalogue_row(made.manifest), policy])
 
 
 def _parts(made: Publication) -> list[dict[str, object]]:
@@ -178,6 +188,17 @@ def _parts(made: Publication) -> list[dict[str, object]]:
 
 def _policy(policies_dir: Path) -> dict[str, object]:
     return policy_row((policies_dir / POLICY_FILE).read_text(encoding="utf-8"))
+
+
+def _refuse_no_law(policy: Mapping[str, Any], day: date) -> None:
+    report = review(policy["content"].decode(), today=day)
+    if report.policy is None:
+        raise PolicyRefused(report.findings)
+    if report.warnings:
+        codes = sorted({finding.code for finding in report.warnings})
+        log.info(
+            "policy_warnings", extra={"policy": policy["version"], "warnings": len(report.warnings), "codes": codes}
+        )
 
 
 def _holds(connection: Connection, table: Table) -> bool:

@@ -79,6 +79,31 @@ def test(files: Files = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def publish(  # noqa: PLR0917  # options of a command line, handed over by name
+    policy: Annotated[str, typer.Argument(help="A TOML file, or the id of a set; the list when left out.")] = "",
+    effective: Annotated[
+        str, typer.Option("--from", help="生效日 Claims are settled by it from this day (YYYY-MM-DD); tomorrow.")
+    ] = "",
+    note: Annotated[str, typer.Option(help="说明 A note for whoever reads the list.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say whether it could be published.")] = False,
+    withdraw: Annotated[str, typer.Option(help="撤回 Take back a version whose day has not come.")] = "",
+    by: Annotated[
+        str, typer.Option("--by", envvar="JIESUAN_OPERATOR", help="操作人 Who publishes; the user of this machine.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """发布政策 Check the file, run its examples, and put it in force at the centre from its day on."""
+    from city.commands import policy_publish
+
+    if withdraw:
+        policy_publish.withdraw(withdraw, as_json=as_json)
+    elif not policy:
+        policy_publish.listed(as_json=as_json)
+    else:
+        policy_publish.publish(policy, effective, note=note, dry_run=dry_run, by=by, as_json=as_json)
+
+
+@app.command()
 def replay(
     draft: Annotated[Path, typer.Option("--draft", help="The draft: a TOML file.")],
     first_day: Annotated[str, typer.Option("--from", help="First day of the settlements (YYYY-MM-DD).")],

@@ -32,17 +32,17 @@ def check(names: Sequence[str], *, today: str, as_json: bool) -> None:
     errors = sum(len(report.errors) for _, report in reports) + len(together)
     warnings = sum(len(report.warnings) for _, report in reports)
     if as_json:
-        rows = [_seen(file, finding) for file, report in reports for finding in report.findings]
-        rows += [_seen(None, finding) for finding in together]
+        rows = [seen(file, finding) for file, report in reports for finding in report.findings]
+        rows += [seen(None, finding) for finding in together]
         print(json.dumps({"errors": errors, "warnings": warnings, "findings": rows}, ensure_ascii=False, indent=2))
     else:
         console = Console(soft_wrap=True, highlight=False, markup=False)
         for file, report in reports:
             console.print(f"{file}　错误 {len(report.errors)}　警告 {len(report.warnings)}")
             for finding in report.findings:
-                _tell(finding, console)
+                tell(finding, console)
         for finding in together:
-            _tell(finding, console)
+            tell(finding, console)
     if errors:
         raise Stop(f"{errors} 处错误，{warnings} 处警告")
 
@@ -69,7 +69,8 @@ def _line(words: str, lines: Mapping[TomlPath, int]) -> int | None:
     return lines.get(("example", int(found[1]) - 1)) if found else None
 
 
-def _seen(file: Path | None, finding: Finding) -> dict[str, Any]:
+def seen(file: Path | None, finding: Finding) -> dict[str, Any]:
+    """A finding for programs."""
     return {
         "file": str(file or ""),
         "line": finding.line,
@@ -82,7 +83,8 @@ def _seen(file: Path | None, finding: Finding) -> dict[str, Any]:
     }
 
 
-def _tell(finding: Finding, console: Console) -> None:
+def tell(finding: Finding, console: Console) -> None:
+    """A finding for people."""
     label = "错误" if finding.severity == ERROR else "警告"
     numbers = [f"#{number}" for number in finding.facts[:8]]
     facts = "、".join(numbers) + (f" 等 {len(finding.facts)} 条" if len(finding.facts) > len(numbers) else "")

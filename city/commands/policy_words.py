@@ -35,6 +35,7 @@ KINDS_ZH = {
     "account_pays": "个人账户支付范围",
     "benefit_year": "待遇年度",
     "cap": "最高支付限额",
+    "cap_add": "提高限额",
     "condition": "条件的推定",
     "deductible": "起付标准",
     "deductible_again": "长期住院再次起付",

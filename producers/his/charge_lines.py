@@ -25,6 +25,7 @@ MZXM = layout("MZXM")
 _UNIT = re.compile(r"_(1e\d|fen)$")
 _VALUES = tuple(MZXM.named(_UNIT.sub("", name)) for name in ChargeLine._fields if name != "door_code")
 _INSTITUTION, _PERSON, _VISIT = map(MZXM.named, ("institution_code", "citizen_id_no", "visit_no"))
+_VISIT_DATE = MZXM.named("visit_date")
 
 UNKNOWN_VISIT = "90"
 OTHER_INSTITUTION = "92"
@@ -36,12 +37,14 @@ _make: Callable[[Iterable[object]], ChargeLine] = partial(tuple.__new__, ChargeL
 
 
 class ReadLines(NamedTuple):
-    """The records of a table as charge lines, in their order, and what YYBH and GMSFHM say on each."""
+    """The records of a table as charge lines, in their order, and what YYBH, GMSFHM and RYRQ say on each."""
 
     lines: list[ChargeLine]
     """With the door's code 96 where a record cannot be read as a line."""
     institutions: list[str]
     persons: list[str]
+    visit_dates: list[date | None]
+    """RYRQ; what is no day says nothing."""
 
 
 def read_lines(table: Table) -> ReadLines:
@@ -50,14 +53,15 @@ def read_lines(table: Table) -> ReadLines:
     lines = list(map(_make, zip(*map(columns.of, _VALUES), repeat(""), strict=False)))
     institutions, persons = columns.texts(_INSTITUTION), columns.texts(_PERSON)
     columns.texts(_VISIT)
+    visit_dates = [day if isinstance(day, date) else None for day in table.dates(_VISIT_DATE.code)]
     for place in columns.unreadable:
         lines[place] = lines[place]._replace(door_code=UNREADABLE)
-    return ReadLines(lines, institutions, persons)
+    return ReadLines(lines, institutions, persons, visit_dates)
 
 
 def with_door_codes(read: ReadLines, visit: Visit | None, institution_code: str) -> list[ChargeLine]:
     """The lines of one visit with the first of 90, 92 and 93 that applies to each; 96 comes before them."""
-    lines, institutions, persons = read
+    lines, institutions, persons, _ = read
     # Nearly every visit is in order, so all of its records are asked at once.
     if (
         visit is not None

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, select
 
+from domain.checks import other_visit_dates
 from domain.codes import PASSED
 from domain.lifecycle import OPEN, ClaimState
 from domain.visit import ChargeLine, VisitType, unpack_lines
@@ -25,6 +26,7 @@ from producers.his.charge_lines import LINE_NO_REPEATED, OTHER_INSTITUTION
 from producers.his.exchange import DbfExchange
 from producers.his.line_files import FAILED, IMPORTED, LEFT, Answer, Delivery, Mark, marks_for
 from producers.his.visit_lines import CHANNEL, ImportReport, forget_what_is_gone, take_visits
+from workers import line_warnings
 from workers.doorbell import Doorbell
 from workers.intake import Accepted, Replayed, Submission, VisitConflict, accept
 from workers.tables import claim, claim_content, reference, visit
@@ -115,6 +117,7 @@ def _take_batch(
 
     submissions = [found for found in decided if isinstance(found, Submission)]
     outcomes = iter(accept(engine, submissions, at=at) if submissions else ())
+    warned: list[dict[str, Any]] = []
 
     answers = [_no_visit_here(delivery, institution_code) for delivery in batch]
     at_once: list[Answer] = [answer for answer in answers if answer is not None]
@@ -126,6 +129,7 @@ def _take_batch(
                 match next(outcomes):
                     case Accepted():
                         report.accepted += 1
+                        warned += _warned(delivery, at)
                     case Replayed():
                         report.known += 1
                     case VisitConflict():
@@ -141,9 +145,21 @@ def _take_batch(
             case _:
                 report.postponed += 1
                 exchange.later(delivery.rows)
+    if warned:
+        with engine.begin() as connection:
+            line_warnings.keep(connection, warned)
     if at_once:
         exchange.answer(at_once, at=at)
         report.refused.update(code for answer in at_once if (code := _worst(answer.marks)) != PASSED)
+
+
+def _warned(delivery: Delivery, at: datetime) -> list[dict[str, Any]]:
+    """Rows of an outpatient visit that say another day than its registration (AMB-06)."""
+    visit = delivery.visit
+    assert visit is not None
+    other = other_visit_dates(visit.visit_date, delivery.read.visit_dates)
+    of = visit.institution_code, visit.visit_no, delivery.rows.source, delivery.lines
+    return line_warnings.rows_of(*of, other, at=at)
 
 
 def _is_visit_here(delivery: Delivery, institution_code: str) -> bool:

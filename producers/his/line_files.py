@@ -256,9 +256,9 @@ class _Together:
         self._read = read_lines(table.only(records))
 
     def of(self, rows: Rows) -> ReadLines:
-        lines, institutions, persons = self._read
         places = self._places[rows.visit_no]
-        return ReadLines(lines[places], institutions[places], persons[places])
+        lines, institutions, persons, visit_dates = self._read
+        return ReadLines(lines[places], institutions[places], persons[places], visit_dates[places])
 
 
 def _not_imported(table: dbf.Table) -> tuple[list[Rows], bool]:

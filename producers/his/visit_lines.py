@@ -110,7 +110,7 @@ def forget_what_is_gone(engine: Engine, shelf: ReferenceShelf, exchange: DbfExch
 
 
 def _handed_in(delivery: Delivery, institution_code: str) -> visits.Delivery:
-    lines, institutions, persons = delivery.read
+    lines, institutions, persons, visit_dates = delivery.read
     return visits.Delivery(
         institution_code=institution_code,
         visit_no=delivery.rows.visit_no,
@@ -119,6 +119,7 @@ def _handed_in(delivery: Delivery, institution_code: str) -> visits.Delivery:
         source=delivery.rows.source,
         institution_codes=institutions,
         citizen_id_nos=persons,
+        visit_dates=visit_dates,
     )
 
 

@@ -23,6 +23,7 @@ from tests.bench import (
     chain_celery,
     chain_dramatiq,
     dbf_codec,
+    exchange,
     latency,
     link_bytes,
     machine,
@@ -71,7 +72,7 @@ QUICK = Size(
     weighed=500,
     replayed=10_000,
 )
-PARTS = ("chains", "dbf", "api", "latency", "bytes", "steps", "benefit", "replay")
+PARTS = ("chains", "dbf", "api", "latency", "bytes", "steps", "exchange", "benefit", "replay")
 NEED_A_SITE = {"dbf", "api", "latency", "bytes"}
 NEED_A_BROKER = NEED_A_SITE | {"chains"}
 
@@ -92,6 +93,8 @@ class Bench:
         self.found["pace_ms"].append(machine.pace_ms())
         if "steps" in self._parts:
             self._steps()
+        if "exchange" in self._parts:
+            self._part("exchange", exchange.run)
         if "benefit" in self._parts:
             self._part("benefit", benefit.run)
         if "replay" in self._parts:

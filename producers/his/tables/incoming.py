@@ -139,6 +139,7 @@ class Incoming:
             source=table,
             institution_codes=[ours.get(shared.institution_code, shared.institution_code) for shared in read],
             citizen_id_nos=[shared.citizen_id_no for shared in read],
+            visit_dates=[shared.visit_date for shared in read],
         )
 
     def _forget_what_is_gone(self, taken: Taken, *, at: datetime) -> None:

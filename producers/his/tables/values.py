@@ -37,6 +37,8 @@ class SharedLine(NamedTuple):
     institution_code: str
     citizen_id_no: str
     line: ChargeLine
+    visit_date: date | None = None
+    """RYRQ."""
 
 
 def line_of(row: Mapping[str, object]) -> SharedLine:
@@ -52,7 +54,7 @@ def line_of(row: Mapping[str, object]) -> SharedLine:
         values = [value if not isinstance(value, Bad) else None for value in values]
     line = ChargeLine._make((*values, UNREADABLE if unreadable else ""))
     visit_no, institution, person = owner
-    return SharedLine(visit_no, institution, person, line)
+    return SharedLine(visit_no, institution, person, line, _day(row[_VISIT_DATE]))
 
 
 def value_of(field: Field, stored: object) -> Value | Bad:
@@ -144,6 +146,7 @@ def _number(field: Field, stored: object) -> Decimal | Bad | None:
 
 
 _OWNER = tuple(_LINE.named(name).code for name in SharedLine._fields[:3])
+_VISIT_DATE = _LINE.named("visit_date").code
 _READERS = tuple((field.code, _reader(field)) for field in _VALUES)
 _CODES = tuple(at for at, field in enumerate(_VALUES) if field.kind == "C" and not field.is_free_text)
 _CODE_WIDTHS = (*(_LINE[code].width for code in _OWNER), *(_VALUES[at].width for at in _CODES))
