@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from city.commands import Stop, dbf
+from city.commands import Stop, batch, dbf, refund
 from city.commands import catalogue as catalogues
 from city.commands import exchange as exchanges
 from city.commands import policy as policies
@@ -25,6 +25,8 @@ claims = typer.Typer(help="提交、查询一笔费用 Hand in a claim, or look 
 config = typer.Typer(help="配置 Settings.", no_args_is_help=True)
 app.add_typer(claims, name="claim")
 app.add_typer(dbf.app, name="dbf")
+app.add_typer(batch.app, name="batch")
+app.add_typer(refund.app, name="refund")
 app.add_typer(config, name="config")
 app.add_typer(policies.app, name="policy")
 app.add_typer(catalogues.app, name="catalogue")

@@ -47,6 +47,14 @@ def open_tables(engine: Engine, url: str, secrets_dir: Path) -> dict[str, str]:
     return passwords
 
 
+def his_address(url: str, secrets_dir: Path, institution_code: str) -> str:
+    """The exchange database as an institution's HIS opens it: by its own login."""
+    login = Tenant(institution_code, "").login
+    password = json.loads((secrets_dir / LOGINS).read_text(encoding="ascii"))[login]
+    of_his = make_url(url).set(drivername="postgresql", username=login, password=password)
+    return of_his.render_as_string(hide_password=False)
+
+
 def _passwords(file: Path, served: list[Tenant]) -> dict[str, str]:
     """The sample city's passwords, made when they are missing, in a file that only its owner can read."""
     kept: dict[str, str] = json.loads(file.read_text(encoding="ascii")) if file.exists() else {}

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 import center.schema
 import workers.schema
-from city.exchange import DATABASE, open_tables
+from city.exchange import DATABASE, his_address, open_tables
 from city.sample.institutions import FRONTENDS, HOSPITAL_A, HOSPITAL_B, SHARED
 from city.sample.morning import City
 from city.seed import make_secrets, seed_center, seed_frontend
@@ -151,6 +151,10 @@ class CityPlan:
         if self.settings.exchange_database_url or self._postgres is None:
             return self.settings.exchange_database_url
         return self._postgres.urls[DATABASE]
+
+    def his_address(self, institution_code: str) -> str:
+        """The shared tables as an institution's HIS opens them, once the city is prepared."""
+        return his_address(self.exchange_database_url, self.secrets_dir, institution_code)
 
     def servers(self) -> list[Service]:
         """The broker and the database, where they are embedded."""

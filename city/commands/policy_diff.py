@@ -15,9 +15,7 @@ from city.commands.policy_words import KINDS_ZH, SCHEMES_ZH, case_in_words
 from domain.money import RATIO_SCALE, unscaled, yuan
 from domain.policy.compare import CaseChange, FactChange, compare_cases, compare_facts
 from domain.policy.facts import Fact, PolicySet
-
-_YUAN = frozenset({"amount", "low", "high", "not_below", "above"})
-_RATIOS = frozenset({"ratio", "self_ratio", "keeps", "beyond", "add", "factor"})
+from domain.policy.values import AMOUNTS, RATIOS
 
 
 def diff(old: str, new: str, *, as_json: bool) -> None:
@@ -71,9 +69,9 @@ def _about(fact: Fact, policy: PolicySet) -> str:
 def _value(key: str, value: Any) -> str:
     if value is None:
         return ""
-    if key in _YUAN:
+    if key in AMOUNTS:
         return yuan(value)
-    if key in _RATIOS:
+    if key in RATIOS:
         return unscaled(value, RATIO_SCALE)
     if isinstance(value, date):
         return value.isoformat()

@@ -23,6 +23,7 @@ from city.commands.policy_words import (
 from domain.money import RATIO_SCALE, unscaled, yuan
 from domain.policy import PolicyBook
 from domain.policy.facts import VISITS, Case, CaseNotCovered, Fact, NoPolicyInForce, PolicySet
+from domain.policy.values import AMOUNTS, RATIOS
 from infra.settings import Settings
 
 
@@ -125,19 +126,15 @@ def _titled(name: str, policy: PolicySet) -> str:
     return title if plain == name else f"非{title}"
 
 
-_YUAN = ("amount", "low", "high", "not_below", "above")
-_RATIOS = ("ratio", "self_ratio", "keeps", "beyond", "add", "factor")
-
-
 def values_in_words(fact: Fact) -> str:
     """What a fact says, key by key, as it stands in the file."""
     parts = []
     for key, value in fact.values.items():
         if value is None:
             parts.append(f"{key} 未知")
-        elif key in _YUAN:
+        elif key in AMOUNTS:
             parts.append(f"{key} {yuan(value)}")
-        elif key in _RATIOS:
+        elif key in RATIOS:
             parts.append(f"{key} {unscaled(value, RATIO_SCALE)}")
         elif key == "per":
             parts.append(PERIODS_ZH[value])

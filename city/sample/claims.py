@@ -52,6 +52,20 @@ class SampleClaim:
     forged: Mapping[str, str | int] | None = None
     """Columns that the hospital's file has wrong on the first line: the DBF door sees it, the claim cannot hold it."""
     is_registered: bool = True
+    by_tables: bool = False
+    """The visit goes through the shared tables of its hospital instead of the API."""
+    is_mistyped: bool = False
+    """The HIS first writes a wrong amount into the shared table, and corrects it once it is told."""
+
+    @property
+    def door(self) -> str:
+        """Where it is handed in: dbf, tables or api."""
+        return "tables" if self.by_tables else self.institution.door
+
+    @property
+    def becomes_a_claim(self) -> bool:
+        """Whether a front-end has a claim of it; in shared tables a wrong line keeps its visit from being settled."""
+        return self.is_registered and not (self.by_tables and self.outcome is ClaimState.RETURNED)
 
     @property
     def defect(self) -> str:

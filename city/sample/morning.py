@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
@@ -9,7 +10,7 @@ from random import Random
 
 from city.sample.catalogue import NO_STAT_CATEGORY, sample_items
 from city.sample.claims import DEFECTS, FILE_DEFECTS, SampleClaim, refused, sound_claim
-from city.sample.institutions import BUSINESS_SHARE, SampleInstitution, sample_institutions
+from city.sample.institutions import BUSINESS_SHARE, HOSPITAL_B, SampleInstitution, sample_institutions
 from city.sample.people import SamplePerson, sample_people
 from domain.catalogue import CatalogueItem, Match
 from domain.catalogue_records import ItemRecord, record_of
@@ -33,6 +34,11 @@ REFUSED_SHARE = 0.012
 AGAIN_SHARE = 0.02
 TWICE_AT_ONCE_SHARE = 0.01
 KEY_REUSED_SHARE = 0.004
+
+TABLES_EVERY, MISTYPED_EVERY = 4, 9
+"""Every fourth visit that can, goes through the shared tables; of those in order, every ninth is mistyped first."""
+STORABLE_DEFECTS = frozenset(("05", "06", "07", "08", "09", "10", "12", "14", "95"))
+"""What is wrong with a line that the columns of HIS_MZXM can hold, and can hold in one order only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,13 +99,16 @@ def sample_city(seed: int = SEED, *, claims: int = 3_200, people: int = 3_000, d
         drawn.append(sound_claim(chance, number, institution, person, day))
     spoilt = _spoil(chance, drawn, not_paid_for)
     numbered = _with_visit_numbers(spoilt, day)
-    arrivals = _arrivals(chance, numbered, day)
+    arrivals = sorted(_arrivals(chance, numbered, day), key=lambda arrival: arrival.at)
+    at_tables = _at_tables(arrivals)
     return City(
         seed=seed,
         institutions=tuple(institutions),
         people=tuple(persons),
-        claims=tuple(numbered),
-        arrivals=tuple(sorted(arrivals, key=lambda arrival: arrival.at)),
+        claims=tuple(at_tables.get(claim.number, claim) for claim in numbered),
+        arrivals=tuple(
+            replace(arrival, claim=at_tables.get(arrival.claim.number, arrival.claim)) for arrival in arrivals
+        ),
     )
 
 
@@ -164,6 +173,29 @@ def _arrivals(chance: Random, claims: Sequence[SampleClaim], day: date) -> list[
         at = datetime.combine(day, slot, SHANGHAI) + timedelta(minutes=chance.uniform(0, BURST_MINUTES))
         arrivals += _handed_in(chance, claim, at)
     return arrivals
+
+
+def _at_tables(arrivals: Sequence[Arrival]) -> dict[int, SampleClaim]:
+    """The visits of the second hospital that go through its shared tables, by number; nothing is drawn for it.
+
+    A claim that comes again, or that the centre refuses, stays with the API.
+    """
+    times = Counter(arrival.claim.number for arrival in arrivals)
+    fit = [
+        arrival.claim
+        for arrival in arrivals
+        if arrival.claim.institution.frontend == HOSPITAL_B
+        and (times[arrival.claim.number], arrival.manner) == (1, "first")
+        and (arrival.claim.outcome is ClaimState.SETTLED or arrival.claim.defect in STORABLE_DEFECTS)
+    ]
+    chosen = [replace(claim, by_tables=True) for claim in fit[::TABLES_EVERY]]
+    plain = [
+        claim
+        for claim in chosen
+        if claim.outcome is ClaimState.SETTLED and all((line.quantity_1e2 or 0) > 0 for line in claim.lines)
+    ]
+    mistyped = [replace(claim, is_mistyped=True) for claim in plain[::MISTYPED_EVERY]]
+    return {claim.number: claim for claim in (*chosen, *mistyped)}
 
 
 def _handed_in(chance: Random, claim: SampleClaim, at: datetime) -> list[Arrival]:

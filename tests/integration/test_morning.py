@@ -9,6 +9,7 @@ import socket
 import threading
 import urllib.parse
 import urllib.request
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -18,8 +19,10 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 from rich.console import Console
+from sqlalchemy import func, select
 
-from city.morning import Found, Morning
+from city.found import Found
+from city.morning import Morning
 from city.promises import audit
 from city.sample.institutions import HOSPITAL_A, HOSPITAL_B
 from city.sample.morning import City, sample_city
@@ -28,6 +31,7 @@ from domain.lifecycle import ClaimState
 from infra.broker import Post, build_app
 from infra.settings import Settings
 from infra.supervisor import Supervisor
+from workers.tables import claim, line_failure
 
 pytestmark = pytest.mark.timeout(240)  # the first test waits for the whole morning
 
@@ -100,6 +104,20 @@ def test_every_code_of_the_table_came_back(played):
         "中心无此参保人",
         "参保人待遇已暂停",
     }
+
+
+def test_a_part_went_through_the_shared_tables_and_the_his_mended_what_it_mistyped(played):
+    through = [one for one in played.found.told if one.claim.door == "tables"]
+    ends = Counter(one.state for one in through)
+    assert set(ends) == {ClaimState.SETTLED, ClaimState.RETURNED}
+
+    with played.morning.frontends[HOSPITAL_B].connect() as connection:
+        settled = select(func.count()).where(claim.c.channel == "visit", claim.c.state == ClaimState.SETTLED)
+        assert connection.execute(settled).scalar_one() == ends[ClaimState.SETTLED]
+        failures = connection.execute(select(line_failure.c.code, line_failure.c.gone_at)).all()
+    assert [code for code, gone_at in failures if gone_at] == ["14"] * sum(one.claim.is_mistyped for one in through)
+    left = [one.claim.defect for one in through if one.state == ClaimState.RETURNED]
+    assert sorted(code for code, gone_at in failures if not gone_at) == sorted(left)
 
 
 def test_two_statements_and_a_table_are_printed(played):

@@ -182,3 +182,22 @@ def test_visits_of_the_file_door_are_numbered_as_front_ends_number_theirs():
     assert len(set(by_file)) == len(by_file)
     assert all(len(number) == 16 and number.startswith("H00001260302") for number in by_file)
     assert {claim.visit.visit_no for claim in of_size("large")} == {""}
+
+
+def test_a_part_of_the_second_hospital_goes_through_its_shared_tables():
+    by_tables = [claim for claim in CITY.claims if claim.door == "tables"]
+    assert 150 <= len(by_tables) <= 250
+    assert {claim.institution.frontend for claim in by_tables} == {HOSPITAL_B}
+    ends = Counter(claim.outcome for claim in by_tables)
+    assert set(ends) == {ClaimState.SETTLED, ClaimState.RETURNED}
+    numbers = {claim.number for claim in by_tables}
+    assert Counter(a.manner for a in CITY.arrivals if a.claim.number in numbers) == {"first": len(by_tables)}
+    assert {arrival.claim.number for arrival in CITY.arrivals if arrival.claim.door == "tables"} == numbers
+    assert len([claim for claim in by_tables if claim.is_mistyped]) > 10
+
+
+@pytest.mark.parametrize("claims", [300, 3_200])
+def test_what_is_mistyped_at_the_shared_tables_is_in_order_otherwise(claims):
+    mistyped = [claim for claim in sample_city(claims=claims).claims if claim.is_mistyped]
+    assert mistyped
+    assert {(claim.door, claim.outcome) for claim in mistyped} == {("tables", ClaimState.SETTLED)}
