@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from center.catalogue_tables import reference_part, reference_report
@@ -31,7 +31,7 @@ def answer(connection: Connection, asked: ReferenceAsked, *, frontend: str, at: 
     rows: list[ReferenceRow] = []
     visible: dict[bytes, int] = {}
     columns = reference.c
-    counts = or_(columns.in_force, and_(columns.kind == CATALOGUE, columns.effective_date > at.date()))
+    counts = or_(columns.in_force, columns.effective_date > at.date())
     for row in connection.execute(select(reference).where(counts).order_by(columns.kind, columns.version)):
         content = bytes(row.content)
         if row.kind == CATALOGUE:

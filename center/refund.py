@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine
 
 from center import records
 from center.records import NORMAL, Institution, Standing
+from center.refund_permits import is_permitted
 from center.settle import settle_batch
 from center.transactions import in_transaction
 from center.well_formed import MAX_INTEGER, Refused, refuse
@@ -182,12 +183,19 @@ class _Refund:
         year = rules.year_of(settled)
         if not rules.across_years and year != rules.year_of(today):
             return refuse(Refusal.OTHER_BENEFIT_YEAR, held=str(year))
-        if not rules.is_in_time(settled, today):
+        if not rules.is_in_time(settled, today) and not self._is_permitted(today):
             return refuse(Refusal.REFUND_TOO_LATE, held=settled.isoformat())
         later = self._later(original, date(year, *rules.year_starts), date(year + 1, *rules.year_starts))
         if rules.last_first and later is not None:
             return refuse(Refusal.LATER_SETTLEMENT, held=str(later))
+        # While nothing moved them since, the accumulators of today are those the original left, and the mirror is what
+        # they give; else it is not, and the office decides.
+        if rules.of_today and later is not None and not self._is_permitted(today):
+            return refuse(Refusal.REFUND_BY_TODAY, held=str(later))
         return None
+
+    def _is_permitted(self, today: date) -> bool:
+        return is_permitted(self._connection, self._asked.visit_no, self._asked.charge_batch_no, today=today)
 
     def _later(self, original: _Row, year_begins: date, year_ends: date) -> int | None:
         """The newest settlement of the person after this one, in its benefit year, that moved accumulators and

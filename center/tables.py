@@ -220,6 +220,20 @@ policy_publication = Table(
     comment="Who published which policy set, and from when it is in force; the content is in reference.",
 )
 
+refund_permit = Table(
+    "refund_permit",
+    metadata,
+    Column("permit_no", BigInteger, primary_key=True),
+    Column("visit_no", String(16), nullable=False),
+    Column("charge_batch_no", Integer, nullable=False),
+    Column("permitted_by", String(40), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("permitted_at", DateTime(timezone=True), nullable=False),
+    Column("until", Date, nullable=False, comment="the last day of it"),
+    Index("ix_refund_permit_visit", "visit_no", "charge_batch_no"),
+    comment="The office lets one settlement be taken back that the policy leaves to it.",
+)
+
 detail = Table(
     "detail",
     metadata,

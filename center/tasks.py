@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
-from center import books, lateness, metrics, persons, publications, windows
+from center import books, lateness, metrics, persons, policy_publications, publications, windows
 from center.catalogues import CatalogueShelf
 from center.details import StaleSlice, receive_details
 from center.policies import PolicyShelf
@@ -239,6 +239,7 @@ def _windows(center: Center) -> None:
 
         def tick(connection: Connection) -> tuple[bool, list[tuple[str, messages.UploadGranted]]]:
             activate(connection, reference, at.date())
+            policy_publications.activate(connection, at.date())
             waiting_age = lateness.waiting_age(connection, lanes.SETTLE, now)
             probe_due = lateness.probe_due(connection, lanes.SETTLE, now)
             granted = windows.tick(

@@ -57,6 +57,10 @@ class Match(NamedTuple):
     """The institution's usual price, where it gave one: a suggestion for the front desk, never a check."""
 
 
+ANY_CATEGORY: frozenset[int | None] = frozenset({None, *range(1000)})
+"""Every FLDM there is, and none at all."""
+
+
 class Matched(NamedTuple):
     """What settling needs to know of a line's item on its day. `code` is 00, or the first of 06 to 10 that applies."""
 
@@ -67,6 +71,10 @@ class Matched(NamedTuple):
     price_limit_1e4: int | None = None
     stat_category: str = ""
     benefit_group: str = ""
+    categories: frozenset[int | None] = ANY_CATEGORY
+    """The charge categories FLDM that agree with the item (AMB-39, AMB-40)."""
+    group_ratios: tuple[tuple[str, int], ...] = ()
+    """Of class B: (person group, ratio in 1/10000), which goes before the item's ratio (`LineRules.person_groups`)."""
 
 
 KNOWN_CLASSES = frozenset(CoverageClass)
@@ -101,11 +109,11 @@ class Catalogue:
         self._matches: dict[tuple[str, str], list[Match]] = {}
         for match in matches:
             self._matches.setdefault((match.institution_code, match.local_item_code), []).append(match)
-        self._known: dict[tuple[str, str, date, str], Matched] = {}
+        self._known: dict[tuple[str, str, date], Matched] = {}
 
-    def on(self, institution_code: str, local_item_code: str, day: date, person_group: str = "") -> Matched:
+    def on(self, institution_code: str, local_item_code: str, day: date) -> Matched:
         """The institution's item as the catalogue has it on the day of the charge (INV-33, INV-34)."""
-        key = (institution_code, local_item_code, day, person_group)
+        key = (institution_code, local_item_code, day)
         known = self._known.get(key)
         if known is None:
             if len(self._known) >= MAX_REMEMBERED:
@@ -129,7 +137,7 @@ class Catalogue:
         )
         return sorted(valid, key=lambda match: match.local_item_code)
 
-    def _look_up(self, institution_code: str, local_item_code: str, day: date, person_group: str) -> Matched:
+    def _look_up(self, institution_code: str, local_item_code: str, day: date) -> Matched:
         audited = [
             match
             for match in self._matches.get((institution_code, local_item_code), ())
@@ -158,10 +166,12 @@ class Catalogue:
             "00",
             item.item_code,
             match.coverage_class,
-            _ratio(item, person_group) if match.coverage_class == CoverageClass.B else 0,
+            item.pre_self_pay_ratio_1e4 or 0 if match.coverage_class == CoverageClass.B else 0,
             self._limit(item, institution_code),
             item.stat_category,
             item.benefit_group,
+            agreeing(item.stat_category, match.match_type),
+            item.group_ratios if match.coverage_class == CoverageClass.B else (),
         )
 
     def _limit(self, item: CatalogueItem, institution_code: str) -> int | None:
@@ -170,5 +180,23 @@ class Catalogue:
         return dict(item.level_limits).get(self._levels.get(institution_code, -1), item.price_limit_1e4)
 
 
-def _ratio(item: CatalogueItem, person_group: str) -> int:
-    return dict(item.group_ratios).get(person_group, item.pre_self_pay_ratio_1e4 or 0)
+CHINESE_MEDICINE, PATENT_MEDICINE, HERBS = 3, 4, 5
+_DRUGS = {"2": PATENT_MEDICINE, "3": HERBS}
+"""The charge category of each match type that 3 中药费 may stand for (AMB-40)."""
+
+
+def agreeing(stat_category: str, match_type: str) -> frozenset[int | None]:
+    """The charge categories that say the same as the centre's: its own number, and 3 for 4 or 5 and the other way.
+
+    Many products send 0 where their item has none: that says nothing, as does a category of the centre that is no
+    number.
+    """
+    if not (stat_category.isascii() and stat_category.isdigit()):
+        return ANY_CATEGORY
+    own = int(stat_category)
+    drug = _DRUGS.get(match_type)
+    if own == CHINESE_MEDICINE and drug is not None:
+        return frozenset({None, 0, own, drug})
+    if own in (PATENT_MEDICINE, HERBS):
+        return frozenset({None, 0, own, CHINESE_MEDICINE})
+    return frozenset({None, 0, own})

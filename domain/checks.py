@@ -12,7 +12,7 @@ from datetime import date
 from typing import NamedTuple
 
 from domain.catalogue import Catalogue, Matched
-from domain.codes import PASSED
+from domain.codes import OTHER_CATEGORY, OTHER_VISIT_DATE, PASSED
 from domain.identity import written
 from domain.lifecycle import ALLOWED, VisitState, VisitStep
 from domain.money import amount_of
@@ -39,12 +39,21 @@ class Verdict(NamedTuple):
     all_codes: tuple[str, ...] = ()
 
 
+class Warned(NamedTuple):
+    """A warning: the place of the line it is about, and its code. The line is good all the same."""
+
+    at: int
+    code: str
+
+
 class CheckedLines(NamedTuple):
     """Lines after their checks: the item each one matched, and its verdict, in the order given."""
 
     matched: list[Matched]
     verdicts: list[Verdict]
     passed: bool
+    warned: Sequence[Warned] = ()
+    """Of lines that are good by themselves."""
 
 
 class Standing(NamedTuple):
@@ -216,7 +225,7 @@ def check_lines(visit: Visit, lines: Sequence[ChargeLine], catalogue: Catalogue,
         return checked
     over_reversed = _over_reversed(lines)
     verdicts = [_OVER if is_over else GOOD for is_over in over_reversed]
-    return CheckedLines(checked.matched, verdicts, not any(over_reversed))
+    return CheckedLines(checked.matched, verdicts, not any(over_reversed), checked.warned)
 
 
 class RowSays(NamedTuple):
@@ -224,6 +233,8 @@ class RowSays(NamedTuple):
 
     institution_codes: Sequence[str] = ()
     citizen_id_nos: Sequence[str] = ()
+    visit_dates: Sequence[date | None] = ()
+    """RYRQ, which only warns: the registration's counts (AMB-06)."""
 
 
 class Unsettled(NamedTuple):
@@ -263,6 +274,9 @@ def check_delivery(
                 checked.verdicts[at] = verdict(line, found)
             taken.add(line.line_no)
         checked = checked._replace(passed=all(found.code == PASSED for found in checked.verdicts))
+    other_dates = other_visit_dates(visit.visit_date, says.visit_dates)
+    if other_dates:
+        checked = checked._replace(warned=sorted([*checked.warned, *other_dates]))
 
     if not gives_back:
         return checked
@@ -277,7 +291,14 @@ def check_delivery(
         _OVER if found.code == PASSED and (line.line_amount_fen or 0) < 0 else found
         for line, found in zip(lines, checked.verdicts, strict=True)
     ]
-    return CheckedLines(checked.matched, verdicts, False)
+    return CheckedLines(checked.matched, verdicts, False, checked.warned)
+
+
+def other_visit_dates(registered: date, said: Sequence[date | None]) -> list[Warned]:
+    """The rows that say another day of admission or visit than the registration; most often none (AMB-06)."""
+    if said.count(registered) == len(said):
+        return []
+    return [Warned(at, OTHER_VISIT_DATE) for at, day in enumerate(said) if day is not None and day != registered]
 
 
 def standing_of(visit: Visit) -> Standing:
@@ -308,6 +329,7 @@ def _each(
     charges, reverses = (False, False) if visit is None else _takes(visit.state)
     matched: list[Matched] = []
     verdicts: list[Verdict] = []
+    warned: list[Warned] = []
     passed = True
     gives_back = False
     for line in lines:
@@ -337,12 +359,14 @@ def _each(
             verdicts.append(GOOD)
             if quantity < 0:
                 gives_back = True
+            if category not in found.categories:
+                warned.append(Warned(len(matched), OTHER_CATEGORY))
         else:
             passed = False
             verdicts.append(verdict(line, Setting(visit, read_in_day, found, numbers)))
         matched.append(found)
         numbers.add(line_no)
-    return CheckedLines(matched, verdicts, passed), gives_back
+    return CheckedLines(matched, verdicts, passed, warned), gives_back
 
 
 _OVER = Verdict(REVERSED_TOO_MUCH, (REVERSED_TOO_MUCH,))
@@ -375,7 +399,7 @@ def _net(lines: Iterable[ChargeLine]) -> tuple[Counter[str], Counter[str]]:
 
 def _strangers(visit: Standing, says: RowSays) -> set[int]:
     """The places of rows that say another institution or another person than the visit's; most often none."""
-    codes, persons = says
+    codes, persons, _ = says
     found: set[int] = set()
     if codes and codes.count(visit.institution_code) < len(codes):
         found.update(at for at, code in enumerate(codes) if code != visit.institution_code)
@@ -385,7 +409,7 @@ def _strangers(visit: Standing, says: RowSays) -> set[int]:
 
 
 def _said_of(says: RowSays, at: int) -> tuple[str | None, str | None]:
-    codes, persons = says
+    codes, persons, _ = says
     return (codes[at] if codes else None, persons[at] if persons else None)
 
 

@@ -141,3 +141,21 @@ _TABLE = (
 )
 
 CODES: dict[str, ValidationCode] = {row.code: row for row in _TABLE}
+
+OTHER_VISIT_DATE, OTHER_CATEGORY = "W1", "W2"
+_WARNINGS = (
+    ValidationCode(
+        OTHER_VISIT_DATE,
+        "明细上的入院（就诊）日期与登记的不一致，以登记的为准",
+        "RYRQ of the line is not the registration's, which counts (AMB-06)",
+        "核对这条明细是否属于本次就诊；费用已读入，无须重传",
+    ),
+    ValidationCode(
+        OTHER_CATEGORY,
+        "明细的分类代码与中心目录的统计类别不一致，结算以中心目录为准",
+        "FLDM is not the centre's STAT_TYPE, which counts for the settlement (AMB-39, AMB-40)",
+        "核对本院项目的费用分类或目录对应；费用已读入，无须重传",
+    ),
+)
+WARNINGS: dict[str, ValidationCode] = {row.code: row for row in _WARNINGS}
+"""What is told of lines that are good: in the log, the error list and the API, and never in BZ3."""

@@ -39,6 +39,11 @@ ASKED_AGAIN = (ClaimState.REFUSED, ClaimState.ACCEPTED)
 once more under its own key with its own lines, so whatever became of an earlier sending, it is settled once."""
 
 
+GIVEN_UP = (ClaimState.REFUSED, ClaimState.RETURNED)
+"""The other way out for a refused batch of a registered visit: its institution gives it up and its lines are free. It
+keeps its refusal, and a settlement of it that comes late is recorded all the same: money has moved."""
+
+
 class VisitState(StrEnum):
     """Where a registered visit stands (INV-51, AMB-37, AMB-51). Only stays are discharged or settled finally."""
 

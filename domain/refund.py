@@ -25,6 +25,8 @@ class RefundRules(NamedTuple):
     across_months: bool = True
     free_days: int | None = None
     """So many days after the settlement; None: any time."""
+    of_today: bool = False
+    """The refund is computed by the accumulators of its own day; else it mirrors the original."""
     year_starts: tuple[int, int] = (1, 1)
 
     def year_of(self, day: date) -> int:
@@ -77,6 +79,7 @@ def _with(rules: RefundRules, values: Mapping[str, object]) -> RefundRules:
         across_years=rules.across_years and values.get("across_years") is not False,
         across_months=rules.across_months and values.get("across_months") is not False,
         free_days=days if isinstance(days, int) else rules.free_days,
+        of_today=rules.of_today or values.get("accumulators") == "of_today",
     )
 
 

@@ -30,6 +30,7 @@ class Refusal(StrEnum):
     LATER_SETTLEMENT = "later-settlement"
     OTHER_BENEFIT_YEAR = "other-benefit-year"
     REFUND_TOO_LATE = "refund-too-late"
+    REFUND_BY_TODAY = "refund-by-today"
     MALFORMED = "malformed"
     INTERNAL = "internal"
 
@@ -54,6 +55,7 @@ SENTENCE: dict[Refusal, str] = {
     Refusal.LATER_SETTLEMENT: "该参保人在此之后还有结算（单号 {held}），须先退后面的结算",
     Refusal.OTHER_BENEFIT_YEAR: "该笔结算属于 {held} 医保年度，现行政策不允许跨年度退费",
     Refusal.REFUND_TOO_LATE: "该笔结算日期 {held}，已超过现行政策允许退费的期限，请到中心办理",
+    Refusal.REFUND_BY_TODAY: "现行政策按退费当日的累计计算，而该参保人在此之后还有结算（单号 {held}），请到中心办理",
     Refusal.MALFORMED: "申请内容不合接口规范：{sent}",
     Refusal.INTERNAL: "系统内部错误，已转人工处理，请勿重复提交",
 }
@@ -62,6 +64,13 @@ SENTENCE: dict[Refusal, str] = {
 def sentence(refusal: Refusal, sent: str = "", held: str = "") -> str:
     """The refusal in Chinese, with both numbers where it compares two."""
     return SENTENCE[refusal].format(sent=sent, held=held)
+
+
+def refusal_words(refusal: str, detail: str) -> str:
+    """What a cashier reads of a refusal as it is stored: the centre's own words where it gave any."""
+    if detail:
+        return detail
+    return sentence(Refusal(refusal), "-", "-") if refusal in set(Refusal) else refusal
 
 
 class VisitRefusal(StrEnum):
@@ -93,6 +102,7 @@ class VisitRefusal(StrEnum):
     LATER_BATCH = "later-batch"
     KEPT_NOT_CHARGED = "kept-not-charged"
     LINES_WRONG = "lines-wrong"
+    NOT_REFUSED = "not-refused"
 
 
 VISIT_SENTENCE: dict[VisitRefusal, str] = {
@@ -122,6 +132,7 @@ VISIT_SENTENCE: dict[VisitRefusal, str] = {
     VisitRefusal.LATER_BATCH: "该就诊的费用批次 {held} 在此之后结算，须先退后面的批次",
     VisitRefusal.KEPT_NOT_CHARGED: "保留的明细不在原结算之内，或数量多于原数量：项目序号 {held}",
     VisitRefusal.LINES_WRONG: "保留的明细未通过效验：项目序号 {held}",
+    VisitRefusal.NOT_REFUSED: "费用批次 {held} 没有被中心拒绝，不能撤回或重送",
 }
 
 STATE_WORDS: dict[VisitState, str] = {

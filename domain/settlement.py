@@ -270,14 +270,16 @@ class Settlement:
 
     def broken_identities(self) -> list[str]:
         """The names of the identities (invariants.md, setlinfo) this result breaks: none, unless we are at fault."""
+        cells, share = self.cells, self.person_share_fen
         held = {
-            "INV-18": self.cash_fen + self.account_pay_fen == self.person_share_fen,
-            "INV-19": self.total_fen == self.fund_pay_fen + self.person_share_fen + self.institution_share_fen,
+            "INV-18": self.cash_fen + self.account_pay_fen == share,
+            "INV-19": self.total_fen == self.fund_pay_fen + share + self.institution_share_fen,
             "INV-20": _within(self.deductible_fen, self.self_pay_fen),
             "INV-21": _within(self.pre_self_pay_fen, self.own_pay_fen),
-            "INV-22": _within(self.account_pay_fen, self.person_share_fen),
-            "setlinfo-2": not self.cells or sum(self.funds().values()) == self.fund_pay_fen,
-            "setlinfo-5": not self.cells or sum([cell[2] for cell in self.cells]) == self.total_fen,
+            "INV-22": _within(self.account_pay_fen, share),
+            "setlinfo-2": not cells
+            or sum([cell[2] for cell in cells if cell[1].startswith(FUND_PREFIX)]) == self.fund_pay_fen,
+            "setlinfo-5": not cells or sum([cell[2] for cell in cells]) == self.total_fen,
         }
         return [name for name, holds in held.items() if not holds]
 
@@ -301,4 +303,4 @@ def cells_of(steps: Iterable[Step]) -> dict[tuple[str, str], int]:
 
 
 def _within(part: int, whole: int) -> bool:
-    return min(0, whole) <= part <= max(0, whole)
+    return 0 <= part <= whole or 0 >= part >= whole

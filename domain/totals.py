@@ -76,6 +76,9 @@ class LineRules:
     """What of the price of each unit the person pays first, so that only the increase is shared: by benefit group, in
     1/10000 yuan."""
 
+    person_groups: tuple[str, ...] = ()
+    """What the catalogue may call the person's group, the narrower first: category (人员类别), then scheme (险种)."""
+
     @property
     def scale(self) -> int:
         """The parts of a fen the pre-self-pay of a line is counted in."""
@@ -84,13 +87,21 @@ class LineRules:
     def ratio_of(self, matched: Matched) -> int:
         """The part of the line the person pays first, in 1/10000."""
         if not self.ratios:
-            return matched.pre_self_pay_ratio_1e4
+            return self._of_catalogue(matched)
         of_group = self.ratios.get(matched.benefit_group) if matched.benefit_group else None
         if of_group is not None:
             return of_group
         if matched.coverage_class == CoverageClass.B:
-            return self.ratios.get("", matched.pre_self_pay_ratio_1e4)
+            of_all = self.ratios.get("")
+            return self._of_catalogue(matched) if of_all is None else of_all
         return matched.pre_self_pay_ratio_1e4
+
+    def _of_catalogue(self, matched: Matched) -> int:
+        """The catalogue's ratio for a person of these groups."""
+        if not matched.group_ratios:
+            return matched.pre_self_pay_ratio_1e4
+        ratios = dict(matched.group_ratios)
+        return next((ratios[group] for group in self.person_groups if group in ratios), matched.pre_self_pay_ratio_1e4)
 
 
 PLAIN = LineRules()

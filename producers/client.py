@@ -14,8 +14,10 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
+from datetime import date
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import httpx
@@ -124,6 +126,14 @@ class JiesuanClient:
         """Take a registration back, before a line was imported. Raises Refused or TryLater."""
         return self._post(f"/v1/visits/{visit_no}/cancellation", {}, 0, "")
 
+    def give_up(self, visit_no: str, charge_batch_no: int) -> Document:
+        """Give a batch up that the centre refused; its lines are free again. Raises Refused or TryLater."""
+        return self._post(f"/v1/visits/{visit_no}/batches/{charge_batch_no}/withdrawal", {}, 0, "")
+
+    def send_again(self, visit_no: str, charge_batch_no: int, *, wait: int = 0) -> Document:
+        """Send a batch to the centre again that it refused. Raises Refused or TryLater."""
+        return self._post(f"/v1/visits/{visit_no}/batches/{charge_batch_no}/resubmission", {}, wait, "")
+
     def refund(
         self,
         visit_no: str,
@@ -147,6 +157,16 @@ class JiesuanClient:
         """What a claim would settle to. Raises Refused or TryLater."""
         quoted: Document = self._ask("POST", "/v1/quotes", json=asked).json()
         return quoted
+
+    def errors(self, *, day: date | None = None, visit_no: str = "") -> Document:
+        """The error list: charge lines that wait to be mended, of one day or one visit or all, and with a day or a
+        visit named those with a warning as well. Raises Refused or TryLater."""
+        found: Document = self._ask("GET", f"/v1/errors?{_asked_of(day, visit_no)}").json()
+        return found
+
+    def error_workbook(self, *, day: date | None = None, visit_no: str = "") -> bytes:
+        """The same as a workbook (xlsx). Raises Refused or TryLater."""
+        return self._ask("GET", f"/v1/errors?format=xlsx&{_asked_of(day, visit_no)}").content
 
     def statement(self, claim_no: str, *, plain: bool = False) -> str:
         """The settlement statement of a settled claim: an HTML page, or plain text. Raises Refused or TryLater."""
@@ -190,6 +210,11 @@ class JiesuanClient:
             asked = answer.headers.get("Retry-After", "")
             pause = min(max(pause, float(asked) if asked.isdigit() else 0.0), LONGEST_PAUSE)
         raise TryLater(reason, key)
+
+
+def _asked_of(day: date | None, visit_no: str) -> str:
+    asked = ({"day": day.isoformat()} if day else {}) | ({"visit_no": visit_no} if visit_no else {})
+    return urlencode(asked)
 
 
 def _problem(answer: httpx.Response) -> Mapping[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, or_, select, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, or_, select, tuple_, update
 
-from domain.lifecycle import ClaimState
+from domain.lifecycle import GIVEN_UP, ClaimState
 from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals, DetailReceived
 from infra.codec import pack, unpack
 from infra.database import execute_many
@@ -16,10 +16,15 @@ DETAIL_DUE, DETAIL_AT_CENTER, DETAIL_MISMATCH = 0, 1, 2
 
 _KEY = (claim.c.visit_no == bindparam("visit"), claim.c.charge_batch_no == bindparam("batch"))
 
-# A settlement the centre committed is recorded also where an earlier sending was refused: money has moved.
+# A settlement the centre committed is recorded also where an earlier sending was refused or given up: money has moved.
+_MAY_BE_SETTLED = or_(
+    claim.c.state == ClaimState.TOTALLED,
+    claim.c.state == GIVEN_UP[0],
+    and_(claim.c.state == GIVEN_UP[1], claim.c.refusal.is_not(None)),
+)
 _SETTLED = (
     update(claim)
-    .where(*_KEY, or_(claim.c.state == ClaimState.TOTALLED, claim.c.state == ClaimState.REFUSED))
+    .where(*_KEY, _MAY_BE_SETTLED)
     .values(
         state=ClaimState.SETTLED,
         refusal=None,

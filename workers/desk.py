@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Integer, bindparam, insert, select, update
 
-from domain.checks import check_lines
+from domain.checks import CheckedLines, check_lines
 from domain.entitlement import Entitlement
 from domain.lifecycle import ClaimState
 from domain.messages import ClaimTotals
@@ -19,15 +19,16 @@ from domain.policy import PolicyBook, scheme_of
 from domain.policy.facts import NoPolicyInForce
 from domain.refusals import Refusal
 from domain.totals import PLAIN, LineRules, total_up
-from domain.visit import Visit, unpack_lines
+from domain.visit import ChargeLine, Visit, unpack_lines
 from infra.codec import pack, unpack
 from infra.database import execute_many, reading
-from infra.reference import Reference, ReferenceShelf
-from workers import local
+from infra.reference import ReferenceShelf
+from workers import line_warnings, local
 from workers.entitlement import LOCAL, leases
 from workers.local import LocalCounter
 from workers.tables import IS_OPEN, claim, claim_content, verdict
 from workers.visits import reopen
+from workers.visits.rows import CHANNEL as REGISTERED
 
 log = logging.getLogger("desk")
 
@@ -56,6 +57,8 @@ _ACCEPTED = (
         claim.c.charge_batch_no,
         claim.c.final,
         claim.c.covers_to,
+        claim.c.channel,
+        claim.c.source,
         claim_content.c.visit,
         claim_content.c.lines,
     )
@@ -111,6 +114,7 @@ def preprocess(
         leased = leases(connection, [visit.citizen_id_no for _, visit in opened if visit is not None], at=at)
 
     totalled: Moved = []
+    warned: dict[int, list[dict[str, Any]]] = {}
     returned: Moved = []
     set_aside: Moved = []
     for row, visit in opened:
@@ -119,8 +123,13 @@ def preprocess(
             continue
         try:
             held = leased.get(visit.citizen_id_no)
-            rules = _line_rules(reference.policy, row, visit, held, level=place.level, settled_on=at.date())
-            checked = _check(row, visit, rules, reference, at)
+            rules = line_rules_of(reference.policy, row, visit, held, level=place.level, settled_on=at.date())
+            lines = unpack_lines(row.lines)
+            found = check_lines(visit, lines, reference.catalogue, at.date())
+            checked = _checked(row, visit, lines, found, rules)
+            if found.warned and found.passed and row.channel != REGISTERED:
+                of = visit.institution_code, row.visit_no, row.source or row.channel
+                warned[row.claim_id] = line_warnings.rows_of(*of, lines, found.warned, at=at)
         except Exception as error:
             # Our fault, and loud; but the claim's neighbours go on and a person looks at this one.
             log.exception("claim_set_aside", extra={"claim_id": row.claim_id, "error": type(error).__name__})
@@ -147,7 +156,7 @@ def preprocess(
         totalled = local.settled(counter, totalled)
     if rows:
         ids = [row.claim_id for row in rows]
-        totalled, returned = _note(engine, ids, (totalled, returned, set_aside), counter)
+        totalled, returned = _note(engine, ids, (totalled, returned, set_aside), counter, warned)
     totals = [row["checked"] for row in totalled]
     visits = [row.visit_no for row in rows]
     unleased = [] if counter is None else [each.citizen_id_no for each in totals if each.local is None]
@@ -156,7 +165,11 @@ def preprocess(
 
 
 def _note(
-    engine: Engine, claim_ids: Sequence[int], moving: tuple[Moved, Moved, Moved], counter: LocalCounter | None
+    engine: Engine,
+    claim_ids: Sequence[int],
+    moving: tuple[Moved, Moved, Moved],
+    counter: LocalCounter | None,
+    warned: Mapping[int, Sequence[dict[str, Any]]],
 ) -> tuple[Moved, Moved]:
     """Move the claims that are still ours to move, in one transaction: those totalled, returned and set aside.
 
@@ -168,6 +181,8 @@ def _note(
         if counter is not None:
             totalled = local.counted_in(connection, counter, moving[0], totalled)
         execute_many(connection, _TOTALLED, totalled)
+        if warned:
+            line_warnings.keep(connection, [row for each in totalled for row in warned.get(each["id"], ())])
         execute_many(connection, _RETURNED, returned)
         if returned:
             connection.execute(insert(verdict).values(claim_id=bindparam("id")), returned)
@@ -191,7 +206,7 @@ def _opened(row: Any) -> Visit | None:
         return None
 
 
-def _line_rules(
+def line_rules_of(
     policy: PolicyBook, row: Any, visit: Visit, held: Entitlement | None, *, level: int, settled_on: date
 ) -> LineRules:
     """How the policy splits this claim's lines: by what the centre said of the person, else by what the visit says.
@@ -215,10 +230,10 @@ def _line_rules(
         return PLAIN
 
 
-def _check(row: Any, visit: Visit, rules: LineRules, reference: Reference, at: datetime) -> ClaimTotals | bytes:
+def _checked(
+    row: Any, visit: Visit, lines: Sequence[ChargeLine], checked: CheckedLines, rules: LineRules
+) -> ClaimTotals | bytes:
     """The claim's totals, or the packed verdicts of its lines when one of them failed."""
-    lines = unpack_lines(row.lines)
-    checked = check_lines(visit, lines, reference.catalogue, at.date())
     if not checked.passed:
         return pack([(found.code, found.all_codes) for found in checked.verdicts])
     totals = total_up(zip(lines, checked.matched, strict=True), row.lines, rules)

@@ -21,7 +21,7 @@ from domain.lifecycle import FINAL, REOPENED, ClaimState, VisitState
 from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals, RefundAnswered, RefundAsked
 from domain.money import amount_of
 from domain.refusals import VisitRefusal
-from domain.totals import total_up
+from domain.totals import LineRules, total_up
 from domain.visit import ChargeLine, Visit, pack_lines, unpack_lines
 from infra import lanes
 from infra.codec import pack, unpack
@@ -29,6 +29,8 @@ from infra.database import execute_many, reading
 from infra.reference import Reference, ReferenceShelf
 from workers import entitlement
 from workers.deliver import DETAIL_AT_CENTER, DETAIL_DUE, record_answers
+from workers.desk import line_rules_of
+from workers.local import place_of
 from workers.numbers import wait_for_turn
 from workers.tables import REFUND_IS_OPEN, claim, claim_content, visit, visit_lines
 from workers.visits import rows
@@ -257,7 +259,7 @@ class _Refund:
             ]
             return not_ready(VisitRefusal.LINES_WRONG, "、".join(wrong[:5]))
         packed = pack_lines(lines)
-        sums = total_up(zip(lines, checked.matched, strict=True), packed)
+        sums = total_up(zip(lines, checked.matched, strict=True), packed, self._line_rules(original, of))
         totals = unpack(original.totals, ClaimTotals)._replace(
             charge_batch_no=number,
             total_fen=sums.total_fen,
@@ -275,6 +277,13 @@ class _Refund:
             "detail_state": DETAIL_DUE,
             "lines": packed,
         }
+
+    def _line_rules(self, original: Any, of: Visit) -> LineRules:
+        """How the policy splits the kept lines: as the desk would, if it took them today."""
+        held = entitlement.leases(self._connection, [of.citizen_id_no], at=self._at).get(of.citizen_id_no)
+        level = place_of(self._connection, self._code).level
+        today = self._at.date()
+        return line_rules_of(self._reference.policy, original, of, held, level=level, settled_on=today)
 
     def _row(self, original: Any, kind: str, key: str, totals: ClaimTotals) -> dict[str, Any]:
         return {

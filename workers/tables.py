@@ -264,6 +264,21 @@ Index(
 )
 Index("ix_line_failure_found", line_failure.c.institution_code, line_failure.c.found_at)
 
+line_warning = Table(
+    "line_warning",
+    metadata,
+    Column("warning_id", BigId, primary_key=True, autoincrement=True),
+    Column("institution_code", String(18), nullable=False),
+    Column("visit_no", String(16), nullable=False),
+    Column("source", String(80), nullable=False),
+    Column("code", String(2), nullable=False, comment="domain.codes.WARNINGS; never in BZ3"),
+    Column("line", LargeBinary, nullable=False, comment="the line as it was imported: pack_lines of one"),
+    Column("found_at", Moment, nullable=False),
+    comment="The log of lines that were imported with a warning. It holds up nothing.",
+)
+Index("ix_line_warning_found", line_warning.c.institution_code, line_warning.c.found_at)
+Index("ix_line_warning_visit", line_warning.c.visit_no)
+
 hand_out = Table(
     "hand_out",
     metadata,

@@ -190,6 +190,7 @@ def _share_scope(calculation: Calculation, rules: Rules) -> None:
     if base > 0:
         calculation.moves("shared", shares.cited, base, segment=IN_SCOPE, to=SHARED)
         start, origin = _place(calculation, shares)
+        start = max(start, origin)  # counts that contradict each other leave nothing below the first band
         sharer = Sharer(rules.fund, SHARED, rules.caps)
         calculation.over_exact += share_out(calculation, shares, sharer, (start, start + base, origin))
     calculation.over = calculation.at(OVER_CAP)

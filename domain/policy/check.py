@@ -63,7 +63,7 @@ def overlaps(policies: Sequence[tuple[str, PolicySet]]) -> list[Finding]:
 
 
 def _circles(policy: PolicySet) -> Iterator[Finding]:
-    """Shares that follow another visit type, whose shares follow back."""
+    """Shares that follow another visit type, whose shares follow back; conditions that follow from themselves."""
     follows = [(fact, VISITS[fact.values["follows"]]) for fact in policy.facts if "follows" in fact.values]
     for fact, target in follows:
         reached, seen = {target}, set[VisitType]()
@@ -72,6 +72,23 @@ def _circles(policy: PolicySet) -> Iterator[Finding]:
             reached = {to for other, to in follows for visit in seen if other.visits is None or visit in other.visits}
         if fact.visits is None or fact.visits & seen:
             yield error(CIRCLE, "比例同另一就诊类别，而后者又绕回来", fact.number)
+    derived = [fact for fact in policy.facts if fact.kind == "condition"]
+    asks: dict[str, set[str]] = {}
+    for fact in derived:
+        names = {name.removeprefix("not:") for names in fact.conditions for name in names}
+        asks.setdefault(fact.values["name"], set()).update(names)
+    for fact in derived:
+        if fact.values["name"] in _reached(fact.values["name"], asks):
+            yield error(CIRCLE, f"条件 {fact.values['name']} 由自身推定", fact.number)
+
+
+def _reached(start: str, leads_to: Mapping[str, set[str]]) -> set[str]:
+    """What a name leads to, directly or over others."""
+    seen, ahead = set[str](), set(leads_to.get(start, ()))
+    while ahead:
+        seen |= ahead
+        ahead = {name for each in ahead for name in leads_to.get(each, ())} - seen
+    return seen
 
 
 _FACT = re.compile(r"#([0-9]+)\b")

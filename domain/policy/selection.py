@@ -102,7 +102,9 @@ class Selection:
 def most_special(facts: Iterable[Fact]) -> list[Fact]:
     """Those of the facts that name the most conditions."""
     listed = list(facts)
-    most = max((fact.specificity for fact in listed), default=0)
+    if len(listed) < 2:
+        return listed
+    most = max([fact.specificity for fact in listed])
     return [fact for fact in listed if fact.specificity == most]
 
 

@@ -283,3 +283,8 @@ READERS: Mapping[str, Callable[[object], Any]] = {
     "free_days": number,
     "later": text,
 }  # fmt: skip
+
+AMOUNTS = frozenset(key for key, read in READERS.items() if read in (amount, _amount_if_known))
+"""The keys whose values are fen once read."""
+RATIOS = frozenset(key for key, read in READERS.items() if read in (ratio, _ratio_if_known, _factor))
+"""The keys whose values are counted in 1/RATIO_SCALE once read."""

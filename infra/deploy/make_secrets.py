@@ -10,7 +10,9 @@ from pathlib import Path
 from infra.envelope import frontend_key
 
 OWNER = 999  # the user of every container
-FRONTENDS = ("hospital", "shared")
+FRONTENDS = ("hospital", "hospital-b", "shared")
+WITH_TABLES = "hospital-b"
+"""The front-end whose institution has shared tables, on a PostgreSQL of its own."""
 
 # Whatever a worker does with queues and events, and nothing that belongs to who keeps the broker.
 BROKER_RIGHTS = "~* &* +@all -@admin -flushall -flushdb -keys -swapdb"
@@ -19,13 +21,14 @@ BROKER_RIGHTS = "~* &* +@all -@admin -flushall -flushdb -keys -swapdb"
 def contents() -> dict[str, str]:
     """New secrets for one city: the files docker-compose.yml names, and what each holds."""
     center_secret = secrets.token_bytes(32)
-    database = secrets.token_urlsafe(24)
+    database, exchange = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
     broker = {site: secrets.token_urlsafe(24) for site in ("center", *FRONTENDS)}
     broker_url = {site: f"redis://{site}:{password}@broker:6379/0" for site, password in broker.items()}
 
     files = {
         "center_secret": center_secret.hex(),
         "db_password": database,
+        "exchange_db_password": exchange,
         "broker_acl": "user default off\n"
         + "".join(f"user {site} on >{password} {BROKER_RIGHTS}\n" for site, password in broker.items()),
         "center.env": f"JIESUAN_CENTER_DATABASE_URL=postgresql://jiesuan:{database}@db/center\n"
@@ -34,6 +37,8 @@ def contents() -> dict[str, str]:
     for frontend in FRONTENDS:
         files[f"{frontend}_key"] = frontend_key(center_secret, frontend).hex()
         files[f"{frontend}.env"] = f"JIESUAN_CENTER_BROKER_URL={broker_url[frontend]}\n"
+    address = f"postgresql://jiesuan:{exchange}@exchange-db/exchange"
+    files[f"{WITH_TABLES}.env"] += f"JIESUAN_EXCHANGE_DATABASE_URL={address}\n"
     return files
 
 

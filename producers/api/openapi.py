@@ -8,9 +8,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
+from producers.api.error_list import XLSX
 from producers.api.problems import KINDS, MEDIA_TYPE, ProblemOut
 from producers.api.visit_wire import (
     DischargeIn,
+    ErrorListOut,
     ImportOut,
     LinesIn,
     RefundIn,
@@ -40,6 +42,7 @@ _WRITTEN = {
     "VisitListOut": VisitListOut,
     "VisitDetailOut": VisitDetailOut,
     "ImportOut": ImportOut,
+    "ErrorListOut": ErrorListOut,
     "RefundOut": RefundOut,
     "ClaimOut": ClaimOut,
     "QuoteOut": QuoteOut,
@@ -259,6 +262,15 @@ DESK_QUOTE: Route = {
     "openapi_extra": _SECURE | {"requestBody": _body("LinesIn")},
     "tags": ["desk"],
 }
+ERRORS: Route = {
+    "responses": {
+        200: _json("ErrorListOut", "the error list"),
+        **_problems(*_ALWAYS, "parameters-invalid"),
+    },
+    "openapi_extra": _SECURE,
+    "tags": ["visits"],
+}
+ERRORS["responses"][200]["content"][XLSX] = {"schema": {"type": "string", "format": "binary"}}
 HEALTH: Route = {
     "responses": {200: {"description": "alive", "content": {"application/json": {"schema": {"type": "object"}}}}},
     "tags": ["operations"],
@@ -286,7 +298,7 @@ _OF_A_VISIT = ("parameters-invalid", "not-found", "visit-not-ready")
 _KEYED = ("idempotency-key-missing", "idempotency-key-invalid", "idempotency-key-reused")
 _EXAMPLES: dict[str, Route] = {
     "RegistrationIn": {
-        "citizen_id_no": "990101199001010019",
+        "citizen_id_no": "990000196109060004",
         "visit_type": "1",
         "visit_date": "2026-03-02",
         "person_name": "张三",
@@ -372,6 +384,22 @@ CANCEL: Route = {
         **_problems(*_ALWAYS, *_OF_A_VISIT, "content-invalid", "body-too-slow", "body-too-large"),
     },
     "openapi_extra": _SECURE,
+}
+GIVE_UP: Route = {
+    "responses": {
+        200: _json("VisitOut", "the visit; the batch is returned"),
+        **_problems(*_ALWAYS, *_OF_A_VISIT, "content-invalid", "body-too-slow", "body-too-large"),
+    },
+    "openapi_extra": _SECURE,
+}
+SEND_AGAIN: Route = {
+    "status_code": 202,
+    "responses": {
+        200: _DONE,
+        202: _UNDER_WAY,
+        **_problems(*_ALWAYS, *_OF_A_VISIT, "content-invalid", "body-too-slow", "body-too-large"),
+    },
+    "openapi_extra": _SECURE | {"parameters": [_WAIT]},
 }
 REFUND: Route = {
     "status_code": 202,

@@ -18,7 +18,7 @@ from domain.catalogue import OPEN_END, CatalogueItem
 from infra import metrics
 from infra.reference import NothingPublished
 from producers import quote as quotes
-from producers.api import claims, openapi
+from producers.api import claims, error_list, openapi
 from producers.api.claims import Reply
 from producers.api.commit import Away
 from producers.api.keys import Caller
@@ -185,6 +185,23 @@ async def catalogue(
         "next_cursor": _cursor(held.version, on, start + limit) if more else None,
     }
     return answered(Reply(200, msgspec.json.encode(body), {}))
+
+
+@router.get("/v1/errors", **openapi.ERRORS)
+async def errors(
+    request: Request,
+    day: Annotated[date | None, Query(description="found on this day")] = None,
+    visit_no: Annotated[str, Query(pattern=r"^[0-9A-Za-z]{0,16}$", description="of this visit")] = "",
+    form: Annotated[error_list.Form, Query(alias="format", description="xlsx: a workbook for people")] = "json",
+    limit: Annotated[int, Query(ge=1, le=error_list.MOST_LINES)] = 1000,
+) -> Response:
+    """The error list (错误清单): charge lines that were not imported and are not mended yet.
+
+    With a day or a visit named also the lines that were imported with a warning.
+    """
+    caller = await caller_of(request)
+    shown = error_list.shown(site_of(request), caller, day=day, visit_no=visit_no, form=form, limit=limit)
+    return answered(await shown)
 
 
 @router.get("/healthz", **openapi.HEALTH)

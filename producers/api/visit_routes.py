@@ -20,6 +20,14 @@ VisitNo = Annotated[
     str, Path(pattern=r"^[0-9A-Za-z]{1,16}$", description="就医登记号 JYDJH", examples=["H440012603020001"])
 ]
 
+BatchNo = Annotated[int, Path(ge=1, le=9999, description="费用批次 FYPC")]
+
+
+async def _no_body(request: Request) -> None:
+    """Raises Problem for a request with a body."""
+    if (await read_bounded(dict(request.scope["headers"]), request.receive)).strip() not in (b"", b"{}"):
+        raise Problem("content-invalid", detail="此请求不带内容")
+
 
 @router.post("", **openapi.REGISTER)
 async def register(request: Request) -> Response:
@@ -80,11 +88,26 @@ async def discharge(request: Request, visit_no: VisitNo) -> Response:
 @router.post("/{visit_no}/cancellation", **openapi.CANCEL)
 async def cancel(request: Request, visit_no: VisitNo) -> Response:
     """Take the registration back; only before a line was imported. Doing it twice is doing it once."""
-    headers = dict(request.scope["headers"])
     caller = await caller_of(request)
-    if (await read_bounded(headers, request.receive)).strip() not in (b"", b"{}"):
-        raise Problem("content-invalid", detail="此请求不带内容")
+    await _no_body(request)
     return answered(await visits.cancel(site_of(request), caller, visit_no))
+
+
+@router.post("/{visit_no}/batches/{charge_batch_no}/withdrawal", **openapi.GIVE_UP)
+async def give_up(request: Request, visit_no: VisitNo, charge_batch_no: BatchNo) -> Response:
+    """Give a batch up that the centre refused: its lines are free to be settled anew. Twice is once."""
+    caller = await caller_of(request)
+    await _no_body(request)
+    return answered(await visits.give_up(site_of(request), caller, visit_no, charge_batch_no))
+
+
+@router.post("/{visit_no}/batches/{charge_batch_no}/resubmission", **openapi.SEND_AGAIN)
+async def send_again(request: Request, visit_no: VisitNo, charge_batch_no: BatchNo) -> Response:
+    """Send a batch to the centre again that it refused, as it was, after its cause was mended."""
+    caller = await caller_of(request)
+    await _no_body(request)
+    headers = dict(request.scope["headers"])
+    return answered(await visits.send_again(site_of(request), caller, visit_no, charge_batch_no, headers))
 
 
 @router.post("/{visit_no}/refunds", **openapi.REFUND)

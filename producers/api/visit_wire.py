@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date
-from typing import Annotated, NotRequired
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field, StringConstraints, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from domain import identity, money
-from domain.codes import CODES
+from domain.codes import CODES, WARNINGS
 from domain.entitlement import Entitlement
-from domain.refusals import STATE_WORDS
+from domain.refusals import STATE_WORDS, refusal_words
 from domain.visit import ChargeLine, Discharge, Registration, VisitType
-from producers.api.wire import MAX_LINES, ClaimOut, LineIn, VerdictOut, VisitIn, moment
+from producers.api.wire import MAX_LINES, ClaimOut, LineIn, RefusalOut, VerdictOut, VisitIn, moment
+from producers.his.failures import Failure
 from producers.values import STRICT, Amount, BatchNo, Text3, Text8, Text20, Text40, Text70
 from workers.claims import ClaimOutcome
+from workers.line_warnings import WarnedLine
 from workers.visits import FailedLine, LineVerdict, VisitView
 
 Condition = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_:.-]{1,64}$")]
@@ -115,6 +117,7 @@ class BatchOut(TypedDict):
     kind: Annotated[str, Field(description="normal; contra: takes another one back; resettled: what was kept of it")]
     total_amount: Amount
     cash_amount: Annotated[Amount | None, Field(description="what is paid at the counter, once it is settled")]
+    refusal: Annotated[RefusalOut | None, Field(description="why the centre refused it; given up it keeps this")]
 
 
 class VisitOut(TypedDict):
@@ -170,6 +173,33 @@ class FailedLineOut(LineOut):
     advice: str
 
 
+class WarnedLineOut(LineOut):
+    """A line that was imported with a warning: nothing has to be sent again."""
+
+    source: str
+    code: Annotated[str, Field(description="W1: RYRQ is not the registration's; W2: FLDM is not the centre's")]
+    detail: str
+    advice: str
+
+
+class ListedLineOut(FailedLineOut):
+    """A row of the error list."""
+
+    visit_no: str
+    level: Annotated[Literal["error", "warning"], Field(description="error: not imported; warning: imported")]
+    found_at: str | None
+
+
+class ErrorListOut(TypedDict):
+    """The charge lines of an institution that wait to be mended, and those with a warning."""
+
+    institution_code: str
+    day: str | None
+    visit_no: str | None
+    lines: list[ListedLineOut]
+    more: Annotated[bool, Field(description="there are more than were asked for")]
+
+
 class EntitlementOut(TypedDict):
     """What the centre said of the person, while it holds; it decides again when it settles."""
 
@@ -186,7 +216,18 @@ class VisitDetailOut(VisitOut):
 
     lines: list[LineOut]
     failed_lines: list[FailedLineOut]
+    warned_lines: list[WarnedLineOut]
     entitlement: EntitlementOut | None
+
+
+class WarningOut(TypedDict):
+    """A warning of a line that is imported now."""
+
+    pointer: str
+    line_no: int | None
+    code: str
+    detail: str
+    advice: str
 
 
 class ImportOut(TypedDict):
@@ -195,6 +236,7 @@ class ImportOut(TypedDict):
     visit_no: str
     imported: Annotated[int, Field(description="lines that are imported, by this request or before; 0 when one failed")]
     verdicts: list[VerdictOut]
+    warnings: list[WarningOut]
 
 
 class RefundOut(TypedDict):
@@ -276,7 +318,11 @@ def visit_seen(view: VisitView, batches: Iterable[ClaimOutcome]) -> VisitOut:
 
 
 def detail_seen(
-    seen: VisitOut, lines: Iterable[ChargeLine], failed: Iterable[FailedLine], entitlement: Entitlement | None
+    seen: VisitOut,
+    lines: Iterable[ChargeLine],
+    failed: Iterable[FailedLine],
+    warned: Iterable[WarnedLine],
+    entitlement: Entitlement | None,
 ) -> VisitDetailOut:
     """The visit with its lines, what failed, and what is known of the person."""
     return {
@@ -293,6 +339,16 @@ def detail_seen(
             }
             for each in failed
         ],
+        "warned_lines": [
+            {
+                **_line(each.line),
+                "source": each.source,
+                "code": each.code,
+                "detail": WARNINGS[each.code].message_zh,
+                "advice": WARNINGS[each.code].advice_zh,
+            }
+            for each in warned
+        ],
         "entitlement": None if entitlement is None else _entitlement(entitlement),
     }
 
@@ -306,7 +362,15 @@ def _batch(outcome: ClaimOutcome) -> BatchOut:
         "kind": outcome.kind,
         "total_amount": money.yuan(outcome.total_fen),
         "cash_amount": None if amounts is None else money.yuan(amounts.cash_fen),
+        "refusal": _refusal(outcome),
     }
+
+
+def _refusal(outcome: ClaimOutcome) -> RefusalOut | None:
+    if not outcome.refusal:
+        return None
+    detail = outcome.answer.detail if outcome.answer is not None else ""
+    return {"code": outcome.refusal, "detail": refusal_words(outcome.refusal, detail)}
 
 
 def _line(line: ChargeLine) -> LineOut:
@@ -353,4 +417,41 @@ def import_seen(visit_no: str, lines: list[ChargeLine], verdicts: list[LineVerdi
             }
             for index, (line, verdict) in enumerate(zip(lines, verdicts, strict=True))
         ],
+        "warnings": [
+            {
+                "pointer": f"#/lines/{index}",
+                "line_no": line.line_no,
+                "code": code,
+                "detail": WARNINGS[code].message_zh,
+                "advice": WARNINGS[code].advice_zh,
+            }
+            for index, (line, verdict) in enumerate(zip(lines, verdicts, strict=True))
+            for code in verdict.warnings
+        ],
+    }
+
+
+def error_list_seen(
+    institution_code: str, day: date | None, visit_no: str, found: Iterable[Failure], *, more: bool
+) -> ErrorListOut:
+    """The error list as a document."""
+    return {
+        "institution_code": institution_code,
+        "day": None if day is None else day.isoformat(),
+        "visit_no": visit_no or None,
+        "lines": [
+            {
+                **_line(each.line),
+                "visit_no": each.visit_no,
+                "source": each.source,
+                "level": "warning" if each.is_warning else "error",
+                "code": each.codes[0],
+                "all_codes": list(each.codes),
+                "detail": each.reasons,
+                "advice": each.advice,
+                "found_at": None if each.found_at is None else moment(each.found_at),
+            }
+            for each in found
+        ],
+        "more": more,
     }

@@ -39,6 +39,7 @@ from producers.api.wire import ClaimOut, claim_accepted, claim_seen, lines_of
 from workers import visits
 from workers.claims import claim_no, of_visits
 from workers.entitlement import leased
+from workers.line_warnings import warnings
 from workers.refund import refund as ask_refund
 from workers.visits import Delivery, Ended, NotReady, Per, Refunding, Settling
 
@@ -89,8 +90,9 @@ async def detail(site: Site, caller: Caller, visit_no: str) -> Reply:
             raise _unknown()
         batches = of_visits(connection, [visit_no])[visit_no]
         failed = visits.failures(connection, caller.institution_code, visit_no=visit_no)
+        warned = warnings(connection, caller.institution_code, visit_no=visit_no)
         held = leased(connection, view.registration.citizen_id_no, at=site.now())
-        return detail_seen(visit_seen(view, batches), visits.imported(connection, visit_no), failed, held)
+        return detail_seen(visit_seen(view, batches), visits.imported(connection, visit_no), failed, warned, held)
 
     return Reply(200, _written.encode(await _read(site, whole)), {})
 
@@ -162,6 +164,29 @@ async def discharge(site: Site, caller: Caller, visit_no: str, raw: bytes) -> Re
     if isinstance(outcome, NotReady):
         _refuse(outcome)
     return await seen(site, caller, visit_no)
+
+
+async def give_up(site: Site, caller: Caller, visit_no: str, charge_batch_no: int) -> Reply:
+    """Give a batch up that the centre refused."""
+    outcome = await _aside(
+        site,
+        lambda: visits.give_up(site.engine, caller.institution_code, visit_no, charge_batch_no, at=site.now()),
+    )
+    if isinstance(outcome, NotReady):
+        _refuse(outcome)
+    return await seen(site, caller, visit_no)
+
+
+async def send_again(site: Site, caller: Caller, visit_no: str, charge_batch_no: int, headers: Headers) -> Reply:
+    """Send a batch to the centre again that it refused."""
+    wait = preferred_wait(headers)
+    outcome = await _aside(
+        site,
+        lambda: visits.send_again(site.engine, caller.institution_code, visit_no, charge_batch_no, at=site.now()),
+    )
+    if isinstance(outcome, NotReady):
+        _refuse(outcome)
+    return await _settling(site, caller, outcome, wait)
 
 
 async def cancel(site: Site, caller: Caller, visit_no: str) -> Reply:

@@ -18,7 +18,7 @@ from domain import identity, money
 from domain.codes import CODES
 from domain.lifecycle import ClaimState
 from domain.messages import ClaimAnswer
-from domain.refusals import SENTENCE, Refusal
+from domain.refusals import refusal_words as words_of_refusal
 from domain.visit import ChargeLine, Visit, VisitType
 from infra.clock import SHANGHAI
 from producers.settled import AmountsOut, CellOut, NationalOut, amounts_out, matrix_out, national_out
@@ -276,7 +276,7 @@ def claim_seen(view: ClaimView) -> ClaimOut:
             }
             for index, (line, found) in enumerate(zip(view.lines, view.verdicts, strict=True))
         ]
-    if view.state is ClaimState.REFUSED:
+    if view.refusal:
         document["refusal"] = {"code": view.refusal, "detail": refusal_words(view)}
     if view.contra_of is not None:
         document["contra_of"] = claim_no(view.visit_no, view.contra_of)
@@ -292,9 +292,7 @@ def moment(at: datetime) -> str:
 
 def refusal_words(view: ClaimView) -> str:
     """Why the claim was refused, in the centre's own words where it answered."""
-    if view.answer is not None and view.answer.detail:
-        return view.answer.detail
-    return SENTENCE[Refusal(view.refusal)] if view.refusal in set(Refusal) else view.refusal
+    return words_of_refusal(view.refusal, "" if view.answer is None else view.answer.detail)
 
 
 def _settlement(view: ClaimView, answer: ClaimAnswer) -> SettlementOut:

@@ -26,6 +26,8 @@ FLAGS_EVERY_SECONDS = 1.0
 """Our own files are looked at so often: a HIS writes its flags row by row."""
 PATIENCE_LOOKS = 20
 """An incomplete file is told to the hospital once it has stayed so for this many looks."""
+REFUSED_NOTE = "REFUSED.TXT"
+"""Batches of registered visits that the centre refused, with what it said; gone when none is left."""
 UNREAD_STAYS_DAYS = 180
 """A file with rows that nobody has read stays so long before it is put away; its name comes again after a year."""
 
@@ -42,6 +44,7 @@ class Door:
         self._put_away_on: date | None = None
         self._incomplete: dict[str, int] = {}
         self._told: dict[str, str] = {}
+        self._refused_words: str | None = None
         self._open()
 
     def _open(self) -> None:
@@ -144,6 +147,17 @@ class Door:
                 log.warning("exchange_file_refused", extra={"file": name, "reason": type(problem).__name__})
         named = {problem.file for problem in problems}
         self._incomplete = {name: looks for name, looks in self._incomplete.items() if name in named}
+
+    def tell_refused(self, words: str) -> None:
+        """Lay a note about batches the centre refused into the folder; take it away when there are none any more."""
+        if words == self._refused_words:
+            return
+        note = self.folder / REFUSED_NOTE
+        if words:
+            note.write_text(words, encoding="gb18030")
+        else:
+            note.unlink(missing_ok=True)
+        self._refused_words = words
 
     def _lasts(self, problem: DbfProblem) -> bool:
         if not isinstance(problem, NotYet):

@@ -20,10 +20,11 @@ from infra.codec import unpack
 from infra.database import reading
 from producers.his import dbf
 from producers.his.charge_lines import read_lines
-from producers.his.failures import Failure
+from producers.his.failures import NO_LINE, Failure
 from producers.his.folder import files_of
 from producers.his.line_files import FAILED
 from workers import visits
+from workers.line_warnings import warnings
 from workers.tables import claim, claim_content, verdict
 
 LINE_FILES = ("CFXM", "MZXM")
@@ -32,18 +33,67 @@ LINE_FILES = ("CFXM", "MZXM")
 def failed_lines(
     engine: Engine, institution_code: str, *, day: date | None = None, visit_no: str = "", folder: Path | None = None
 ) -> list[Failure]:
-    """Every line that failed and was not mended since, of one day or of all, of one visit or of all."""
+    """Every line that failed and was not mended since, of one day or of all, of one visit or of all.
+
+    Of one day or one visit, also the lines that were imported with a warning: nobody has to mend those, so without
+    either they would only be more and more.
+    """
     with reading(engine) as connection:
-        found = [
-            *_of_returned_claims(connection, institution_code, day, visit_no),
-            *_of_visits(connection, institution_code, day, visit_no),
-        ]
-    known = {(failure.visit_no, failure.source, failure.line.line_no) for failure in found}
+        found = failed_here(connection, institution_code, day=day, visit_no=visit_no)
+    known = {(failure.visit_no, failure.source, failure.line.line_no) for failure in found if not failure.is_warning}
     if folder is not None:
         for failure in _in_files(folder, institution_code, day, visit_no):
             if (failure.visit_no, failure.source, failure.line.line_no) not in known:
                 found.append(failure)
-    return sorted(found, key=lambda failure: (failure.source, failure.visit_no, failure.line.line_no or 0))
+    return sorted(found, key=_place)
+
+
+def failed_here(
+    connection: Connection, institution_code: str, *, day: date | None = None, visit_no: str = ""
+) -> list[Failure]:
+    """The same as the books alone have it."""
+    found = [
+        *_of_returned_claims(connection, institution_code, day, visit_no),
+        *_of_visits(connection, institution_code, day, visit_no),
+        *_warned(connection, institution_code, day, visit_no),
+        *_refused(connection, institution_code, day, visit_no),
+    ]
+    return sorted(found, key=_place)
+
+
+def _place(failure: Failure) -> tuple[str, str, int, bool]:
+    return failure.source, failure.visit_no, failure.line.line_no or 0, failure.is_warning
+
+
+def _warned(connection: Connection, institution_code: str, day: date | None, visit_no: str) -> Iterator[Failure]:
+    if day is None and not visit_no:
+        return
+    since, until = (None, None) if day is None else (_start(day), _start(day, 1))
+    for found in warnings(connection, institution_code, visit_no=visit_no, since=since, until=until):
+        yield Failure(
+            institution_code=institution_code,
+            visit_no=found.visit_no,
+            codes=(found.code,),
+            line=found.line,
+            source=found.source,
+            found_at=found.found_at,
+        )
+
+
+def _refused(connection: Connection, institution_code: str, day: date | None, visit_no: str) -> Iterator[Failure]:
+    """Batches of registered visits that the centre refused and nobody sent again or gave up."""
+    for batch in visits.refused(connection, institution_code, visit_no=visit_no):
+        if day is None or batch.accepted_at.date() == day:
+            yield Failure(
+                institution_code=institution_code,
+                visit_no=batch.visit_no,
+                codes=(batch.refusal,),
+                line=NO_LINE._replace(
+                    local_item_name=f"费用批次 {batch.charge_batch_no}", line_amount_fen=batch.total_fen
+                ),
+                found_at=batch.accepted_at,
+                refused_words=batch.words,
+            )
 
 
 def _of_returned_claims(
@@ -131,4 +181,5 @@ def _in_file(path: Path, institution_code: str, visit_no: str) -> Iterator[Failu
 
 
 def _start(day: date, later: int = 0) -> datetime:
-    return datetime.combine(day + timedelta(days=later), time.min, SHANGHAI)
+    begins = datetime.combine(day, time.min, SHANGHAI)
+    return begins + timedelta(days=later) if day < date.max else begins

@@ -1,4 +1,4 @@
-"""The list of charge lines that were not imported (错误清单): every code of every line, what it says, what to do.
+"""The list of charge lines that were not imported, or with a warning (错误清单): every code, what it says, what to do.
 
 The same list as a workbook for people (xlsx) and as a file for the HIS (DBF). It names visits and items, no person.
 """
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.styles import Alignment, Font
 
-from domain.codes import CODES
+from domain.codes import CODES, WARNINGS
 from domain.visit import ChargeLine
 from producers.his import dbf
 from producers.his.dbf_write import Unfit, cell
@@ -31,6 +31,14 @@ SHEET, CODE_SHEET = "错误清单", "错误代码"
 MOST_OF_A_TEXT = 254
 """The longest C column of dBase III."""
 
+ERROR, WARNING = "错误", "警告"
+"""What a row of the list is: not imported, or imported with a warning."""
+
+NO_LINE = ChargeLine(None, None, "", "", None, "", "", None, None, None)
+"""Of what is no line: a refused batch."""
+REFUSED_ADVICE = "请按中心所述办理后重送该批次，或撤回该批次后改正重结；在此之前本次就诊的新费用不能结算"
+
+_KNOWN = CODES | WARNINGS
 _LINES = layout("CFXM")
 _WIDTHS = {"项目名称": 28, "错误原因": 60, "处理办法": 60, "来源": 18, "就医登记号": 18, "发现时间": 20}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -50,16 +58,27 @@ class Failure:
     record: int | None = None
     """Its record in the file, from 1; None where only the line is known."""
     found_at: datetime | None = None
+    refused_words: str = ""
+    """Of a whole batch that the centre refused: why, in the words for the cashier."""
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether the line was imported all the same and nothing has to be sent again."""
+        return bool(self.codes) and all(code in WARNINGS for code in self.codes)
 
     @property
     def reasons(self) -> str:
-        """What the codes say, in the specification's words."""
-        return "；".join(f"{code} {CODES[code].message_zh if code in CODES else '未知代码'}" for code in self.codes)
+        """What the codes say, in the specification's words; of a refused batch what the centre said."""
+        if self.refused_words:
+            return self.refused_words
+        return "；".join(f"{code} {_KNOWN[code].message_zh if code in _KNOWN else '未知代码'}" for code in self.codes)
 
     @property
     def advice(self) -> str:
         """What the cashier does about it."""
-        return "；".join(dict.fromkeys(CODES[code].advice_zh for code in self.codes if code in CODES))
+        if self.refused_words:
+            return REFUSED_ADVICE
+        return "；".join(dict.fromkeys(_KNOWN[code].advice_zh for code in self.codes if code in _KNOWN))
 
 
 def _number(scaled: int | None, places: int) -> Decimal | None:
@@ -82,6 +101,7 @@ _VALUES: tuple[tuple[Field, Callable[[Failure], dbf.Value]], ...] = (
     (Field("LY", "C", 20, label_zh="来源"), lambda failure: failure.source),
     (Field("JLH", "N", 8, digits=8, label_zh="记录号"), lambda failure: failure.record),
     (Field("FXSJ", "C", 20, label_zh="发现时间"), lambda failure: _moment(failure.found_at)),
+    (Field("LB", "C", 4, label_zh="类别"), lambda failure: WARNING if failure.is_warning else ERROR),
 )
 LIST = Layout(LIST_NAME, tuple(field for field, _ in _VALUES))
 
@@ -99,7 +119,7 @@ def save_table(path: Path, failures: Iterable[Failure], *, day: date) -> None:
     dbf.write(path, LIST, [_row(failure) for failure in failures], day=day)
 
 
-def save_workbook(path: Path, failures: Iterable[Failure]) -> None:
+def save_workbook(path: Path | IO[bytes], failures: Iterable[Failure]) -> None:
     """Write the list as a workbook: the lines on one sheet, what every code means on the other."""
     workbook = Workbook(write_only=True)
     lines = workbook.create_sheet(SHEET)
@@ -108,7 +128,7 @@ def save_workbook(path: Path, failures: Iterable[Failure]) -> None:
         lines.append([_cell(lines, value(failure)) for _, value in _VALUES])
     codes = workbook.create_sheet(CODE_SHEET)
     _head(codes, ["错误代码", "错误原因", "处理办法"])
-    for code in CODES.values():
+    for code in _KNOWN.values():
         codes.append([_cell(codes, text) for text in (code.code, code.message_zh, code.advice_zh)])
     workbook.save(path)
 

@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError
 
 from domain.codes import PASSED
 from domain.lifecycle import ClaimState
-from domain.refusals import Refusal, sentence
+from domain.refusals import refusal_words
 from infra import metrics
 from infra.database import reading
 from infra.memory import spare_the_collector
@@ -44,6 +44,7 @@ from workers.tables import TO_HAND_OUT, institution
 from workers.tables import hand_out as to_hand_out
 from workers.tasks import Frontend
 from workers.visits.handout import ALL_BY_PERSON
+from workers.visits.refused import words_of
 
 log = logging.getLogger("his")
 
@@ -176,6 +177,8 @@ def look(
         )
     if flags:
         door.tell([*report.problems, *problems], at)
+        with reading(engine) as connection:
+            door.tell_refused(words_of(visits.refused_of_exchange(connection, door.institution_code)))
     door.was_looked_at(again_soon=bool(report.postponed or report.problems))
 
 
@@ -246,9 +249,7 @@ def _note(view: ClaimOutcome) -> str:
     """What BZ2 says of a claim whose lines are in order but which the centre refused."""
     if view.state is not ClaimState.REFUSED:
         return ""
-    if view.answer is not None and view.answer.detail:
-        return view.answer.detail
-    return sentence(Refusal(view.refusal), "-", "-")
+    return refusal_words(view.refusal, "" if view.answer is None else view.answer.detail)
 
 
 def _result(view: ClaimOutcome, at: datetime) -> Record:

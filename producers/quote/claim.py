@@ -125,9 +125,9 @@ class _WithItems(Catalogue):
         super().__init__(beneath.version, (), ())
         self._beneath, self._described = beneath, described
 
-    def on(self, institution_code: str, local_item_code: str, day: date, person_group: str = "") -> Matched:
+    def on(self, institution_code: str, local_item_code: str, day: date) -> Matched:
         found = self._described.get(local_item_code)
-        return found if found is not None else self._beneath.on(institution_code, local_item_code, day, person_group)
+        return found if found is not None else self._beneath.on(institution_code, local_item_code, day)
 
 
 def _totals_of_lines(

@@ -114,6 +114,8 @@ def _pre_self_pay_visit(step: Step) -> str:
 
 
 def _standard(step: Step) -> str:
+    if step.before_fen:
+        return f"多次住院起付标准减少 {_yuan(step.before_fen)} 元，为 {_yuan(step.output_fen)} 元"
     if step.limit_fen is not None:
         return f"住院时间较长，再计一次起付标准 {_yuan(step.limit_fen)} 元，共 {_yuan(step.output_fen)} 元"
     if step.ratio:

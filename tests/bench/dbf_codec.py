@@ -159,7 +159,7 @@ def _catalogue(lines: list[Row]) -> Catalogue:
 def _validated(path: Path, catalogue: Catalogue) -> int:
     """Read every record as a charge line and check it as the front-end does; how many passed."""
     table = dbf.read(path)
-    numbers, (lines, _, persons) = table.texts("JYDJH"), read_lines(table)
+    numbers, (lines, _, persons, _) = table.texts("JYDJH"), read_lines(table)
     passed = start = 0
     for end in range(1, len(lines) + 1):
         if end == len(lines) or numbers[end] != numbers[start]:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from center import refund as refunding
 from center.refund import refund
+from center.refund_permits import CannotPermit, permit
 from center.settle import settle_submitted
 from center.tables import settlement
 from domain.messages import RefundAsked
@@ -328,3 +329,60 @@ def test_a_policy_may_say_that_it_is_too_late(center_engine, shelf, settle, case
             return replace(shelf.current(connection, versions), policy=PolicyBook([parse(text)]))
 
     assert refund(center_engine, Shelf(), asking(of), frontend=FRONTEND, at=AT + later).refusal == refusal
+
+
+def by_policy(shelf, say):
+    """The shelf, with a policy whose refund fact says this."""
+    text = POLICY.replace("facts = [", "facts = [\n  " + FACT.format(say=say))
+
+    class Shelf:
+        def current(self, connection, versions=None):
+            return replace(shelf.current(connection, versions), policy=PolicyBook([parse(text)]))
+
+    return Shelf()
+
+
+def allow(center_engine, of, *, until, at):
+    with center_engine.begin() as connection:
+        return permit(connection, of.visit_no, of.charge_batch_no, by="clerk", reason="出国未归", until=until, at=at)
+
+
+def test_the_office_may_permit_what_is_too_late_until_a_day(center_engine, shelf, settle):
+    of = claim()
+    settle(of)
+    late, free = AT + timedelta(days=30), by_policy(shelf, "free_days = 3")
+    allow(center_engine, of, until=late.date(), at=late)
+
+    after = refund(center_engine, free, asking(of), frontend=FRONTEND, at=late + timedelta(days=1))
+    assert after.refusal == Refusal.REFUND_TOO_LATE
+    assert refund(center_engine, free, asking(of), frontend=FRONTEND, at=late).refusal == ""
+
+    with pytest.raises(CannotPermit, match="已退费"):
+        allow(center_engine, of, until=late.date(), at=late)
+    with pytest.raises(CannotPermit, match="没有这笔结算"):
+        allow(center_engine, claim(), until=late.date(), at=late)
+    with pytest.raises(CannotPermit, match="已过"):
+        allow(center_engine, of, until=AT.date(), at=late)
+
+
+def test_a_refund_by_the_accumulators_of_today_is_the_mirror_while_nothing_came_after_and_else_the_offices(
+    center_engine, shelf, settle
+):
+    person = next(_persons)
+    first_one, second = claim(person), claim(person)
+    settle(first_one)
+    settle(second, at=AT + timedelta(minutes=5))
+    today, policy = AT + timedelta(hours=1), by_policy(shelf, 'accumulators = "of_today"')
+
+    def asked(of):
+        return refund(center_engine, policy, asking(of), frontend=FRONTEND, at=today).refusal
+
+    assert asked(first_one) == Refusal.REFUND_BY_TODAY
+    assert asked(second) == ""
+    assert asked(first_one) == "", "the later one is taken back"
+
+    third, fourth = claim(person), claim(person)
+    settle(third)
+    settle(fourth)
+    allow(center_engine, third, until=today.date(), at=today)
+    assert asked(third) == ""

@@ -17,7 +17,7 @@ from producers.his.unread import UnreadInFiles
 from tests.support.frontend import HOSPITAL, line, published
 from tests.support.ward import AT, DAY, LATER, LATER_TIME, TIME, Ward
 from workers import visits
-from workers.tables import line_failure, reference
+from workers.tables import claim, line_failure, reference
 
 
 @pytest.fixture
@@ -311,6 +311,17 @@ def test_handing_out_may_be_cut_short_between_the_file_and_the_books(ward, monke
     assert ward.reads("RYDJ0303.DBF") == []
 
 
+def test_what_was_not_written_when_it_was_cut_short_is_written_later(ward, monkeypatch):
+    visit = ward.registers()
+    with monkeypatch.context() as patch:
+        patch.setattr(ward.door.outgoing, "write", _stopping(lambda *_, **__: 0))
+        with pytest.raises(Stopped):
+            ward.hands_out()
+    ward.restart()
+    assert ward.hands_out() == 1
+    assert [row["JYDJH"] for row in ward.reads("RYDJ0302.DBF")] == [visit]
+
+
 def test_a_registration_the_his_could_not_read_is_exported_again(ward):
     visit = ward.registers()
     ward.hands_out()
@@ -346,3 +357,49 @@ def test_files_of_a_month_ago_are_put_away_when_everything_in_them_was_read(ward
     assert (ward.folder / "2026" / "CFXM0115.DBF").exists()
     assert (ward.folder / "CFXM0116.DBF").exists()
     assert ward.marks("2026/CFXM0115.DBF") == [(TIME, "00", 1)]
+
+
+def test_another_day_of_admission_or_another_category_is_a_warning_in_the_list_and_never_in_the_file(ward):
+    stay, clinic = ward.registers(), ward.registers(VisitType.OUTPATIENT)
+    ward.delivers(stay, 1, RYRQ=DAY - timedelta(days=1))
+    ward.delivers(stay, 2, RYRQ=None)
+    ward.delivers(stay, 3, FLDM=17)
+    ward.delivers(clinic, 1, name="MZXM0302.DBF", RYRQ=DAY - timedelta(days=1), FLDM=0)
+    ward.looks()
+
+    assert ward.marks() == [(TIME, "00", 1)] * 3
+    found = failed_lines(ward.engine, HOSPITAL, day=DAY, folder=ward.folder)
+    assert [(each.visit_no, each.line.line_no, each.codes) for each in found] == [
+        (stay, 1, ("W1",)),
+        (stay, 3, ("W2",)),
+        (clinic, 1, ("W1",)),
+    ]
+    assert all(each.is_warning for each in found)
+    assert failed_lines(ward.engine, HOSPITAL, folder=ward.folder) == []
+    assert isinstance(ward.settles(stay), visits.Settling)
+
+
+def test_a_batch_the_centre_refused_is_told_in_the_folder_until_it_is_sent_again_or_given_up(ward):
+    visit = ward.registers()
+    ward.delivers(visit, 1)
+    ward.looks()
+    ward.settles(visit)
+    with ward.engine.begin() as connection:
+        connection.execute(update(claim).values(state="refused", refusal="entitlement-suspended"))
+    ward.looks()
+
+    note = ward.folder / "REFUSED.TXT"
+    assert note.read_text(encoding="gb18030") == f"{visit}  费用批次 1  参保人待遇已暂停\n"
+    [listed] = failed_lines(ward.engine, HOSPITAL, folder=ward.folder)
+    assert (listed.visit_no, listed.reasons, listed.is_warning) == (visit, "参保人待遇已暂停", False)
+
+    visits.give_up(ward.engine, HOSPITAL, visit, 1, at=AT)
+    ward.restart()
+    ward.looks()
+    assert not note.exists()
+    ward.delivers(visit, 2)
+    ward.looks()
+    assert ward.settles(visit).charge_batch_no == 2
+    ward.center_answers()
+    ward.hands_out()
+    assert [(row["FYPC"], row["ZYZJE"]) for row in ward.reads("FYJS0302.DBF")] == [(2, 50)]

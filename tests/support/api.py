@@ -33,7 +33,7 @@ from workers.schema import upgrade
 DAY = date(2026, 3, 2)
 HOSPITAL, CLINIC = "H4401000001", "C4401000002"
 KEYS = {HOSPITAL: "hospital-key", CLINIC: "clinic-key"}
-PERSON = "990101199001010012"
+PERSON = "990000196109060004"
 NAME = "试验甲"
 
 POLICY = """

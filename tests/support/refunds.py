@@ -13,8 +13,8 @@ from workers import refund as refunds
 from workers.tables import claim
 
 
-def answer_refunds(engine: Engine, *, at: datetime) -> None:
-    """Take back what every open refund asks for, whole."""
+def answer_refunds(engine: Engine, *, at: datetime, refusal: str = "") -> None:
+    """Take back what every open refund asks for and settle what is kept of it, all by the fund; or refuse all."""
     with engine.begin() as connection:
         for row in connection.execute(refunds._TO_ASK).all():
             asked = refunds._message(row)
@@ -23,16 +23,19 @@ def answer_refunds(engine: Engine, *, at: datetime) -> None:
                     claim.c.visit_no == asked.visit_no, claim.c.charge_batch_no == asked.charge_batch_no
                 )
             ).scalar_one()
-            contra = taken_back(unpack(packed, ClaimAnswer))._replace(
-                charge_batch_no=asked.contra_batch_no, settlement_no=8001
-            )
+            was = unpack(packed, ClaimAnswer)
+            answers = [taken_back(was)._replace(charge_batch_no=asked.contra_batch_no, settlement_no=8001)]
+            answers += [
+                was._replace(charge_batch_no=kept.charge_batch_no, settlement_no=8002, fund_pay_fen=kept.in_scope_fen)
+                for kept in asked.kept
+            ]
             answered = RefundAnswered(
                 institution_code=asked.institution_code,
                 visit_no=asked.visit_no,
                 charge_batch_no=asked.charge_batch_no,
                 contra_batch_no=asked.contra_batch_no,
-                refusal="",
-                detail="",
-                answers=(contra,),
+                refusal=refusal,
+                detail="中心拒绝" if refusal else "",
+                answers=() if refusal else tuple(answers),
             )
             refunds.record(connection, answered, at=at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 
 import httpx
 import pytest
@@ -90,4 +91,25 @@ def test_a_visit_goes_its_way_by_the_client():
             {"charge_batch_no": 1, "reason": "误", "kept": [{"line_no": 1, "quantity": "2"}]},
         ),
         ("POST", "/v1/visits/V2/cancellation", {}),
+    ]
+
+
+def test_the_error_list_and_refused_batches_by_the_client():
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append((request.method, str(request.url.raw_path, "ascii")))
+        return httpx.Response(200, json={"lines": []})
+
+    with JiesuanClient("http://frontend", "key", transport=httpx.MockTransport(answer)) as client:
+        assert client.errors(day=date(2026, 3, 2)) == {"lines": []}
+        assert client.error_workbook(visit_no="V1") == b'{"lines":[]}'
+        client.send_again("V1", 1)
+        client.give_up("V1", 1)
+
+    assert asked == [
+        ("GET", "/v1/errors?day=2026-03-02"),
+        ("GET", "/v1/errors?format=xlsx&visit_no=V1"),
+        ("POST", "/v1/visits/V1/batches/1/resubmission"),
+        ("POST", "/v1/visits/V1/batches/1/withdrawal"),
     ]

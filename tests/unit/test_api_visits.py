@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 
 import pytest
+from openpyxl import load_workbook
 
 from domain.identity import synthetic_citizen_id
-from domain.messages import RefundAnswered
-from domain.refund import taken_back
-from infra.codec import unpack
 from tests.support.api import CLINIC, HOSPITAL, KEYS, NAME, Api, claim, line, open_sample_site, sent
-from workers import refund as refunds
+from tests.support.refunds import answer_refunds
 from workers import tables
 
 
@@ -53,35 +52,6 @@ def settled(api, visit_no, key="s", **change):
     assert answer.status_code == 202, answer.text
     api.site.settle_all()
     return answer.json()["claim_no"]
-
-
-def answer_refunds(api, refusal=""):
-    """What the centre would answer to every open refund."""
-    with api.site.engine.begin() as connection:
-        for row in connection.execute(refunds._TO_ASK).all():
-            asked = refunds._message(row)
-            original = connection.execute(
-                tables.claim.select().where(
-                    tables.claim.c.visit_no == asked.visit_no,
-                    tables.claim.c.charge_batch_no == asked.charge_batch_no,
-                )
-            ).one()
-            was = unpack(original.answer, refunds.ClaimAnswer)
-            answers = [taken_back(was)._replace(charge_batch_no=asked.contra_batch_no, settlement_no=8001)]
-            answers += [
-                was._replace(charge_batch_no=kept.charge_batch_no, settlement_no=8002, fund_pay_fen=kept.in_scope_fen)
-                for kept in asked.kept
-            ]
-            answered = RefundAnswered(
-                institution_code=asked.institution_code,
-                visit_no=asked.visit_no,
-                charge_batch_no=asked.charge_batch_no,
-                contra_batch_no=asked.contra_batch_no,
-                refusal=refusal,
-                detail="中心拒绝" if refusal else "",
-                answers=() if refusal else tuple(answers),
-            )
-            refunds.record(connection, answered, at=api.site.now())
 
 
 def test_a_visit_is_registered_once_and_shows_no_identity_number(api):
@@ -213,7 +183,7 @@ def test_a_refund_takes_a_settlement_back_and_its_lines_are_free_again(api):
     asked = post(api, f"/v1/visits/{visit_no}/refunds", {"charge_batch_no": 1, "reason": "收费有误"}, "f")
     assert asked.status_code == 202
     assert (asked.json()["contra"]["contra_of"], asked.json()["resettled"]) == (f"{visit_no}-1", None)
-    answer_refunds(api)
+    answer_refunds(api.site.engine, at=api.site.now())
     done = post(api, f"/v1/visits/{visit_no}/refunds", {"charge_batch_no": 1, "reason": "收费有误"}, "f")
 
     assert done.status_code == 200
@@ -232,7 +202,7 @@ def test_what_is_kept_is_settled_anew_under_its_own_number(api):
     wanted = {"charge_batch_no": 1, "reason": "退一盒", "kept": [{"line_no": 1, "quantity": "1"}]}
 
     asked = post(api, f"/v1/visits/{number}/refunds", wanted, "f").json()
-    answer_refunds(api)
+    answer_refunds(api.site.engine, at=api.site.now())
     kept = api.call("GET", f"/v1/claims/{number}-3").json()
 
     assert (asked["contra"]["claim_no"], asked["resettled"]["claim_no"]) == (f"{number}-2", f"{number}-3")
@@ -265,7 +235,7 @@ def test_a_refund_the_centre_refuses_leaves_the_settlement_and_may_be_asked_agai
     post(api, f"/v1/visits/{number}/refunds", ask, "1")
     again = post(api, f"/v1/visits/{number}/refunds", ask, "2")
     assert [each["code"] for each in again.json()["errors"]] == ["refund-under-way"]
-    answer_refunds(api, refusal="later-settlement")
+    answer_refunds(api.site.engine, at=api.site.now(), refusal="later-settlement")
 
     refused = post(api, f"/v1/visits/{number}/refunds", ask, "1").json()["contra"]
     assert (refused["state"], refused["refusal"]["code"]) == ("refused", "later-settlement")
@@ -289,3 +259,59 @@ def test_another_institutions_visit_is_answered_as_if_it_did_not_exist(api):
     assert {answer.status_code for answer in answers} == {404}
     for answer in answers:
         assert json.loads(answer.content) | {"request_id": ""} == nowhere.json() | {"request_id": ""}
+
+
+def test_a_refused_batch_is_told_sent_again_and_given_up(api):
+    number = registered(api)
+    charged(api, number, line(1, charge_date="2026-03-01"))
+    assert post(api, f"/v1/visits/{number}/settlements", {}, "s").status_code == 202
+    with api.site.engine.begin() as connection:
+        connection.execute(tables.claim.update().values(state="refused", refusal="entitlement-suspended"))
+
+    (batch,) = api.call("GET", f"/v1/visits/{number}", key=KEYS[HOSPITAL]).json()["batches"]
+    assert batch["refusal"] == {"code": "entitlement-suspended", "detail": "参保人待遇已暂停"}
+    (listed,) = api.call("GET", "/v1/errors", key=KEYS[HOSPITAL]).json()["lines"]
+    assert (listed["level"], listed["code"], listed["detail"]) == ("error", "entitlement-suspended", "参保人待遇已暂停")
+
+    assert post(api, f"/v1/visits/{number}/batches/1/resubmission").status_code == 202
+    refused = post(api, f"/v1/visits/{number}/batches/1/withdrawal")
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (409, "not-refused")
+    with api.site.engine.begin() as connection:
+        connection.execute(tables.claim.update().values(state="refused", refusal="entitlement-suspended"))
+    for _ in range(2):
+        given_up = post(api, f"/v1/visits/{number}/batches/1/withdrawal")
+        assert (given_up.status_code, given_up.json()["lines_unsettled"]) == (200, 1)
+    claim = api.call("GET", f"/v1/claims/{number}-1", key=KEYS[HOSPITAL]).json()
+    assert (claim["state"], claim["refusal"]["code"]) == ("returned", "entitlement-suspended")
+    assert post(api, f"/v1/visits/{number}/batches/2/withdrawal").status_code == 404
+
+
+def test_the_error_list_has_errors_and_of_a_day_or_a_visit_warnings_too(api):
+    number = registered(api)
+    charged(api, number, line(1, charge_date="2026-03-01", local_item_name=""))
+    told = charged(api, number, line(2, charge_date="2026-03-01", charge_category=17))
+    assert [(each["line_no"], each["code"]) for each in told["warnings"]] == [(2, "W2")]
+    assert [each["code"] for each in told["verdicts"]] == ["00"]
+    charged(api, number, line(3, charge_date="2026-03-01", local_item_name=""))
+
+    def levels(query, key=KEYS[HOSPITAL]):
+        lines = api.call("GET", f"/v1/errors{query}", key=key).json()["lines"]
+        return [(each["line_no"], each["level"], each["code"]) for each in lines]
+
+    today = api.site.now().date()
+    both = [(2, "warning", "W2"), (3, "error", "03")]
+    assert levels("") == both[1:]
+    assert levels(f"?visit_no={number}") == levels(f"?day={today}") == both
+    assert [levels(f"?day={day}") for day in ("2026-01-01", "0001-01-01", "9999-12-31")] == [[], [], []]
+    assert levels("", KEYS[CLINIC]) == []
+    detail = api.call("GET", f"/v1/visits/{number}", key=KEYS[HOSPITAL]).json()
+    assert [each["code"] for each in detail["warned_lines"]] == ["W2"]
+    cut = api.call("GET", f"/v1/errors?visit_no={number}&limit=1", key=KEYS[HOSPITAL]).json()
+    assert (len(cut["lines"]), cut["more"]) == (1, True)
+
+    page = api.call("GET", f"/v1/errors?format=xlsx&visit_no={number}", key=KEYS[HOSPITAL])
+    sheet = load_workbook(BytesIO(page.content))["错误清单"]
+    assert page.headers["content-type"] == "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    assert [row[-1].value for row in sheet.iter_rows()] == ["类别", "警告", "错误"]
+    wrong = api.call("GET", "/v1/errors?format=pdf", key=KEYS[HOSPITAL])
+    assert (wrong.status_code, wrong.json()["code"]) == (400, "parameters-invalid")

@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from domain import catalogue
-from domain.catalogue import Catalogue, CatalogueItem, CoverageClass, Match
+from domain.catalogue import Catalogue, CatalogueItem, CoverageClass, Match, agreeing
 
 DAY = date(2026, 3, 2)
 ITEM = CatalogueItem("C1", "阿莫西林胶囊", "1", "2", "01", 1000, 200_000, date(2026, 1, 1), date(2026, 3, 31))
@@ -19,7 +19,7 @@ def on(*matches, items=(ITEM,), day=DAY):
 
 
 def test_a_matched_item_brings_class_ratio_limit_and_category():
-    assert on(MATCH) == ("00", "C1", "2", 1000, 200_000, "01", "")
+    assert on(MATCH)[:7] == ("00", "C1", "2", 1000, 200_000, "01", "")
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,19 @@ def test_items_of_a_day_come_by_code():
     other = ITEM._replace(item_code="C0")
     gone = ITEM._replace(item_code="C2", expiry_date=date(2026, 3, 1))
     assert [item.item_code for item in Catalogue("v1", [ITEM, other, gone], []).items_on(DAY)] == ["C0", "C1"]
+
+
+@pytest.mark.parametrize(
+    ("stat_category", "match_type", "agree", "differ"),
+    [
+        pytest.param("02", "1", {None, 0, 2}, {1, 3, 4}, id="compared as integers; 0 says nothing"),
+        pytest.param("4", "2", {4, 3}, {5, 2}, id="3 may be a patent medicine"),
+        pytest.param("5", "3", {5, 3}, {4, 2}, id="3 may be a herb"),
+        pytest.param("3", "2", {3, 4}, {5}, id="of a patent medicine 3 is 4"),
+        pytest.param("3", "3", {3, 5}, {4}, id="of a herb 3 is 5"),
+        pytest.param("A1", "0", {None, 0, 7, 999}, set(), id="a category that is no number"),
+    ],
+)
+def test_charge_categories_agree_with_the_centres_as_numbers(stat_category, match_type, agree, differ):
+    found = agreeing(stat_category, match_type)
+    assert (agree <= found, differ & found) == (True, set())

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.deploy.make_secrets import contents
+from city.cli import Role
+from city.sample import institutions as sample_institutions
+from infra.deploy.make_secrets import FRONTENDS, WITH_TABLES, contents
 from infra.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +20,7 @@ OURS = {name: service for name, service in SERVICES.items() if service["image"].
 JOBS = {name for name, service in OURS.items() if service["restart"] == "no"}
 
 ROLES = {
-    "serve": {"center-settle", "center-detail", "beat", "flower", "api", "desk", "link", "his"},
+    "serve": {"center-settle", "center-detail", "beat", "flower", "api", "desk", "link", "his", "tables"},
     "migrate": {"center", "frontend"},
     "seed": {"center", "frontend"},
     "play": set(),
@@ -62,6 +64,16 @@ def test_the_command_is_one_of_the_known_roles(service):
     assert role or not ROLES[verb]
 
 
+def test_every_role_that_can_be_served_is_among_the_known_ones():
+    assert ROLES["serve"] == {role.value for role in Role}
+
+
+def test_every_front_end_of_the_sample_city_has_its_containers():
+    sites = {service["environment"].get("JIESUAN_FRONTEND") for service in OURS.values()} - {None}
+
+    assert sites == set(FRONTENDS) == set(sample_institutions.FRONTENDS)
+
+
 def test_every_role_is_played():
     played = {tuple(service["command"][1:]) for service in OURS.values()}
 
@@ -98,11 +110,28 @@ def test_a_sites_env_file_holds_settings_and_its_password_is_the_brokers():
     files = contents()
     known = {f"JIESUAN_{name.upper()}" for name in Settings.model_fields}
 
-    for site in ("center", "hospital", "shared"):
+    for site in ("center", *FRONTENDS):
         lines = dict(line.split("=", 1) for line in files[f"{site}.env"].splitlines())
         password = re.fullmatch(rf"redis://{site}:(.+)@broker:6379/0", lines["JIESUAN_CENTER_BROKER_URL"])[1]
         assert set(lines) <= known
         assert f"user {site} on >{password} " in files["broker_acl"]
+
+
+def test_the_shared_tables_are_on_the_server_whose_password_is_made():
+    files = contents()
+    address = f"postgresql://jiesuan:{files['exchange_db_password']}@exchange-db/exchange"
+
+    assert f"JIESUAN_EXCHANGE_DATABASE_URL={address}\n" in files[f"{WITH_TABLES}.env"]
+    assert SERVICES["exchange-db"]["environment"]["POSTGRES_DB"] == "exchange"
+    assert set(SERVICES["exchange-db"]["networks"]) <= set(SERVICES[f"{WITH_TABLES}-tables"]["networks"])
+
+
+def test_the_example_file_names_every_setting_and_no_other():
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+
+    assert set(re.findall(r"^#(JIESUAN_[A-Z_]+)=", text, re.M)) == {
+        f"JIESUAN_{n.upper()}" for n in Settings.model_fields
+    }
 
 
 def test_the_broker_throws_nothing_away():

@@ -74,7 +74,7 @@ def test_a_price_limit_by_level_and_a_ratio_by_group():
     assert catalogue.on("H1", "L1", DAY).price_limit_1e4 == 300
     assert catalogue.on("H2", "L1", DAY).price_limit_1e4 == 100
     assert catalogue.on("H1", "L1", DAY).pre_self_pay_ratio_1e4 == 1000
-    assert catalogue.on("H1", "L1", DAY, "2").pre_self_pay_ratio_1e4 == 500
+    assert catalogue.on("H1", "L1", DAY).group_ratios == (("2", 500),)
 
 
 def test_a_match_is_split_where_the_class_of_its_item_changes():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain.catalogue import Matched
 from domain.money import amount_of
-from domain.totals import GroupTotal, LineRules, LineSplit, LocalTotals, digest_of, split_line, total_up
+from domain.totals import PLAIN, GroupTotal, LineRules, LineSplit, LocalTotals, digest_of, split_line, total_up
 from domain.visit import ChargeLine, pack_lines
 
 A = Matched("00", "C1", "1", 0, None, "01")
@@ -131,3 +131,21 @@ def test_totals_off_by_one_fen_do_not_add_up():
 def test_the_digest_knows_one_character():
     assert digest_of(b"a") != digest_of(b"b")
     assert len(digest_of(b"")) == 16
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        pytest.param(PLAIN, 1000, id="nothing is known of the person"),
+        pytest.param(LineRules(person_groups=("1", "employee")), 1000, id="of no group the catalogue names"),
+        pytest.param(LineRules(person_groups=("2", "employee")), 500, id="the person's category"),
+        pytest.param(LineRules(person_groups=("70", "resident")), 2000, id="the person's scheme"),
+        pytest.param(LineRules(person_groups=("2", "resident")), 500, id="the category before the scheme"),
+        pytest.param(LineRules(person_groups=("2", "employee"), ratios={"": 800}), 800, id="the policy before all"),
+        pytest.param(LineRules(person_groups=("2",), ratios={"drug": 800}), 500, id="the policy of another group"),
+    ],
+)
+def test_the_catalogue_may_ask_less_of_a_group_of_persons(rules, expected):
+    matched = B._replace(group_ratios=(("2", 500), ("resident", 2000)))
+    assert rules.ratio_of(matched) == expected
+    assert rules.ratio_of(B) == rules.ratios.get("", 1000), "old catalogues know no groups"

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.visit import Discharge
+from producers.his.failed_lines import failed_here
 from tests.support.frontend import CLINIC, DAY, HOSPITAL, NOON, PERSON, new_frontend
 from tests.support.visits import (
     ADMITTED,
@@ -21,6 +22,7 @@ from tests.support.visits import (
     outpatient,
     registered,
 )
+from workers.line_warnings import warnings
 from workers.visits import Per, discharge, failures, find, imported, settle_visit
 
 OTHER_PERSON = "990101194001010015"
@@ -86,8 +88,39 @@ def test_a_line_gets_its_code_and_nothing_of_it_is_imported(engine, visit, code,
 def test_a_good_line_is_imported_and_says_when(engine, visit):
     (verdicts,) = deliver(engine, delivery(visit, charge(1), institution_codes=[HOSPITAL], citizen_id_nos=[PERSON]))
 
-    assert verdicts == [("00", (), 1, NOON)]
+    assert verdicts == [("00", (), 1, NOON, ())]
     assert held(engine, visit) == [1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "line", "expected"),
+    [
+        pytest.param({"visit_dates": [ADMITTED]}, {}, [], id="the registration's day"),
+        pytest.param({"visit_dates": [None]}, {}, [], id="no day, as CFXM allows"),
+        pytest.param({"visit_dates": [DAY]}, {}, ["W1"], id="another day: AMB-06"),
+        pytest.param({}, {"charge_category": 17}, ["W2"], id="another category: AMB-39"),
+        pytest.param({"visit_dates": [DAY]}, {"charge_category": 17}, ["W1", "W2"], id="both"),
+    ],
+)
+def test_a_warning_is_kept_and_holds_up_nothing(engine, visit, rows, line, expected):
+    for per in Per:
+        (verdicts,) = deliver(engine, delivery(visit, charge(1, **line), **rows), per=per)
+        assert (codes(verdicts), flags(verdicts)) == (["00"], [1])
+
+    assert verdicts[0].warnings == (), "warned once, when it was imported"
+    with engine.connect() as connection:
+        found = warnings(connection, HOSPITAL, visit_no=visit)
+        listed = failed_here(connection, HOSPITAL, visit_no=visit)
+    assert sorted(each.code for each in found) == expected
+    assert [each.is_warning for each in listed] == [True] * len(expected)
+    assert open_codes(engine, visit) == []
+    assert held(engine, visit) == [1]
+
+
+def test_a_line_that_is_not_imported_gets_no_warning(engine, visit):
+    deliver(engine, delivery(visit, charge(1), charge(2, line_amount_fen=1), visit_dates=[DAY, DAY]))
+    with engine.connect() as connection:
+        assert warnings(connection, HOSPITAL, visit_no=visit) == []
 
 
 def test_a_number_of_fifteen_digits_is_the_same_person(engine):
@@ -151,7 +184,7 @@ def test_a_line_read_twice_is_imported_once_and_answers_as_before(engine, visit)
     deliver(engine, delivery(visit, charge(1)))
     (again,) = deliver(engine, delivery(visit, charge(1), charge(2)), at=NOON + timedelta(hours=1))
 
-    assert again == [("00", (), 1, NOON), ("00", (), 1, NOON + timedelta(hours=1))]
+    assert again == [("00", (), 1, NOON, ()), ("00", (), 1, NOON + timedelta(hours=1), ())]
     assert held(engine, visit) == [1, 2]
 
 

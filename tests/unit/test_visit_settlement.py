@@ -19,6 +19,7 @@ from workers import desk, refund
 from workers.claims import outcomes
 from workers.tables import claim, claim_content, institution
 from workers.visits import (
+    Done,
     Ended,
     Per,
     Settling,
@@ -26,8 +27,12 @@ from workers.visits import (
     cancel,
     discharge,
     find,
+    give_up,
     handed_out,
     import_lines,
+    refused,
+    refused_of_exchange,
+    send_again,
     settle_visit,
     settle_visits,
     to_hand_out,
@@ -167,6 +172,79 @@ def test_a_refused_batch_is_asked_again_as_it_was(engine, visit):
     assert (again.claim_id, again.charge_batch_no) == (first.claim_id, 1)
     with engine.connect() as connection:
         assert connection.execute(select(claim.c.state)).scalars().all() == [ClaimState.ACCEPTED]
+
+
+def test_a_refused_batch_is_given_up_and_its_lines_are_settled_with_the_newer_ones(engine, visit):
+    deliver(engine, delivery(visit, charge(1)))
+    first = settle(engine, visit, final=True)
+    answer(engine, first, Refusal.ENTITLEMENT_SUSPENDED)
+    with engine.connect() as connection:
+        (batch,) = refused(connection, HOSPITAL)
+        assert refused_of_exchange(connection, HOSPITAL) == [batch]
+    assert (batch.visit_no, batch.charge_batch_no, batch.words) == (visit, 1, "参保人待遇已暂停")
+
+    for _ in range(2):
+        assert give_up(engine, HOSPITAL, visit, 1, at=NOON) == Done(visit)
+
+    assert view(engine, visit).state is VisitState.OPEN
+    deliver(engine, delivery(visit, charge(2)))
+    again = settle(engine, visit, final=True)
+    assert (again.charge_batch_no, lines_of(engine, again)) == (2, [1, 2])
+    assert send_again(engine, HOSPITAL, visit, 1, at=NOON).codes == (VisitRefusal.NOT_REFUSED,)
+    with engine.connect() as connection:
+        assert refused(connection, HOSPITAL) == []
+
+
+def test_a_batch_is_sent_again_as_it_was_and_sending_it_twice_is_sending_it_once(engine, visit):
+    deliver(engine, delivery(visit, charge(1)))
+    first = settle(engine, visit, final=True)
+    answer(engine, first, Refusal.POLICY_STALE)
+    deliver_late = [send_again(engine, HOSPITAL, visit, 1, at=NOON) for _ in range(2)]
+
+    assert deliver_late == [Settling(first.claim_id, visit, 1), Settling(first.claim_id, visit, 1, is_new=False)]
+    assert give_up(engine, HOSPITAL, visit, 1, at=NOON).codes == (VisitRefusal.NOT_REFUSED,)
+    assert give_up(engine, HOSPITAL, visit, 9, at=NOON).codes == (VisitRefusal.VISIT_UNKNOWN,)
+
+
+def test_a_settlement_that_comes_after_a_batch_was_given_up_is_recorded(engine, visit):
+    deliver(engine, delivery(visit, charge(1)))
+    first = settle(engine, visit)
+    answer(engine, first, Refusal.INTERNAL)
+    give_up(engine, HOSPITAL, visit, 1, at=NOON)
+
+    answer(engine, first)
+
+    assert settle(engine, visit).codes == (VisitRefusal.NOTHING_TO_SETTLE,), "its lines are settled"
+
+
+def test_a_discharge_is_handed_out_after_every_result_of_its_stay(engine, visit):
+    deliver(engine, delivery(visit, charge(1)))
+    answer(engine, settle(engine, visit))
+    deliver(engine, delivery(visit, charge(2)))
+    last = settle(engine, visit, final=True)
+    discharge(engine, HOSPITAL, Discharge(visit_no=visit, discharge_date=DAY, discharge_diagnosis_1="肺炎"), at=NOON)
+
+    def kinds():
+        found = offered(engine)
+        handed_out(engine, [each.hand_out_id for each in found], at=NOON)
+        return [(str(each.kind), each.number) for each in found]
+
+    assert kinds() == [("registration", 0), ("result", 1)], "the last batch is on its way"
+    assert kinds() == []
+    answer(engine, last)
+    assert kinds() == [("result", 2), ("discharge", 0)]
+
+
+def test_a_discharge_waits_for_results_of_a_later_look_and_for_no_flag(engine, visit):
+    for number in (1, 2):
+        deliver(engine, delivery(visit, charge(number)))
+        answer(engine, settle(engine, visit, final=number == 2))
+    discharge(engine, HOSPITAL, Discharge(visit_no=visit, discharge_date=DAY, discharge_diagnosis_1="肺炎"), at=NOON)
+
+    found = offered(engine)
+    assert [(each.kind, each.number) for each in found] == [("registration", 0), ("result", 1)]
+    handed_out(engine, [each.hand_out_id for each in found], at=NOON)
+    assert [(each.kind, each.number) for each in offered(engine)] == [("result", 2), ("discharge", 0)]
 
 
 def test_a_batch_that_went_back_frees_its_lines_and_its_stay_but_not_its_number(engine, visit):

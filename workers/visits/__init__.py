@@ -10,6 +10,7 @@ from workers.visits.discharge import discharge
 from workers.visits.handout import HandOut, handed_out, to_hand_out
 from workers.visits.imports import Delivery, FailedLine, LineVerdict, Per, failures, import_lines
 from workers.visits.outcomes import Done, Ended, NotReady, Refunding, Registered, Settling
+from workers.visits.refused import RefusedBatch, give_up, refused, refused_of_exchange, send_again
 from workers.visits.registration import cancel, register
 from workers.visits.rows import VisitView, find, imported, listed, views
 from workers.visits.settlement import ToSettle, Unread, reopen, settle_visit, settle_visits
@@ -24,6 +25,7 @@ __all__ = [
     "NotReady",
     "Per",
     "Refunding",
+    "RefusedBatch",
     "Registered",
     "Settling",
     "ToSettle",
@@ -33,12 +35,16 @@ __all__ = [
     "discharge",
     "failures",
     "find",
+    "give_up",
     "handed_out",
     "import_lines",
     "imported",
     "listed",
+    "refused",
+    "refused_of_exchange",
     "register",
     "reopen",
+    "send_again",
     "settle_visit",
     "settle_visits",
     "to_hand_out",

@@ -14,10 +14,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Integer, and_, bindparam, or_, select, update
+from sqlalchemy import Connection, Engine, Integer, and_, bindparam, exists, or_, select, update
 
 from domain.entitlement import Entitlement
-from domain.lifecycle import ClaimState
+from domain.lifecycle import OPEN, ClaimState
 from domain.projection import ExchangeAmounts
 from domain.visit import ChargeLine, Discharge, Registration, unpack_lines
 from infra.codec import unpack
@@ -79,6 +79,22 @@ class HandOut:
     records: tuple[Record, ...]
 
 
+_OF_VISIT = claim.alias("of_visit")
+_UNDER_WAY = exists().where(
+    _OF_VISIT.c.visit_no == hand_out.c.visit_no,
+    _OF_VISIT.c.state.in_([str(state) for state in sorted(OPEN)]),
+)
+"""A batch of the visit is on its way to the centre: its result comes before the discharge."""
+_RESULTS = (
+    select(hand_out.c.hand_out_id, hand_out.c.visit_no)
+    .join(claim, and_(claim.c.visit_no == hand_out.c.visit_no, claim.c.charge_batch_no == hand_out.c.number))
+    .where(
+        TO_HAND_OUT,
+        hand_out.c.visit_no.in_(bindparam("visits", expanding=True)),
+        hand_out.c.kind == Kind.RESULT,
+        claim.c.state == ClaimState.SETTLED,
+    )
+)
 _WAITING = (
     select(
         hand_out.c.hand_out_id,
@@ -104,6 +120,7 @@ _WAITING = (
         TO_HAND_OUT,
         hand_out.c.institution_code == bindparam("code"),
         or_(hand_out.c.kind != Kind.RESULT, claim.c.state == ClaimState.SETTLED),
+        or_(hand_out.c.kind != Kind.DISCHARGE, ~_UNDER_WAY),
     )
     .order_by(hand_out.c.hand_out_id)
     .limit(bindparam("most", type_=Integer))
@@ -128,7 +145,8 @@ def to_hand_out(
 
     Deployed readers take any one unread result of a visit and mark all of them, so a visit gets one result at a time:
     of several the oldest, and none while the visit is among the `withheld`, whose last result the door knows to be
-    unread. Nothing waits unless the door says so.
+    unread. Nothing waits unless the door says so. A discharge comes last: after every result of its visit, those of
+    batches that are on their way to the centre among them.
     """
     waiting = connection.execute(_WAITING, {"code": institution_code, "most": limit}).all()
     offered: list[Any] = []
@@ -139,6 +157,7 @@ def to_hand_out(
                 continue
             with_result.add(row.visit_no)
         offered.append(row)
+    offered = _discharges_last(connection, offered)
 
     registrations = {row.visit_no: unpack(row.content, Registration) for row in offered}
     known = leases(connection, sorted({each.citizen_id_no for each in registrations.values()}), at=at)
@@ -152,6 +171,18 @@ def to_hand_out(
         writer = _Writer(registration, entitlement, dress, settled.get((row.visit_no, row.number)))
         found.append(writer.hand_out(row, f"{at:%Y-%m-%d %H:%M:%S}"))
     return found
+
+
+def _discharges_last(connection: Connection, offered: list[Any]) -> list[Any]:
+    """The same without the discharges of visits that have more results waiting than are offered now, in this order."""
+    discharged = {row.visit_no for row in offered if row.kind == Kind.DISCHARGE}
+    if not discharged:
+        return offered
+    now = {row.hand_out_id for row in offered}
+    waiting = connection.execute(_RESULTS, {"visits": sorted(discharged)})
+    more = {row.visit_no for row in waiting if row.hand_out_id not in now}
+    others = [row for row in offered if row.kind != Kind.DISCHARGE]
+    return others + [row for row in offered if row.kind == Kind.DISCHARGE and row.visit_no not in more]
 
 
 def handed_out(engine: Engine, hand_out_ids: Iterable[int], *, at: datetime) -> int:

@@ -11,18 +11,19 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 
-from domain.checks import GOOD, REVERSED_TOO_MUCH, WARN_LINE_NO, RowSays, Unsettled, Verdict, check_delivery
+from domain.checks import GOOD, REVERSED_TOO_MUCH, WARN_LINE_NO, RowSays, Unsettled, Verdict, Warned, check_delivery
 from domain.codes import PASSED
 from domain.lifecycle import VisitState
 from domain.visit import STAYS, ChargeLine, pack_lines, unpack_lines
 from infra.database import execute_many
 from infra.reference import Reference, ReferenceShelf
+from workers import line_warnings
 from workers.numbers import wait_for_turn
 from workers.tables import STILL_FAILS, line_failure, visit_lines
 from workers.visits import rows
@@ -52,7 +53,7 @@ class Per(Enum):
 class Delivery:
     """The rows of one visit that one source holds and that are not imported: all of them.
 
-    `institution_codes` and `citizen_id_nos` are YYBH and GMSFHM as each row has them; empty where the source speaks of
+    `institution_codes`, `citizen_id_nos` are YYBH, GMSFHM as each row has them; empty where the source speaks of
     its own institution and of the visit's person. A door sets `door_code` 96 on rows it could not read, nothing else.
     No lines say that the source holds nothing of the visit any more: what failed there is forgotten.
     """
@@ -64,6 +65,8 @@ class Delivery:
     source: str = ""
     institution_codes: Sequence[str] = ()
     citizen_id_nos: Sequence[str] = ()
+    visit_dates: Sequence[date | None] = ()
+    """RYRQ as each row has it."""
 
 
 class LineVerdict(NamedTuple):
@@ -73,6 +76,8 @@ class LineVerdict(NamedTuple):
     all_codes: tuple[str, ...]
     flag: int
     imported_at: datetime | None
+    warnings: tuple[str, ...] = ()
+    """Of a line imported now; they are written nowhere but into the log."""
 
 
 class FailedLine(NamedTuple):
@@ -177,6 +182,7 @@ class _Import:
         self._before = self._failed_before({_cut(delivery.visit_no) for delivery in deliveries})
         self._kept: list[dict[str, Any]] = []
         self._failed: list[dict[str, Any]] = []
+        self._warned: list[dict[str, Any]] = []
         self._gone: list[dict[str, Any]] = []
 
     def take_all(self) -> list[list[LineVerdict]]:
@@ -190,6 +196,7 @@ class _Import:
             execute_many(self._connection, _KEEP_LINES, self._kept)
             self._put_out()
         execute_many(self._connection, _KEEP_FAILURE, self._failed)
+        line_warnings.keep(self._connection, self._warned)
         execute_many(self._connection, _GONE, self._gone)
         return verdicts
 
@@ -203,7 +210,8 @@ class _Import:
             return self._told(delivery, found, [FAILED] * len(lines), {})
         known = self._known.get(delivery.visit_no, {})
         places, again = _candidates(lines, known)
-        says = _at_places(RowSays(delivery.institution_codes, delivery.citizen_id_nos), places, len(lines))
+        said = RowSays(delivery.institution_codes, delivery.citizen_id_nos, delivery.visit_dates)
+        says = _at_places(said, places, len(lines))
         checked = check_delivery(
             standing,
             [lines[at] for at in places],
@@ -225,7 +233,19 @@ class _Import:
         for at, first in again.items():
             # The same line once more, imported before or standing twice in this delivery: it goes the way of the first.
             found[at], marks[at] = (GOOD, IMPORTED) if first is None else (found[first], marks[first])
-        return self._told(delivery, found, marks, known)
+        warned = [Warned(places[each.at], each.code) for each in checked.warned if flags[each.at] == IMPORTED]
+        return self._with_warnings(delivery, warned, self._told(delivery, found, marks, known))
+
+    def _with_warnings(
+        self, delivery: Delivery, warned: Sequence[Warned], told: list[LineVerdict]
+    ) -> list[LineVerdict]:
+        """Remember the warnings of what is imported now, and say them beside the verdicts."""
+        if warned:
+            of = delivery.institution_code, delivery.visit_no, delivery.source, delivery.lines
+            self._warned += line_warnings.rows_of(*of, warned, at=self._at)
+            for each in warned:
+                told[each.at] = told[each.at]._replace(warnings=(*told[each.at].warnings, each.code))
+        return told
 
     def _told(
         self,
@@ -395,10 +415,11 @@ def _flags(verdicts: Sequence[Verdict], per: Per) -> list[int]:
 def _at_places(says: RowSays, places: Sequence[int], count: int) -> RowSays:
     if len(places) == count:
         return says
-    codes, persons = says
+    codes, persons, days = says
     return RowSays(
         [codes[at] for at in places] if codes else (),
         [persons[at] for at in places] if persons else (),
+        [days[at] for at in places] if days else (),
     )
 
 

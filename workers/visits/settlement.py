@@ -134,6 +134,15 @@ def reopen(connection: Connection, claim_ids: Collection[int]) -> None:
     execute_many(connection, _MOVE_VISIT, moved)
 
 
+def ask_again(connection: Connection, row: Any, refused: Any) -> None:
+    """The batch the centre refused, of the visit in `row`, goes to it once more, number and lines as they were."""
+    connection.execute(_ASK_AGAIN, {"id": refused.claim_id})
+    if refused.final and rows.registration_of(row).is_stay and row.final_batch_no is None:
+        state = AFTER[VisitState(row.state), VisitStep.SETTLE_FINALLY]
+        values = {"no": row.visit_no, "last": row.last_batch_no, "final": refused.charge_batch_no, "to": state}
+        connection.execute(_MOVE_VISIT, values)
+
+
 class _Settle:
     """One transaction's view of the visits to settle."""
 
@@ -242,11 +251,7 @@ class _Settle:
         return Ended(asked.visit_no, max(settled))
 
     def _ask_again(self, row: Any, refused: Any) -> Outcome:
-        """The batch the centre refused goes to it once more, number and lines as they were."""
-        self._connection.execute(_ASK_AGAIN, {"id": refused.claim_id})
-        if refused.final and rows.registration_of(row).is_stay and row.final_batch_no is None:
-            state = AFTER[VisitState(row.state), VisitStep.SETTLE_FINALLY]
-            self._move(row, last=row.last_batch_no, final=refused.charge_batch_no, to=state)
+        ask_again(self._connection, row, refused)
         return Settling(refused.claim_id, refused.visit_no, refused.charge_batch_no)
 
     def _keep(self, kept: Sequence[tuple[_Batch, Accepted]]) -> None:
