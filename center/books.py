@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from center.cases import Case, Kind, close_cases, open_books, open_cases
+from center.served import institutions_of
 from center.tables import institution, lease, reconciliation, settlement
 from center.windows import ticked
 from domain.messages import BookLine, BooksAsked, BooksReported, DayTotals
@@ -53,7 +54,7 @@ def reconcile(
     Raises UnreadableMessage for a report no front-end of ours writes.
     """
     _require_storable(reported)
-    own = _institutions_of(connection, frontend)
+    own = institutions_of(connection, frontend)
     sent = {row.institution_code: row for row in reported.totals if row.institution_code in own}
     if len(sent) != len(reported.totals):
         log.warning("books_of_another", extra={"frontend": frontend})
@@ -92,11 +93,6 @@ def _require_storable(reported: BooksReported) -> None:
     for row in reported.lines:
         if not (0 < len(row.visit_no) <= 16 and row.visit_no.isprintable() and 0 <= row.charge_batch_no < 2**31):
             raise UnreadableMessage("books with a key out of bounds")
-
-
-def _institutions_of(connection: Connection, frontend: str) -> set[str]:
-    codes = select(institution.c.institution_code).where(institution.c.frontend == frontend)
-    return set(connection.execute(codes).scalars())
 
 
 def _totals(connection: Connection, codes: Iterable[str], day: date) -> dict[str, DayTotals]:

@@ -15,7 +15,8 @@ from center import inputs, windows
 from center.cases import Case, Kind, open_cases
 from center.catalogues import CatalogueShelf
 from center.policies import PolicyShelf
-from center.tables import detail, institution, settlement
+from center.served import institutions_of
+from center.tables import detail, settlement
 from domain.catalogue import Catalogue
 from domain.messages import ClaimDetail, DetailReceipt, DetailReceived, DetailUploaded
 from domain.money import MAX_FEN, yuan
@@ -66,7 +67,7 @@ def receive_details(
     if not windows.count_received(connection, frontend, fence=uploaded.fence, lines=lines, at=at):
         raise StaleSlice(frontend, uploaded.fence)
     settled = _settled(connection, {claim.visit_no for claim in uploaded.claims})
-    own = _institutions_of(connection, frontend)
+    own = institutions_of(connection, frontend)
 
     receipts: list[DetailReceipt] = []
     rows: dict[int, dict[str, object]] = {}
@@ -126,11 +127,6 @@ def _settled(connection: Connection, visit_nos: Collection[str]) -> dict[tuple[s
         ).where(columns.visit_no.in_(storable), columns.kind == "normal")
     )
     return {(row.visit_no, row.charge_batch_no): row for row in found}
-
-
-def _institutions_of(connection: Connection, frontend: str) -> set[str]:
-    codes = select(institution.c.institution_code).where(institution.c.frontend == frontend)
-    return set(connection.execute(codes).scalars())
 
 
 def _is_of(claim: ClaimDetail, settled: Settled | None, institutions: set[str]) -> bool:

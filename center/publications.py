@@ -9,7 +9,8 @@ from sqlalchemy import Connection, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from center.catalogue_tables import reference_part, reference_report
-from center.tables import institution, reference
+from center.served import institutions_of
+from center.tables import reference
 from domain.messages import ReferenceAsked, ReferencePart, ReferenceRow, ReferenceSent
 from infra.codec import pack, unpack
 from infra.publication import for_institutions
@@ -25,8 +26,7 @@ def answer(connection: Connection, asked: ReferenceAsked, *, frontend: str, at: 
     A row the front-end holds comes without its content. A part it may not see is not sent, as if it were not there.
     """
     _note(connection, asked, frontend, at)
-    own = connection.execute(select(institution.c.institution_code).where(institution.c.frontend == frontend))
-    codes = set(own.scalars())
+    codes = institutions_of(connection, frontend)
     held = set(asked.holds)
     rows: list[ReferenceRow] = []
     visible: dict[bytes, int] = {}

@@ -20,7 +20,7 @@ from center.records import NORMAL, Institution, Standing
 from center.refund_permits import is_permitted
 from center.settle import settle_batch
 from center.transactions import in_transaction
-from center.well_formed import MAX_INTEGER, Refused, refuse
+from center.well_formed import MAX_INTEGER, Refused, is_code, refuse
 from domain.messages import ClaimAnswer, RefundAnswered, RefundAsked, TotalsSubmitted
 from domain.refund import refund_rules, taken_back
 from domain.refusals import Refusal
@@ -351,8 +351,8 @@ def _malformed(asked: RefundAsked) -> str:
     numbers = (asked.charge_batch_no, asked.contra_batch_no)
     kept = asked.kept
     fits = {
-        "医院编号": _is_code(asked.institution_code, 18),
-        "就医登记号": _is_code(asked.visit_no, 16),
+        "医院编号": is_code(asked.institution_code, 18),
+        "就医登记号": is_code(asked.visit_no, 16),
         "费用批次": all(0 <= number <= MAX_INTEGER for number in numbers) and numbers[0] != numbers[1],
         "退费原因": len(asked.reason) <= LONGEST_REASON and asked.reason.isprintable(),
         "保留的费用": len(kept) <= 1
@@ -363,7 +363,3 @@ def _malformed(asked: RefundAsked) -> str:
         ),
     }
     return "、".join(what for what, good in fits.items() if not good)
-
-
-def _is_code(text: str, longest: int) -> bool:
-    return 0 < len(text) <= longest and text.isascii() and text.isprintable()

@@ -38,9 +38,9 @@ def malformed(claim: ClaimTotals) -> str:
     """What of the claim cannot be stored or looked up, in Chinese; empty when nothing is wrong."""
     amounts = claim[6:11]
     fits = (
-        _is_code(claim.institution_code, 18),
-        _is_code(claim.visit_no, 16),
-        _is_code(claim.citizen_id_no, 18),
+        is_code(claim.institution_code, 18),
+        is_code(claim.visit_no, 16),
+        is_code(claim.citizen_id_no, 18),
         claim.visit_type in _VISIT_TYPES,
         0 <= claim.charge_batch_no <= MAX_INTEGER,
         0 <= claim.line_count <= MAX_INTEGER,
@@ -77,7 +77,8 @@ def _unequal_group(claim: ClaimTotals) -> Refused | None:
     return None
 
 
-def _is_code(text: str, longest: int) -> bool:
+def is_code(text: str, longest: int) -> bool:
+    """Whether a code can be stored and looked up: not empty, not too long, printable ASCII."""
     return 0 < len(text) <= longest and text.isascii() and text.isprintable()
 
 

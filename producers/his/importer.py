@@ -47,13 +47,6 @@ def import_file(
     return take_in(engine, DbfExchange(path.parent, institution_code, file=path.name), at=at, doorbell=doorbell)
 
 
-def import_folder(
-    engine: Engine, folder: Path, *, institution_code: str, at: datetime, doorbell: Doorbell | None = None
-) -> ImportReport:
-    """Import every file of charge lines of one institution's exchange folder."""
-    return take_in(engine, DbfExchange(folder, institution_code), at=at, doorbell=doorbell)
-
-
 def take_in(
     engine: Engine,
     exchange: DbfExchange,

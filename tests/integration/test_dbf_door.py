@@ -21,6 +21,7 @@ from infra.reference import catalogue_row
 from infra.settings import Settings
 from producers.his import dbf, importer, watcher
 from producers.his.door import PATIENCE_LOOKS, Door
+from producers.his.exchange import DbfExchange
 from producers.his.fields import layout
 from tests.support.frontend import HOSPITAL, PERSON, new_frontend, published, shelf
 from workers.deliver import record_answers
@@ -386,7 +387,7 @@ def test_import_file_takes_one_file_and_no_other(hospital):
     report = importer.import_file(hospital.engine, hospital.folder / LINES, institution_code=HOSPITAL, at=AT)
     assert report.accepted == 1
     assert [row[0] for row in hospital.claims()] == ["V2"]
-    report = importer.import_folder(hospital.engine, hospital.folder, institution_code=HOSPITAL, at=AT)
+    report = importer.take_in(hospital.engine, DbfExchange(hospital.folder, HOSPITAL), at=AT)
     assert (report.accepted, report.known) == (1, 1)
 
 
