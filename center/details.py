@@ -11,11 +11,12 @@ import msgpack
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects.postgresql import insert
 
-from center import inputs, windows
+from center import windows
 from center.cases import Case, Kind, open_cases
-from center.catalogues import CatalogueShelf
-from center.policies import PolicyShelf
+from center.catalogue.shelf import CatalogueShelf
+from center.policy.shelf import PolicyShelf
 from center.served import institutions_of
+from center.settling import inputs
 from center.tables import detail, settlement
 from domain.catalogue import Catalogue
 from domain.messages import ClaimDetail, DetailReceipt, DetailReceived, DetailUploaded

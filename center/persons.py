@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection
 
-from center.records import cursor_of
+from center.settling.records import cursor_of
 from domain.entitlement import Entitlement
 from domain.messages import PersonAnswered, PersonAsked
 from infra.codec import UnreadableMessage

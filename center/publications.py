@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
-from center.catalogue_tables import reference_part, reference_report
+from center.catalogue.tables import reference_part, reference_report
 from center.served import institutions_of
 from center.tables import reference
 from domain.messages import ReferenceAsked, ReferencePart, ReferenceRow, ReferenceSent

@@ -129,7 +129,7 @@ settlement = Table(
         LargeBinary,
         nullable=False,
         server_default="",
-        comment="center.inputs: person, accumulators and occasion it was computed from",
+        comment="center.settling.inputs: person, accumulators and occasion it was computed from",
     ),
     Column("steps", LargeBinary, nullable=False, comment="msgpack of domain.settlement.Step rows"),
     Column(

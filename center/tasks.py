@@ -25,12 +25,13 @@ from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
-from center import books, lateness, metrics, persons, policy_publications, publications, windows
-from center.catalogues import CatalogueShelf
+from center import books, lateness, metrics, persons, publications, windows
+from center.catalogue.shelf import CatalogueShelf
 from center.details import StaleSlice, receive_details
-from center.policies import PolicyShelf
-from center.refund import refund
-from center.settle import settle_submitted
+from center.policy import publications as policy_publications
+from center.policy.shelf import PolicyShelf
+from center.settling.refund import refund
+from center.settling.settle import settle_submitted
 from center.tables import quarantine, reference
 from center.transactions import in_transaction, is_away, sqlstate_of
 from domain import messages

@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, func, insert, select
 
-import center.catalogue_tables
+import center.catalogue.tables
 import center.tables
 import workers.tables
-from center.catalogue_entries import enter_standing
-from center.policy_publications import PolicyRefused, review
+from center.catalogue.entries import enter_standing
+from center.policy.publications import PolicyRefused, review
 from city.sample.institutions import BACKLOG_CAP, FAIR_DAY
 from city.sample.morning import CATALOGUE_VERSION, City, sample_city
 from domain.catalogue import Match
@@ -176,7 +176,7 @@ def _publish(connection: Connection, city: City, matches: Sequence[Match], polic
     made = in_parts(CATALOGUE_VERSION, city.item_records, matches, levels)
     at = datetime.combine(FAIR_DAY, time(), SHANGHAI)
     enter_standing(connection, city.item_records, matches, by="seed", auditor="seed (audit)", at=at)
-    connection.execute(insert(center.catalogue_tables.reference_part), _parts(made))
+    connection.execute(insert(center.catalogue.tables.reference_part), _parts(made))
     policy = _policy(policies_dir)
     _refuse_no_law(policy, FAIR_DAY)
     connection.execute(insert(center.tables.reference), [catalogue_row(made.manifest), policy])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import text
 
-import center.catalogue_tables  # noqa: F401  # its tables belong to the model
+import center.catalogue.tables  # noqa: F401  # its tables belong to the model
 from center.tables import metadata
 
 connection = context.config.attributes["connection"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from center import catalogue_entries
-from center.catalogue_entries import NothingToAudit, OwnEntry
+from center.catalogue import entries as catalogue_entries
+from center.catalogue.entries import NothingToAudit, OwnEntry
 from city.commands import WRONG_USAGE, Stop
 from city.commands.catalogue_office import as_document, at_the_centre, operator, print_json, print_table, shown
 

@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from sqlalchemy import Connection
 
-from center import catalogue_versions
-from center.catalogue_versions import DRAFT, Content, Difference, NoSuchVersion
+from center.catalogue import versions as catalogue_versions
+from center.catalogue.versions import DRAFT, Content, Difference, NoSuchVersion
 from city.commands import WRONG_USAGE, Stop
 from city.commands.catalogue_office import LABELS, as_document, at_the_centre, print_json, print_table, shown
 from domain.catalogue_records import ItemRecord

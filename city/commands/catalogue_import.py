@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from center import catalogue_entries, catalogue_files
-from center.catalogue_files import Problem, Reading, UnreadableFile
-from center.catalogue_proposals import Proposals
+from center.catalogue import entries as catalogue_entries
+from center.catalogue import files as catalogue_files
+from center.catalogue.files import Problem, Reading, UnreadableFile
+from center.catalogue.proposals import Proposals
 from city.commands import REFUSED, WRONG_USAGE, Stop
 from city.commands.catalogue_office import at_the_centre, operator, print_json, print_table
 from domain.catalogue_records import MATCH_TYPES

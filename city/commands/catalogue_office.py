@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection
 
-from center.catalogue_entries import limits_text, ratios_text
+from center.catalogue.entries import limits_text, ratios_text
 from city.commands import WRONG_USAGE, Stop
 from domain import money
 from domain.catalogue import OPEN_END

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from center import catalogue_entries, catalogue_versions
-from center.catalogue_versions import CannotPublish, Content, NoSuchVersion
+from center.catalogue import entries as catalogue_entries
+from center.catalogue import versions as catalogue_versions
+from center.catalogue.versions import CannotPublish, Content, NoSuchVersion
 from city.commands import WRONG_USAGE, Stop
 from city.commands.catalogue_diff import document, tell
 from city.commands.catalogue_office import at_the_centre, day_of, operator, print_json

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from center import catalogue_entries, catalogue_versions
-from center.catalogue_tables import reference_report
-from center.catalogue_versions import Content, NoSuchVersion
+from center.catalogue import entries as catalogue_entries
+from center.catalogue import versions as catalogue_versions
+from center.catalogue.tables import reference_report
+from center.catalogue.versions import Content, NoSuchVersion
 from center.tables import institution
 from city.commands import REFUSED, WRONG_USAGE, Stop
 from city.commands.catalogue_office import LABELS, as_document, at_the_centre, day_of, print_json, print_table, shown

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from center import policy_publications
-from center.policy_publications import CannotPublish, PolicyRefused
+from center.policy import publications as policy_publications
+from center.policy.publications import CannotPublish, PolicyRefused
 from city.commands import REFUSED, WRONG_USAGE, Stop
 from city.commands.catalogue_office import at_the_centre, day_of, operator, print_json, print_table
 from city.commands.policy_check import seen, tell

@@ -12,9 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from center.replay import CannotReplay
-from center.replay import replay as replay_history
-from center.replayed import Figures, Replayed
+from center.policy.replay import CannotReplay
+from center.policy.replay import replay as replay_history
+from center.policy.replayed import Figures, Replayed
 from city.commands import WRONG_USAGE, Stop
 from domain import money
 from domain.policy.facts import PolicySet

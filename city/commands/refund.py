@@ -26,7 +26,7 @@ def unlock(  # noqa: PLR0917  # arguments and options of a command line, handed 
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")] = False,
 ) -> None:
     """特许退费 Let one settlement be taken back that the policy leaves to the office. The institution asks again."""
-    from center.refund_permits import CannotPermit, permit
+    from center.settling.permits import CannotPermit, permit
     from city.commands.catalogue_office import at_the_centre, day_of, operator, print_json
 
     with at_the_centre() as (connection, at):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from center import schema
-from center.settle import settle_submitted
+from center.settling.settle import settle_submitted
 from domain.messages import TotalsSubmitted
 from domain.policy.reading import parse
 from infra.codec import decode, encode

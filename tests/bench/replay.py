@@ -16,8 +16,8 @@ from typing import Any
 from sqlalchemy import Engine
 
 from center import schema
-from center.replay import replay
-from center.settle import settle_submitted
+from center.policy.replay import replay
+from center.settling.settle import settle_submitted
 from domain.policy.reading import parse
 from infra.database import open_database
 from infra.embedded import postgres

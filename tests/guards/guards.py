@@ -101,12 +101,12 @@ GUARDS = (
         (f"{UNIT}test_workers_intake.py",),
     ),
     Guard(
-        "the content of a repeat is compared (centre)", TWICE, "center/counter.py",
+        "the content of a repeat is compared (centre)", TWICE, "center/settling/counter.py",
         "known is None or known.content == content_of(claim)", "True",
         (f"{REAL}test_center_settle.py",),
     ),
     Guard(
-        "what is settled is answered, not settled again", TWICE, "center/counter.py",
+        "what is settled is answered, not settled again", TWICE, "center/settling/counter.py",
         "        if known is not None:\n            return known\n", "",
         (f"{REAL}test_center_settle.py",),
     ),
@@ -116,12 +116,12 @@ GUARDS = (
         (f"{REAL}test_center_schema.py::test_one_settlement_per_visit_batch_and_kind",),
     ),
     Guard(
-        "a visit number is decided on once at a time (lock)", TWICE, "center/counter.py",
+        "a visit number is decided on once at a time (lock)", TWICE, "center/settling/counter.py",
         "        records.lock_visits(cursor, visit_nos)\n", "",
         (f"{REAL}test_center_settle.py",),
     ),
     Guard(
-        "a settlement that does not check is not settled", FEN, "center/counter.py",
+        "a settlement that does not check is not settled", FEN, "center/settling/counter.py",
         "        if wrong:\n            raise BrokenSettlement(wrong)\n", "",
         (f"{REAL}test_center_settle.py",),
     ),
@@ -131,7 +131,7 @@ GUARDS = (
         (f"{UNIT}test_workers_entitlement.py",),
     ),
     Guard(
-        "persons are locked (FOR UPDATE)", TWICE, "center/records.py",
+        "persons are locked (FOR UPDATE)", TWICE, "center/settling/records.py",
         " ORDER BY citizen_id_no FOR UPDATE", " ORDER BY citizen_id_no",
         (f"{REAL}test_center_settle.py",),
     ),
@@ -215,7 +215,7 @@ GUARDS = (
         (f"{REAL}test_fairness.py",),
     ),
     Guard(
-        "a front-end speaks for itself only", SEALED, "center/counter.py",
+        "a front-end speaks for itself only", SEALED, "center/settling/counter.py",
         "return None if institution.frontend == self.frontend else refuse(Refusal.FRONTEND_WRONG)", "return None",
         (f"{REAL}test_center_settle.py",),
     ),
@@ -271,12 +271,12 @@ GUARDS = (
         (f"{REAL}test_catalogue.py",),
     ),
     Guard(
-        "nobody audits what they entered", FEN, "center/catalogue_entries.py",
+        "nobody audits what they entered", FEN, "center/catalogue/entries.py",
         "    if found.entered_by == by:\n        raise OwnEntry(by)\n", "",
         (f"{REAL}test_catalogue.py",),
     ),
     Guard(
-        "no settlement is taken back twice (link)", TWICE, "center/refund.py",
+        "no settlement is taken back twice (link)", TWICE, "center/settling/refund.py",
         "        if contra is not None:\n"
         "            return refuse(Refusal.REFUNDED_ALREADY, held=str(contra.settlement_no))\n",
         "",
@@ -288,12 +288,12 @@ GUARDS = (
         (f"{REAL}test_center_refund.py",),
     ),
     Guard(
-        "a contra moves the accounts back", CONTRA, "center/refund.py",
+        "a contra moves the accounts back", CONTRA, "center/settling/refund.py",
         "insured.account_balance_fen + paid_back.get(person_no, 0)", "insured.account_balance_fen",
         (f"{REAL}test_center_refund.py",),
     ),
     Guard(
-        "what is kept is settled with the refund or not at all", FEN, "center/refund.py",
+        "what is kept is settled with the refund or not at all", FEN, "center/settling/refund.py",
         "                raise _KeptRefused(answer)\n", "                pass\n",
         (f"{REAL}test_center_refund.py",),
     ),
@@ -362,7 +362,7 @@ GUARDS = (
         (f"{REAL}test_his_tables.py::test_a_his_does_not_say_that_a_row_was_read_in",),
     ),
     Guard(
-        "a policy that is no law is not published", FEN, "center/policy_publications.py",
+        "a policy that is no law is not published", FEN, "center/policy/publications.py",
         "    if report.policy is None:\n        raise PolicyRefused(report.findings)\n    others",
         "    report = Report(findings=report.findings, policy=parse(text))\n    others",
         (f"{REAL}test_policy_publish.py",),
@@ -394,7 +394,7 @@ GUARDS = (
         (f"{UNIT}test_confirmation.py",),
     ),
     Guard(
-        "a difference although the snapshot still holds is an alarm", FEN, "center/counter.py",
+        "a difference although the snapshot still holds is an alarm", FEN, "center/settling/counter.py",
         "local.snapshot_version == self._version(self._insured[claim.citizen_id_no])", "False",
         (f"{REAL}test_local_settlement.py::test_a_difference_although_nothing_moved_is_an_alarm",),
     ),

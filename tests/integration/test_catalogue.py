@@ -7,14 +7,13 @@ from datetime import date, datetime, timedelta
 import pytest
 from sqlalchemy import insert, select, text, update
 
-from center import catalogue_entries as entries
-from center import catalogue_versions as versions
 from center import publications as at_centre
-from center.catalogue_entries import AlreadyEntered, NothingToAudit, OwnEntry
-from center.catalogue_files import read_items, read_matches, sheets
-from center.catalogue_tables import reference_part
-from center.catalogue_versions import CannotPublish, Content
-from center.catalogues import CatalogueShelf
+from center.catalogue import entries, versions
+from center.catalogue.entries import AlreadyEntered, NothingToAudit, OwnEntry
+from center.catalogue.files import read_items, read_matches, sheets
+from center.catalogue.shelf import CatalogueShelf
+from center.catalogue.tables import reference_part
+from center.catalogue.versions import CannotPublish, Content
 from center.tables import institution, reference
 from domain.catalogue import OPEN_END
 from domain.catalogue_records import ItemRecord

@@ -6,7 +6,8 @@ import pytest
 import redis
 from sqlalchemy import insert, select
 
-from center import catalogue_entries, catalogue_versions
+from center.catalogue import entries as catalogue_entries
+from center.catalogue import versions as catalogue_versions
 from center.tables import institution, reference
 from domain.catalogue_records import record_of
 from infra import lanes

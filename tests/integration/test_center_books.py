@@ -9,7 +9,7 @@ import pytest
 
 from center import books
 from center.cases import Kind
-from center.settle import settle_submitted
+from center.settling.settle import settle_submitted
 from domain.messages import BookLine, BooksAsked, BooksReported, DayTotals
 from infra.codec import UnreadableMessage
 from tests.support.center import (

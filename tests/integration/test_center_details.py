@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import insert, text, update
 
 from center.cases import Kind
-from center.catalogues import CatalogueShelf
+from center.catalogue.shelf import CatalogueShelf
 from center.details import StaleSlice, receive_details
-from center.policies import PolicyShelf
-from center.settle import settle_submitted
+from center.policy.shelf import PolicyShelf
+from center.settling.settle import settle_submitted
 from center.tables import reference, upload_grant
 from domain.catalogue import Catalogue
 from domain.messages import ClaimDetail, DetailUploaded

@@ -8,7 +8,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from center import metrics
-from center.settle import settle_submitted
+from center.settling.settle import settle_submitted
 from domain.identity import synthetic_citizen_id
 from infra.broker import Post, build_app
 from infra.settings import Settings

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import insert, text
 
 from center.persons import LEASE, PERSONS_PER_QUESTION, entitlements
-from center.settle import settle_submitted
+from center.settling.settle import settle_submitted
 from center.tables import institution, person
 from domain.entitlement import Entitlement
 from domain.messages import PersonAsked

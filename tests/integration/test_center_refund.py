@@ -10,10 +10,10 @@ from itertools import count
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from center import refund as refunding
-from center.refund import refund
-from center.refund_permits import CannotPermit, permit
-from center.settle import settle_submitted
+from center.settling import refund as refunding
+from center.settling.permits import CannotPermit, permit
+from center.settling.refund import refund
+from center.settling.settle import settle_submitted
 from center.tables import settlement
 from domain.messages import RefundAsked
 from domain.policy import PolicyBook

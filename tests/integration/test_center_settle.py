@@ -14,8 +14,8 @@ import msgpack
 import pytest
 from sqlalchemy import insert, text
 
-from center import inputs, records
-from center.settle import settle_batch, settle_submitted
+from center.settling import inputs, records
+from center.settling.settle import settle_batch, settle_submitted
 from center.tables import reference
 from domain import benefit
 from domain.messages import ClaimAnswer
@@ -461,7 +461,7 @@ def test_a_case_the_policy_does_not_cover_is_explained_to_the_cashier(center_eng
 
 
 def test_a_settlement_that_does_not_check_is_parked_and_loud(center_engine, settle, monkeypatch, caplog):
-    monkeypatch.setattr("center.counter.check", lambda *_, **__: ["step 3: one fen off"])
+    monkeypatch.setattr("center.settling.counter.check", lambda *_, **__: ["step 3: one fen off"])
     bad = claim()
 
     (answer,) = settle(bad)

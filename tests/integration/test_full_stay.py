@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import func, select
 
 from center import books as center_books
-from center.refund import refund as take_back
-from center.settle import settle_submitted
+from center.settling.refund import refund as take_back
+from center.settling.settle import settle_submitted
 from domain.identity import synthetic_citizen_id
 from domain.lifecycle import ClaimState, VisitState
 from domain.messages import BooksAsked, RefundAnswered, TotalsSubmitted

@@ -13,7 +13,7 @@ from sqlalchemy import insert, text, update
 import center.tables
 import workers.tables
 from center import persons
-from center.settle import settle_submitted
+from center.settling.settle import settle_submitted
 from domain.identity import synthetic_citizen_id
 from domain.lifecycle import ClaimState
 from domain.messages import PersonAsked, TotalsSubmitted

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, text
 
-from center import policy_publications, schema
-from center.policies import PolicyShelf
+from center import schema
+from center.policy import publications as policy_publications
+from center.policy.shelf import PolicyShelf
 from center.publications import answer
 from center.tables import institution, reference
 from city import cli, seed

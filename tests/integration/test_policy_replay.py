@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import insert, text, update
 
-from center import history
-from center.refund import refund
-from center.replay import CannotReplay, replay
-from center.settle import settle_submitted
+from center.policy import history
+from center.policy.replay import CannotReplay, replay
+from center.settling.refund import refund
+from center.settling.settle import settle_submitted
 from center.tables import reference
 from city import cli
 from domain.identity import synthetic_citizen_id

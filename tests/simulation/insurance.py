@@ -15,8 +15,8 @@ from sqlalchemy import Connection, Engine, insert, update
 
 from center import books as center_books
 from center.persons import entitlements
-from center.refund import refund as take_back
-from center.settle import settle_submitted
+from center.settling.refund import refund as take_back
+from center.settling.settle import settle_submitted
 from center.tables import institution as center_institution
 from center.tables import person
 from center.tables import reference as center_reference

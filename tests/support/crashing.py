@@ -50,7 +50,7 @@ def _before_the_answers_are_committed() -> None:
 
 
 def _before_the_settlements_are_committed() -> None:
-    from center import settle
+    from center.settling import settle
 
     _die_after(settle, "settle_batch")
 

@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 import pytest
 
-from center.catalogue_files import UnreadableFile, read_items, read_matches, sheets
+from center.catalogue.files import UnreadableFile, read_items, read_matches, sheets
 from domain.catalogue import OPEN_END
 from tests.support.catalogue import (
     ITEM_HEADINGS,

@@ -9,7 +9,7 @@ from datetime import date
 import pytest
 from sqlalchemy import insert, update
 
-from center.catalogue_files import ITEM_COLUMNS, MATCH_COLUMNS
+from center.catalogue.files import ITEM_COLUMNS, MATCH_COLUMNS
 from city import cli
 from domain.catalogue import OPEN_END, CatalogueItem, Match
 from domain.catalogue_records import ItemRecord, item_row, match_row, medi_row, record_of

@@ -7,7 +7,7 @@ from datetime import date
 import msgspec
 import pytest
 
-from center.inputs import packed, unpacked
+from center.settling.inputs import packed, unpacked
 from domain.settlement import Occasion, Person
 from domain.totals import GroupTotal, LocalTotals
 from domain.visit import VisitType

@@ -99,7 +99,7 @@ def upgrade() -> None:
             sa.LargeBinary(),
             server_default="",
             nullable=False,
-            comment="center.inputs: person, accumulators and occasion it was computed from",
+            comment="center.settling.inputs: person, accumulators and occasion it was computed from",
         ),
     ):
         op.add_column("settlement", kept)

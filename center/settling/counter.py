@@ -1,7 +1,7 @@
 """The counter (柜台) a batch of claims stands at: what each is settled to, or what it is refused for.
 
 Everything is decided under the locks of the persons concerned, claim after claim in the order they came, with the
-accumulators running on. Nothing is written here: `center.settle` records what was decided.
+accumulators running on. Nothing is written here: `center.settling.settle` records what was decided.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, ClassVar, NamedTuple
 
 import psycopg
 
-from center import inputs, records
-from center.records import Content, Institution, InsuredPerson, Settled, Standing
-from center.well_formed import Refused, malformed, refuse, unequal
+from center.settling import inputs, records
+from center.settling.records import Content, Institution, InsuredPerson, Settled, Standing
+from center.settling.well_formed import Refused, malformed, refuse, unequal
 from domain.benefit import accumulator_keys, settle
 from domain.checker import check
 from domain.confirmation import difference

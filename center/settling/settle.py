@@ -1,7 +1,7 @@
 """Settling (医保结算): a batch of claims becomes settlements, postings and answers in one transaction.
 
-What each claim comes to is decided at `center.counter`; here it is written. A refused claim is parked for a person to
-look at and never disturbs its neighbours.
+What each claim comes to is decided at `center.settling.counter`; here it is written. A refused claim is parked for a
+person to look at and never disturbs its neighbours.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import psycopg
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from center import records
-from center.counter import Counter, Decision, Settling
-from center.policies import PolicyShelf
-from center.records import NORMAL, ParkedRow, Settled, SettlementRow
+from center.policy.shelf import PolicyShelf
+from center.settling import records
+from center.settling.counter import Counter, Decision, Settling
+from center.settling.records import NORMAL, ParkedRow, Settled, SettlementRow
+from center.settling.well_formed import MAX_INTEGER, Refused, refuse
 from center.transactions import driver_error, in_transaction, sqlstate_of
-from center.well_formed import MAX_INTEGER, Refused, refuse
 from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals, TotalsSubmitted
 from domain.policy import PolicyBook
 from domain.refusals import Refusal

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from sqlalchemy import Connection
 
-from center.catalogue_versions import NoSuchVersion, manifest_of, reader
+from center.catalogue.versions import NoSuchVersion, manifest_of, reader
 from domain.catalogue import Catalogue
 from infra.publication import assembled
 

@@ -1,11 +1,10 @@
 """What if (政策试算): the settlements of a time settled again, in order, under a draft of the policy.
 
-Each settlement keeps what it was computed from (`center.inputs`). First the policy it was made under must come to the
-very cells and movements that are stored; only then does what the draft comes to mean anything. Under the draft a person
-runs through their own year again: accumulators and accounts move as the draft moves them, on top of whatever else
-moved them then. Persons are independent of each other, so one person's state is all that is kept in memory.
-
-What a settlement took back, it takes back as the draft had settled it.
+Each settlement keeps what it was computed from (`center.settling.inputs`). First the policy it was made under must come
+to the very cells and movements that are stored; only then does what the draft comes to mean anything. Under the draft a
+person runs through their own year again: accumulators and accounts move as the draft moves them, on top of whatever
+else moved them then. Persons are independent of each other, so one person's state is all that is kept in memory. What a
+settlement took back, it takes back as the draft had settled it.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from itertools import groupby
 
 from sqlalchemy import Connection, Engine, select, text
 
-from center import history
-from center.history import Cells, Entries, Stored
-from center.replayed import Affected, Figures, Replayed
+from center.policy import history
+from center.policy.history import Cells, Entries, Stored
+from center.policy.replayed import Affected, Figures, Replayed
 from center.tables import reference
 from domain.benefit import accumulator_keys, settle
 from domain.money import yuan

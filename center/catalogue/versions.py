@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from center.catalogue_entries import standing_items, standing_matches, waiting_matches
-from center.catalogue_tables import catalogue_version, reference_part
+from center.catalogue.entries import standing_items, standing_matches, waiting_matches
+from center.catalogue.tables import catalogue_version, reference_part
 from center.tables import institution, reference
 from domain.catalogue import Match
 from domain.catalogue_records import ItemRecord, classed, record_of

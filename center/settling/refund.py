@@ -15,12 +15,12 @@ from typing import NamedTuple
 import msgpack
 from sqlalchemy import Connection, Engine
 
-from center import records
-from center.records import NORMAL, Institution, Standing
-from center.refund_permits import is_permitted
-from center.settle import settle_batch
+from center.settling import records
+from center.settling.permits import is_permitted
+from center.settling.records import NORMAL, Institution, Standing
+from center.settling.settle import settle_batch
+from center.settling.well_formed import MAX_INTEGER, Refused, is_code, refuse
 from center.transactions import in_transaction
-from center.well_formed import MAX_INTEGER, Refused, is_code, refuse
 from domain.messages import ClaimAnswer, RefundAnswered, RefundAsked, TotalsSubmitted
 from domain.refund import refund_rules, taken_back
 from domain.refusals import Refusal

@@ -10,7 +10,7 @@ import msgpack
 import psycopg
 from sqlalchemy import Connection
 
-from center.inputs import Inputs, unpacked
+from center.settling.inputs import Inputs, unpacked
 from domain.messages import ClaimAnswer
 from domain.totals import LocalTotals
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Row, Table, and_, func, select, text, update
 
-from center.catalogue_files import Problem
-from center.catalogue_tables import REJECTED, STANDING, WAITING, catalogue_item, catalogue_match, delivery
+from center.catalogue.files import Problem
+from center.catalogue.tables import REJECTED, STANDING, WAITING, catalogue_item, catalogue_match, delivery
 from center.tables import institution
 from domain import money
 from domain.catalogue import Match

@@ -1,0 +1,1 @@
+"""Policy sets at the centre: published, in force, replayed."""

@@ -1,0 +1,1 @@
+"""Settling: the counter a batch stands at, its transaction, and taking a settlement back."""
