@@ -27,6 +27,12 @@ _VALUES = tuple(MZXM.named(_UNIT.sub("", name)) for name in ChargeLine._fields i
 _INSTITUTION, _PERSON, _VISIT = map(MZXM.named, ("institution_code", "citizen_id_no", "visit_no"))
 _VISIT_DATE = MZXM.named("visit_date")
 
+_REPEATED_TOGETHER = (
+    ("JYDJH", "YYBH", "GMSFHM", "ZYH", "RYRQ", "FYRQ"),
+    ("XMBH", "XMMC", "FLDM", "YPGG", "YPJX", "JG"),
+)
+"""What the lines of a visit repeat, and the lines of an item of the price list."""
+
 UNKNOWN_VISIT = "90"
 OTHER_INSTITUTION = "92"
 OTHER_PERSON = "93"
@@ -49,6 +55,8 @@ class ReadLines(NamedTuple):
 
 def read_lines(table: Table) -> ReadLines:
     """Read a table of charge lines, column by column."""
+    for neighbours in _REPEATED_TOGETHER:
+        table.decode_together(*neighbours)
     columns = _Columns(table)
     lines = list(map(_make, zip(*map(columns.of, _VALUES), repeat(""), strict=False)))
     institutions, persons = columns.texts(_INSTITUTION), columns.texts(_PERSON)
@@ -156,19 +164,9 @@ class _Columns:
         return self._numbers(field.code, meaning)
 
     def _numbers(self, code: str, meaning: Callable[[Decimal], int | None]) -> list[int | None]:
-        """Ask each different cell once. Equal cells are one object, which is faster to look up than its value."""
-        cells = self._table.numbers(code)
-        different = dict(zip(map(id, cells), cells, strict=True))
-        meant: dict[int, int | None] = {}
-        bad: set[int] = set()
-        for key, cell in different.items():
-            value = None if cell is None or isinstance(cell, BadValue) else meaning(cell)
-            meant[key] = value
-            if value is None and cell is not None:
-                bad.add(key)
-        if bad:
-            self.unreadable.update(at for at, cell in enumerate(cells) if id(cell) in bad)
-        return list(map(meant.__getitem__, map(id, cells)))
+        values, without = self._table.mapped(code, meaning)
+        self.unreadable.update(without)
+        return values
 
 
 def _bytes(text: str) -> int:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from enum import Enum
-from itertools import chain
+from functools import cached_property
+from itertools import chain, count
 from operator import eq
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -23,7 +24,7 @@ from producers.his.dbf_format import (
     LayoutMismatch,
     read_header,
 )
-from producers.his.fields import Field, Layout
+from producers.his.fields import Layout
 
 
 class Flaw(Enum):
@@ -64,11 +65,37 @@ class CutText:
 Cell: TypeAlias = str | Decimal | date | bool | BadValue | None
 
 
-@dataclass(frozen=True, slots=True)
 class _Column:
-    values: list[Cell]
-    bad: list[BadValue]
-    cut: list[CutText]
+    """A decoded column: what its different cells mean, and which of them stands where."""
+
+    def __init__(
+        self, meanings: Sequence["_Meaning"], places: Sequence[int], code: str, records: Sequence[int]
+    ) -> None:
+        self.meanings, self.places = meanings, places
+        self.bad: list[BadValue] = []
+        self.cut: list[CutText] = []
+        if any(isinstance(value, Flaw | _Halved) for value in meanings):
+            self._mark(code, records)
+
+    @cached_property
+    def values(self) -> list[Cell]:
+        """The value of each record."""
+        return list(map(cast(Sequence[Cell], self.meanings).__getitem__, self.places))
+
+    def _mark(self, code: str, records: Sequence[int]) -> None:
+        """Give each flaw the number of its record."""
+        self.values = []
+        for record, place in zip(records, self.places, strict=True):
+            match self.meanings[place]:
+                case Flaw() as flaw:
+                    bad = BadValue(record, code, flaw)
+                    self.bad.append(bad)
+                    self.values.append(bad)
+                case _Halved(text):
+                    self.cut.append(CutText(record, code))
+                    self.values.append(text)
+                case value:
+                    self.values.append(value)
 
 
 class Table:
@@ -141,30 +168,57 @@ class Table:
             raise LayoutMismatch(self.name, [code])
         return self.columns[code]
 
+    def mapped(self, code: str, meaning: Callable[[Decimal], int | None]) -> tuple[list[int | None], list[int]]:
+        """An N column as something else, each different cell asked once; and where (from 0) a cell has no meaning.
+
+        What is blank is None by right.
+        """
+        column = self._column(code)
+        meant: list[int | None] = []
+        strange = set()
+        for place, value in enumerate(column.meanings):
+            meant.append(meaning(value) if isinstance(value, Decimal) else None)
+            if meant[place] is None and value is not None:
+                strange.add(place)
+        without = [at for at, place in enumerate(column.places) if place in strange] if strange else []
+        return list(map(meant.__getitem__, column.places)), without
+
+    def decode_together(self, *codes: str) -> None:
+        """Decode neighbouring columns at once: worth it where records repeat all of them together.
+
+        Nothing happens where the columns do not stand side by side in this file.
+        """
+        fields = [field for field in self.header.fields if field.code in codes]
+        first = self.header.fields.index(fields[0]) if fields else 0
+        if self.header.fields[first : first + len(codes)] != tuple(fields) or len(fields) != len(codes):
+            return
+        begin = self.header.offset(fields[0].code)
+        different, places = self._cells(begin, sum(field.width for field in fields))
+        for field in fields:
+            at = self.header.offset(field.code) - begin
+            parts = [cell[at : at + field.width] for cell in different]
+            once = {part: place for place, part in enumerate(set(parts))}
+            meanings = _DECODERS[field.kind](list(once))
+            of_parts = [meanings[once[part]] for part in parts]
+            self._decoded[field.code] = _Column(of_parts, places, field.code, self.records)
+
     def _column(self, code: str) -> _Column:
         if code not in self._decoded:
             field = next((field for field in self.header.fields if field.code == code), None)
             if field is None:
                 raise KeyError(code)
-            self._decoded[code] = self._decode(field)
+            # Hospitals repeat dates, names, prices and quantities: every different cell is decoded once.
+            different, places = self._cells(self.header.offset(code), field.width)
+            meanings = _DECODERS[field.kind](different) if different else []
+            self._decoded[code] = _Column(meanings, places, code, self.records)
         return self._decoded[code]
 
-    def _decode(self, field: Field) -> _Column:
-        """Decode every different cell once: hospitals repeat dates, names, prices and quantities.
-
-        Cells of the same bytes become one object, so that whoever goes on with them can do the same.
-        """
-        before = self.header.offset(field.code)
-        after = self.header.record_length - before - field.width
-        column = struct.iter_unpack(f"{before}x{field.width}s{after}x", self._live)
-        cells: list[bytes] = list(chain.from_iterable(column))
+    def _cells(self, begin: int, width: int) -> tuple[list[bytes], list[int]]:
+        """The different contents of some bytes of the records, and which of them stands in each."""
+        after = self.header.record_length - begin - width
+        cells: list[bytes] = list(chain.from_iterable(struct.iter_unpack(f"{begin}x{width}s{after}x", self._live)))
         different = list(set(cells))
-        meanings = _DECODERS[field.kind](different) if different else []
-        meaning = dict(zip(different, meanings, strict=True))
-        meant = list(map(meaning.__getitem__, cells))
-        if any(isinstance(value, Flaw | _Halved) for value in meanings):
-            return _marked(field.code, self.records, meant)
-        return _Column(cast(list[Cell], meant), [], [])
+        return different, list(map(dict(zip(different, count(), strict=False)).__getitem__, cells))
 
 
 class _Columns(Mapping[str, list[Cell]]):
@@ -230,23 +284,6 @@ class _Halved:
 
 
 _Meaning: TypeAlias = str | Decimal | date | bool | Flaw | _Halved | None
-
-
-def _marked(code: str, records: Sequence[int], meant: list[_Meaning]) -> _Column:
-    """Give each flaw the number of its record."""
-    column = _Column([], [], [])
-    for record, value in zip(records, meant, strict=True):
-        match value:
-            case Flaw():
-                bad = BadValue(record, code, value)
-                column.bad.append(bad)
-                column.values.append(bad)
-            case _Halved(text):
-                column.cut.append(CutText(record, code))
-                column.values.append(text)
-            case _:
-                column.values.append(value)
-    return column
 
 
 # Joined cells are decoded in one call. The separator is never part of a cell, because NUL was turned into
