@@ -52,17 +52,47 @@ def update_in_place(path: Path, updates: Mapping[int, Changes], *, as_read: Tabl
         return
     with locked(path) as file:
         header = stored_header(file, path.name)
+        runs = _runs(updates)
         with mmap.mmap(file, header.end) as content:
-            _refuse_changed(path.name, header, content, updates, as_read)
+            _refuse_changed(path.name, header, content, runs, as_read)
             # Everything is encoded before the first byte is changed.
             writes = _Writes(path.name, header)
-            planned = [writes.of(record, changes) for record, changes in updates.items()]
-            for record, cells in zip(updates, planned, strict=True):
-                start = header.record_at(record)
-                for begin, end, written in cells:
-                    content[start + begin : start + end] = written
+            planned = [writes.of(run.start, updates[run.start]) for run in runs]
+            for run, cells in zip(runs, planned, strict=True):
+                _write(content, header, run, cells)
             content.flush()
         os.fsync(file)
+
+
+def _runs(updates: Mapping[int, Changes]) -> list[range]:
+    """Records that follow each other and get the same, together: most of a file is one such run."""
+    runs: list[range] = []
+    start = last = 0
+    same: Changes = {}
+    for record in sorted(updates):
+        changes = updates[record]
+        if record == last + 1 and (changes is same or changes == same):
+            last = record
+            continue
+        if last:
+            runs.append(range(start, last + 1))
+        start = last = record
+        same = changes
+    return [*runs, range(start, last + 1)]
+
+
+def _write(content: mmap.mmap, header: Header, run: range, cells: "_Cells") -> None:
+    """Write the same into every record of a run: byte by byte of the record where that is fewer steps."""
+    first, size = header.record_at(run.start), header.record_length
+    end = header.record_at(run[-1]) + size
+    if len(run) * len(cells) <= sum(len(written) for _, _, written in cells):
+        for start in range(first, end, size):
+            for begin, until, written in cells:
+                content[start + begin : start + until] = written
+        return
+    for begin, _, written in cells:
+        for place, byte in enumerate(written, first + begin):
+            content[place:end:size] = bytes((byte,)) * len(run)
 
 
 _Cells: TypeAlias = list[tuple[int, int, bytes]]  # begin and end in the record, what to write there
@@ -98,20 +128,23 @@ class _Writes:
         return cells
 
 
-def _refuse_changed(
-    name: str, header: Header, content: mmap.mmap, updates: Mapping[int, Changes], as_read: Table
-) -> None:
+def _refuse_changed(name: str, header: Header, content: mmap.mmap, runs: Sequence[range], as_read: Table) -> None:
     before = as_read.header
     if (header.length, header.fields) != (before.length, before.fields):
-        raise RecordsChanged(name, sorted(updates))
+        raise RecordsChanged(name, [record for run in runs for record in run])
     known, size, count = as_read.snapshot, header.record_length, min(header.count, before.count)
     theirs = _outside_reserved(header)
     changed = []
-    for record in updates:
-        start = header.record_at(record)
-        now, then = content[start : start + size], known[start : start + size]
-        if not 0 < record <= count or (now != then and any(now[part] != then[part] for part in theirs)):
-            changed.append(record)
+    for run in runs:
+        if run.start > 0 and run[-1] <= count:
+            start, end = header.record_at(run.start), header.record_at(run[-1]) + size
+            if content[start:end] == known[start:end]:
+                continue
+        for record in run:
+            start = header.record_at(record)
+            now, then = content[start : start + size], known[start : start + size]
+            if not 0 < record <= count or (now != then and any(now[part] != then[part] for part in theirs)):
+                changed.append(record)
     if changed:
         raise RecordsChanged(name, sorted(changed))
 

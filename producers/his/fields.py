@@ -1,9 +1,9 @@
 """The columns of every exchange file, shared table and catalogue view, as the specification prints them."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from io import StringIO
 from typing import Literal
@@ -60,7 +60,7 @@ class Field:
         return self.code, self.kind, self.width, self.decimals
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
     """The columns of one file or table in their printed order."""
 
@@ -86,7 +86,12 @@ class Layout:
 
     def named(self, identifier: str) -> Field:
         """The column that our code calls by this name. Raises KeyError."""
-        return {field.identifier: field for field in self.fields}[identifier]
+        return self.by_name[identifier]
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Field]:
+        """The columns under the names our code uses."""
+        return {field.identifier: field for field in self.fields}
 
     @property
     def codes(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 
 from producers.his.dbf_write import Unfit, Value, cell, shorten
@@ -18,13 +19,16 @@ def row_of(columns: Layout, values: Mapping[str, Value]) -> dict[str, Value]:
     A free text too long is shortened at a whole character (AMB-19). Any other value that does not fit is left out where
     the column may be empty; where it may not, the codec refuses the row.
     """
-    fields = {field.identifier: field for field in columns}
+    fields = columns.by_name
     row: dict[str, Value] = {}
     for identifier, value in values.items():
         field = fields[identifier]
-        # An amount is ours and fits; to look at each would cost more than writing it.
-        row[field.code] = value if isinstance(value, Decimal) else _fitting(columns.table, field, value)
+        row[field.code] = value if type(value) in _FITS else _fitting(columns.table, field, value)
     return row
+
+
+_FITS = {Decimal, date, type(None)}
+"""Amounts are ours, and a day fits into a column of days: to look at each would cost more than writing it."""
 
 
 def _fitting(table: str, field: Field, value: Value) -> Value:
@@ -36,7 +40,7 @@ def _fitting(table: str, field: Field, value: Value) -> Value:
             if short != value:
                 log.info("text_shortened", extra={"table": table, "column": field.code})
             return short
-    if field.required or value is None or _fits(field, value):
+    if field.required or _fits(field, value):
         return value
     log.warning("value_left_out", extra={"table": table, "column": field.code})
     return None
