@@ -43,6 +43,41 @@ def yuan(amount_fen: int) -> str:
     return f"{sign}{whole}.{cents:02d}"
 
 
+_DIGITS = "零壹贰叁肆伍陆柒捌玖"
+_UNITS = ((10**8, "亿"), (10**4, "万"), (1000, "仟"), (100, "佰"), (10, "拾"))
+_MOST_YUAN = 10**16
+
+
+def capitals(amount_fen: int) -> str:
+    """The amount in capitals (大写金额): 12345 is "壹佰贰拾叁元肆角伍分"; 负 leads a negative one.
+
+    As 支付结算办法 (1997, annex 1) has it: 零 once for zeros between figures, and before 分 where there is no 角; 整
+    closes what ends with 元 or 角; what is optional there (零 before a whole 仟 or 角) is left out. Raises ValueError
+    from 10**16 yuan.
+    """
+    if amount_fen < 0:
+        return "负" + capitals(-amount_fen)
+    whole, cents = divmod(amount_fen, 100)
+    tenths, hundredths = divmod(cents, 10)
+    if whole >= _MOST_YUAN:
+        raise ValueError("an amount nobody writes in capitals")
+    words = _figures(whole) + "元" if whole or not cents else ""
+    if tenths:
+        words += _DIGITS[tenths] + "角"
+    elif words and hundredths:
+        words += "零"
+    return words + (_DIGITS[hundredths] + "分" if hundredths else "整")
+
+
+def _figures(number: int) -> str:
+    for unit, word in _UNITS:
+        if number >= unit:
+            high, low = divmod(number, unit)
+            gap = "零" if 0 < low < unit // 10 else ""
+            return _figures(high) + word + gap + (_figures(low) if low else "")
+    return _DIGITS[number]
+
+
 def scaled(text: str, scale: int) -> int:
     """Read a plain decimal string exactly as an integer of 1/scale. Raises NotAnAmount for more decimals."""
     found = _DECIMAL.fullmatch(text)

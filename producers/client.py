@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import date
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlencode
 from uuid import uuid4
 
@@ -28,6 +28,8 @@ FIRST_PAUSE = 0.2
 ANSWER_SECONDS = 10.0
 
 Document = dict[str, Any]
+StatementForm = Literal["html", "pdf", "txt"]
+_KINDS: dict[StatementForm, str] = {"html": "text/html", "pdf": "application/pdf", "txt": "text/plain"}
 
 
 class Refused(Exception):
@@ -94,6 +96,36 @@ class JiesuanClient:
     def settle(self, claim_no: str, *, wait: int = 0, key: str = "") -> Document:
         """Let a claim that was handed in to be settled later be settled. Raises Refused or TryLater."""
         return self._post(f"/v1/claims/{claim_no}/settlement", {}, wait, key)
+
+    def prepare(self, claim: Mapping[str, Any], *, wait: int = 0, key: str = "") -> Document:
+        """Have a claim computed at the centre and held there, to be confirmed or cancelled. Raises Refused or TryLater.
+
+        Keep the key before this is called: whatever happens to the answer, it finds the claim (`outcome`).
+        """
+        return self._post("/v1/claims", {**claim, "settle": "prepare"}, wait, key)
+
+    def confirm(self, claim_no: str, *, wait: int = 0) -> Document:
+        """Let a prepared claim be settled as it was prepared. Raises Refused or TryLater."""
+        return self._post(f"/v1/claims/{claim_no}/confirmation", {}, wait, "")
+
+    def cancel_claim(self, claim_no: str, *, wait: int = 0) -> Document:
+        """Let a claim not be settled that is not settled yet. Raises Refused or TryLater."""
+        return self._post(f"/v1/claims/{claim_no}/cancellation", {}, wait, "")
+
+    def cancel_key(self, key: str, *, wait: int = 0) -> Document:
+        """The same of whatever was sent under this key, whether it came or not. Raises Refused or TryLater."""
+        return self._post("/v1/cancellations", {"key": key}, wait, "")
+
+    def outcome(self, key: str) -> Document:
+        """What became of the claim sent under this key; `unknown`: send it again, under it. Raises TryLater."""
+        found: Document = self._ask("GET", f"/v1/outcomes?{urlencode({'key': key})}").json()
+        outcome: Document = found["outcomes"][0]
+        return outcome
+
+    def unfinished(self) -> list[Document]:
+        """Every claim of this institution that is not finished, oldest first. Raises Refused or TryLater."""
+        found: list[Document] = self._ask("GET", "/v1/outcomes?limit=500").json()["outcomes"]
+        return found
 
     def show(self, claim_no: str) -> Document:
         """The claim as it stands. Raises Refused (404 for a claim that is not this institution's) or TryLater."""
@@ -168,10 +200,9 @@ class JiesuanClient:
         """The same as a workbook (xlsx). Raises Refused or TryLater."""
         return self._ask("GET", f"/v1/errors?format=xlsx&{_asked_of(day, visit_no)}").content
 
-    def statement(self, claim_no: str, *, plain: bool = False) -> str:
-        """The settlement statement of a settled claim: an HTML page, or plain text. Raises Refused or TryLater."""
-        kind = "text/plain" if plain else "text/html"
-        return self._ask("GET", f"/v1/claims/{claim_no}/statement", headers={"Accept": kind}).text
+    def statement(self, claim_no: str, *, form: StatementForm = "html") -> bytes:
+        """The settlement statement of a settled claim as a page, a PDF or plain text. Raises Refused or TryLater."""
+        return self._ask("GET", f"/v1/claims/{claim_no}/statement", headers={"Accept": _KINDS[form]}).content
 
     def _post(self, path: str, document: Mapping[str, Any], wait: int, key: str) -> Document:
         headers = {"Idempotency-Key": key or str(uuid4())}
@@ -202,7 +233,7 @@ class JiesuanClient:
             except httpx.TransportError as error:
                 reason = f"no answer ({type(error).__name__})"
                 continue
-            if answer.status_code != 429 and answer.status_code < 500:
+            if not _comes_later(answer):
                 if answer.is_error:
                     raise Refused(answer.status_code, _problem(answer))
                 return answer
@@ -215,6 +246,13 @@ class JiesuanClient:
 def _asked_of(day: date | None, visit_no: str) -> str:
     asked = ({"day": day.isoformat()} if day else {}) | ({"visit_no": visit_no} if visit_no else {})
     return urlencode(asked)
+
+
+def _comes_later(answer: httpx.Response) -> bool:
+    """Whether the same request, sent again in a moment, may be answered."""
+    if answer.status_code == 409:
+        return _problem(answer).get("code") == "request-in-flight"
+    return answer.status_code == 429 or answer.status_code >= 500
 
 
 def _problem(answer: httpx.Response) -> Mapping[str, Any]:

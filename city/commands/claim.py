@@ -21,9 +21,11 @@ STATES = {
     "held": "已登记，待结算",
     "accepted": "已受理",
     "totalled": "已汇总，等待中心",
+    "prepared": "已预结算，等待确认或取消",
     "settled": "已结算",
     "returned": "已退回，有明细未通过效验",
     "refused": "中心拒绝，待人工处理",
+    "cancelled": "已取消，没有结算",
 }
 _AMOUNTS = {
     "total_amount": "总金额",
@@ -44,19 +46,43 @@ def submit(file: Path, *, wait: int, key: str, url: str, api_key_file: Path | No
     except ValueError:
         raise Stop(f"{file} 不是有效的 JSON", WRONG_USAGE) from None
     key = key or "cli-" + blake2b(raw, digest_size=16).hexdigest()
-    with _client(url, api_key_file) as client:
-        claim = _asked(lambda: client.submit(document, wait=wait, key=key))
+    with client_of(url, api_key_file) as client:
+        claim = asked(lambda: client.submit(document, wait=wait, key=key))
     _print(claim, as_json=as_json)
 
 
-def show(claim_no: str, *, statement: bool, url: str, api_key_file: Path | None, as_json: bool) -> None:
-    """Print a claim, or its statement. Raises Stop when it was returned or refused."""
-    with _client(url, api_key_file) as client:
-        if statement:
-            print(_asked(lambda: client.statement(claim_no, plain=True)), end="")
-            return
-        claim = _asked(lambda: client.show(claim_no))
+def show(claim_no: str, *, url: str, api_key_file: Path | None, as_json: bool) -> None:
+    """Print a claim. Raises Stop when it was returned or refused."""
+    with client_of(url, api_key_file) as client:
+        claim = asked(lambda: client.show(claim_no))
     _print(claim, as_json=as_json)
+
+
+def confirm(claim_no: str, *, wait: int, url: str, api_key_file: Path | None, as_json: bool) -> None:
+    """Confirm a prepared claim and print what became of it. Raises Stop unless it is settled or under way."""
+    with client_of(url, api_key_file) as api:
+        claim = asked(lambda: api.confirm(claim_no, wait=wait))
+    _print(claim, as_json=as_json)
+
+
+def cancel(claim_no: str, *, key: str, wait: int, url: str, api_key_file: Path | None, as_json: bool) -> None:
+    """Cancel a claim, by its number or by the key it was sent under, and print where it stands. Raises Stop."""
+    if bool(claim_no) == bool(key):
+        raise Stop("给出费用编号，或用 --key 给出提交时的幂等键", WRONG_USAGE)
+    with client_of(url, api_key_file) as api:
+        if claim_no:
+            claim = asked(lambda: api.cancel_claim(claim_no, wait=wait))
+        else:
+            outcome = asked(lambda: api.cancel_key(key, wait=wait))
+            claim = outcome["claim"]
+    if claim is None:
+        print(
+            json.dumps(outcome, ensure_ascii=False, indent=2)
+            if as_json
+            else "已取消：该键下没有收到过费用，今后也不再受理"
+        )
+    else:
+        _print(claim, as_json=as_json)
 
 
 def read(file: Path) -> bytes:
@@ -64,7 +90,7 @@ def read(file: Path) -> bytes:
     return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
 
 
-def _client(url: str, api_key_file: Path | None) -> JiesuanClient:
+def client_of(url: str, api_key_file: Path | None) -> JiesuanClient:
     key = api_key_file.read_text(encoding="utf-8").strip() if api_key_file else os.environ.get("JIESUAN_API_KEY", "")
     if not key:
         raise Stop("缺少 API 密钥：给出 --api-key-file，或设 JIESUAN_API_KEY_FILE", WRONG_USAGE)
@@ -74,7 +100,7 @@ def _client(url: str, api_key_file: Path | None) -> JiesuanClient:
     return JiesuanClient(url, key)
 
 
-def _asked(question: Any) -> Any:
+def asked(question: Any) -> Any:
     try:
         return question()
     except Refused as refused:
@@ -104,6 +130,10 @@ def _tell(claim: Mapping[str, Any]) -> None:
     for name, label in _AMOUNTS.items():
         if name in claim.get("settlement", {}):
             table.add_row(label, f"{claim['settlement'][name]} 元")
+    if "preparation" in claim:
+        table.add_row("确认时限", claim["preparation"]["expires_at"] or "")
+    if "waiting" in claim:
+        table.add_row("等待", f"{claim['waiting']['detail']}（{claim['waiting']['code']}）")
     if "refusal" in claim:
         table.add_row("原因", f"{claim['refusal']['detail']}（{claim['refusal']['code']}）")
     console.print(table)

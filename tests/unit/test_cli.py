@@ -304,3 +304,18 @@ def test_help_is_there_at_once():
     asked = "import sys, city.cli; print(sorted(set(sys.modules) & {'sqlalchemy', 'pydantic', 'celery', 'fastapi'}))"
     loaded = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
     assert loaded.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "给出费用编号"),
+        (("T00001260302A001-1", "--verify", "JS1/"), "给出费用编号"),
+        (("--verify", "JS1/3601"), "不是结算单二维码的内容"),
+        (("T00001260302A001-1", "--to", "slip.doc"), "不知道写成哪种文件：.html、.pdf、.txt 之一"),
+    ],
+)
+def test_a_statement_is_printed_or_verified_and_nothing_else(jiesuan, words, told):
+    code, out, err = jiesuan("statement", *words)
+    assert (code, out) == (WRONG_USAGE, "")
+    assert told in err

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import date, datetime
 
 import pytest
 
+from domain import check_value
 from domain.lifecycle import ClaimState
 from domain.messages import ClaimAnswer, ClaimTotals
 from domain.visit import Visit, VisitType, pack_lines
 from infra.clock import SHANGHAI
-from producers.statement import NotSettled, as_page, as_text, statement
+from producers.statement import NotSettled, as_page, as_paper, as_text, stated_of, statement
 from tests.support.frontend import HOSPITAL, LINES, PERSON
 from workers.claims import ClaimView
 
+KEY = bytes(range(32))
 AT = datetime(2026, 3, 9, 15, 4, 5, tzinfo=SHANGHAI)
 CELLS = (
     ("shared", "fund:basic", 765_00),
@@ -48,7 +51,7 @@ STAY = ClaimView(
 
 
 def test_a_stay_is_printed_by_segment_and_payer():
-    page = as_text(STAY, institution_name="试验医院")
+    page = as_text(STAY, institution_name="试验医院", key=KEY)
     start = page.index("现金")
     table = [line.split() for line in page[start:].splitlines()[:6]]
     assert table == [
@@ -64,7 +67,7 @@ def test_a_stay_is_printed_by_segment_and_payer():
 
 
 def test_the_page_shows_the_same_table():
-    page = as_page(STAY, institution_name="试验医院")
+    page = as_page(STAY, institution_name="试验医院", key=KEY)
     for part in ("公务员补助", "统筹共付段", "765.00", "医疗费用结算单"):
         assert part in page
     assert PERSON not in page
@@ -72,7 +75,7 @@ def test_the_page_shows_the_same_table():
 
 def test_an_outpatient_visit_has_a_visit_day_and_no_discharge():
     visit = replace(STAY, visit=replace(VISIT, visit_type=VisitType.OUTPATIENT))
-    page = as_text(visit, institution_name="试验医院")
+    page = as_text(visit, institution_name="试验医院", key=KEY)
     assert "就诊日期" in page
     assert "出院结算" not in page
     assert "统筹共付段" in page
@@ -80,25 +83,25 @@ def test_an_outpatient_visit_has_a_visit_day_and_no_discharge():
 
 def test_an_interim_settlement_says_so():
     interim = replace(STAY, totals=TOTALS._replace(final=False))
-    assert ("结算方式", "中途结算") in statement(interim, institution_name="试验医院").facts
+    assert ("结算方式", "中途结算") in statement(interim, institution_name="试验医院", key=KEY).facts
 
 
 def test_an_answer_from_before_the_matrix_prints_its_amounts_alone():
     old = replace(STAY, answer=ANSWER._replace(cells=()))
-    printed = statement(old, institution_name="试验医院")
+    printed = statement(old, institution_name="试验医院", key=KEY)
     assert printed.sheet is None
-    assert printed.amounts == statement(STAY, institution_name="试验医院").amounts
+    assert printed.amounts == statement(STAY, institution_name="试验医院", key=KEY).amounts
     assert printed.cash == "175.00"
-    assert "统筹共付段" not in as_text(old, institution_name="试验医院")
+    assert "统筹共付段" not in as_text(old, institution_name="试验医院", key=KEY)
 
 
 def test_a_refund_is_printed_as_one():
     cells = tuple((segment, payer, -amount) for segment, payer, amount in CELLS)
     back = replace(STAY, answer=ANSWER._replace(cells=cells, recomputed="中心复算有出入"))
-    page = as_text(back, institution_name="试验医院")
+    page = as_text(back, institution_name="试验医院", key=KEY)
     assert "退费冲销" in page
     assert "中心复算有出入" in page
-    assert page.splitlines()[-1].split() == ["应退现金", "175.00", "元"]
+    assert ["应退现金", "175.00", "元（壹佰柒拾伍元整）"] in [line.split() for line in page.splitlines()]
     assert "-1050.00" in page
 
 
@@ -107,4 +110,52 @@ def test_a_refund_is_printed_as_one():
 )
 def test_nothing_settled_nothing_printed(change):
     with pytest.raises(NotSettled):
-        statement(replace(STAY, **change), institution_name="试验医院")
+        statement(replace(STAY, **change), institution_name="试验医院", key=KEY)
+
+
+def test_the_code_on_every_form_is_that_of_what_the_books_hold():
+    page = statement(STAY, institution_name="试验医院", key=KEY)
+    stated, value = check_value.read(page.code)
+    assert stated == stated_of(STAY)
+    assert check_value.is_true(stated, value, KEY)
+    assert check_value.grouped(value) == page.check
+    assert page.check in as_page(STAY, institution_name="试验医院", key=KEY)
+    assert "<svg" in as_page(STAY, institution_name="试验医院", key=KEY)
+    assert page.code in as_text(STAY, institution_name="试验医院", key=KEY)
+
+
+def test_no_person_is_in_the_code():
+    code = statement(STAY, institution_name="试验医院", key=KEY).code
+    assert PERSON not in code
+    assert "试验甲" not in code
+
+
+def test_amounts_are_written_in_capitals():
+    page = statement(STAY, institution_name="试验医院", key=KEY)
+    assert (page.total_in_capitals, page.cash_in_capitals) == ("壹仟零伍拾元整", "壹佰柒拾伍元整")
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "words"),
+    [
+        pytest.param({"provisional": True}, KEY, "未经中心确认", id="settled locally so far"),
+        pytest.param({}, None, "没有配置密钥", id="no key on this machine"),
+    ],
+)
+def test_where_there_is_no_check_value_the_paper_says_why(change, key, words):
+    page = statement(replace(STAY, **change), institution_name="试验医院", key=key)
+    assert (page.check, page.code) == ("", "")
+    assert words in page.unchecked
+    assert words in as_page(replace(STAY, **change), institution_name="试验医院", key=key)
+    assert as_paper(replace(STAY, **change), institution_name="试验医院", key=key).startswith(b"%PDF-")
+
+
+def test_the_same_settlement_is_the_same_pdf():
+    once, again = (as_paper(STAY, institution_name="试验医院", key=KEY) for _ in range(2))
+    assert once == again
+
+
+def test_three_hundred_lines_take_pages():
+    many = replace(STAY, packed_lines=pack_lines([*LINES] * 75))
+    paper = as_paper(many, institution_name="试验医院", key=KEY)
+    assert int(re.search(rb"/Type\s*/Pages\s*/Count\s*(\d+)", paper).group(1)) > 3

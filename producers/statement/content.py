@@ -1,16 +1,13 @@
-"""The settlement statement (医疗费用结算单): what the patient takes home, as a page to print or as plain text."""
+"""What a settlement statement (医疗费用结算单) says, in words and figures, whatever it is printed on."""
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
+from datetime import datetime
 
-from jinja2 import Environment, StrictUndefined, Template
-
-from domain import money
+from domain import check_value, money
+from domain.check_value import Stated
+from domain.projection import ExchangeAmounts
 from domain.visit import VisitType
 from infra.clock import SHANGHAI
 from producers.settled import Sheet, sheet
@@ -52,15 +49,26 @@ class Statement:
     amounts: list[tuple[str, str]]
     cash_name: str
     cash: str
+    total_in_capitals: str
+    cash_in_capitals: str
+    check: str
+    """The check value, four by four; empty where there is none."""
+    code: str
+    """The line of the QR code; empty where there is no check value."""
+    unchecked: str
+    """Why there is none."""
 
 
-def statement(view: ClaimView, *, institution_name: str) -> Statement:
-    """The statement of a settled claim. Raises NotSettled."""
+def statement(view: ClaimView, *, institution_name: str, key: bytes | None) -> Statement:
+    """The statement of a settled claim, with its check value under the key of this front-end, if it has one.
+
+    Raises NotSettled.
+    """
     answer, split, visit, paid = view.answer, view.totals, view.visit, view.amounts
     if answer is None or split is None or paid is None:
         raise NotSettled(view.claim_no)
     is_stay = visit.visit_type == VisitType.INPATIENT
-    settled_at = answer.settled_at or view.settled_at
+    settled_at = _in_beijing(answer.settled_at or view.settled_at)
     facts = [
         ("就医登记号", view.visit_no),
         ("费用批次", str(view.charge_batch_no)),
@@ -69,8 +77,7 @@ def statement(view: ClaimView, *, institution_name: str) -> Statement:
         ("公民身份号码", masked(visit.citizen_id_no)),
         ("就诊类别", VISIT_TYPES[VisitType(visit.visit_type)]),
         ("入院日期" if is_stay else "就诊日期", visit.visit_date.isoformat()),
-        ("结算时间", f"{settled_at.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}" if settled_at and settled_at.tzinfo
-         else f"{settled_at:%Y-%m-%d %H:%M:%S}" if settled_at else "—"),
+        ("结算时间", f"{settled_at:%Y-%m-%d %H:%M:%S}" if settled_at else "—"),
         ("诊断", visit.admission_diagnosis or "—"),
     ]  # fmt: skip
     if is_stay:
@@ -110,6 +117,8 @@ def statement(view: ClaimView, *, institution_name: str) -> Statement:
         )
         for line in view.lines
     ]
+    cash_fen = abs(paid.cash_fen) if is_refund else paid.cash_fen
+    stated = None if view.provisional or settled_at is None else _stated(view, paid, settled_at)
     return Statement(
         institution_name=institution_name,
         facts=facts,
@@ -117,63 +126,49 @@ def statement(view: ClaimView, *, institution_name: str) -> Statement:
         sheet=sheet(answer.cells) if answer.cells else None,
         amounts=[(name, money.yuan(fen)) for name, fen in amounts],
         cash_name="应退现金" if is_refund else "应收现金",
-        cash=money.yuan(abs(paid.cash_fen) if is_refund else paid.cash_fen),
+        cash=money.yuan(cash_fen),
+        total_in_capitals=money.capitals(paid.total_fen),
+        cash_in_capitals=money.capitals(cash_fen),
+        **_checked(stated, key),
     )
 
 
-def as_page(view: ClaimView, *, institution_name: str) -> str:
-    """The statement as an HTML page that prints on one sheet and needs nothing else."""
-    return _template().render(page=statement(view, institution_name=institution_name))
+def _checked(stated: Stated | None, key: bytes | None) -> dict[str, str]:
+    if stated is None:
+        return {"check": "", "code": "", "unchecked": "本单未经中心确认，没有校验码"}
+    if key is None:
+        return {"check": "", "code": "", "unchecked": "前置机没有配置密钥，本单没有校验码"}
+    value = check_value.grouped(check_value.check_value(stated, key))
+    return {"check": value, "code": check_value.written(stated, key), "unchecked": ""}
 
 
-def as_text(view: ClaimView, *, institution_name: str) -> str:
-    """The statement for a terminal or a receipt printer."""
-    page = statement(view, institution_name=institution_name)
-    heads = Row("序号", "项目名称", "规格", "单价", "数量", "金额")
-    charges = [(r.line_no, r.name, r.specification, r.unit_price, r.quantity, r.amount) for r in (heads, *page.rows)]
-    label = max(_columns(name) for name, _ in page.facts + page.amounts)
-    amount = max(_columns(value) for _, value in page.amounts)
-    lines = [f"{page.institution_name}　医疗费用结算单", ""]
-    lines += [f"{_left(name, label)}  {value}" for name, value in page.facts]
-    lines += ["", *_table(charges, words=(1, 2)), ""]
-    if page.sheet is not None:
-        lines += _table([("", *page.sheet.columns), *((name, *cells) for name, cells in page.sheet.rows)], words=(0,))
-        lines.append("")
-    lines += [f"{_left(name, label)}  {_right(value, amount)} 元" for name, value in page.amounts]
-    lines.append(f"{_left(page.cash_name, label)}  {_right(page.cash, amount)} 元")
-    return "\n".join(lines) + "\n"
+def stated_of(view: ClaimView) -> Stated:
+    """What the statement of a settled claim can be held to. Raises NotSettled."""
+    settled_at = None if view.answer is None else _in_beijing(view.answer.settled_at or view.settled_at)
+    if view.amounts is None or view.provisional or settled_at is None:
+        raise NotSettled(view.claim_no)
+    return _stated(view, view.amounts, settled_at)
 
 
-def _table(rows: Sequence[Sequence[str]], words: Sequence[int]) -> list[str]:
-    """The rows under each other; the columns in `words` stand left, numbers right."""
-    widths = [max(_columns(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join((_left if place in words else _right)(cell, widths[place]) for place, cell in enumerate(row)).rstrip()
-        for row in rows
-    ]
+def _stated(view: ClaimView, paid: ExchangeAmounts, settled_at: datetime) -> Stated:
+    assert view.answer is not None
+    return Stated(
+        institution_code=view.institution_code,
+        visit_no=view.visit_no,
+        charge_batch_no=view.charge_batch_no,
+        settlement_no=view.answer.settlement_no,
+        settled_at=settled_at.replace(microsecond=0, tzinfo=None),
+        total_fen=paid.total_fen,
+        fund_pay_fen=paid.fund_pay_fen,
+        account_pay_fen=paid.account_pay_fen,
+        cash_fen=paid.cash_fen,
+    )
+
+
+def _in_beijing(moment: datetime | None) -> datetime | None:
+    return moment.astimezone(SHANGHAI) if moment is not None and moment.tzinfo is not None else moment
 
 
 def masked(citizen_id_no: str) -> str:
     """The number as it is printed: region and last four, the birthday hidden."""
     return citizen_id_no[:6] + "*" * max(len(citizen_id_no) - 10, 0) + citizen_id_no[-4:]
-
-
-@cache
-def _template() -> Template:
-    text = files("producers").joinpath("templates/statement.html").read_text(encoding="utf-8")
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(
-        text
-    )
-
-
-def _columns(text: str) -> int:
-    """How many columns of a terminal the text takes: a Chinese character takes two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def _left(text: str, width: int) -> str:
-    return text + " " * (width - _columns(text))
-
-
-def _right(text: str, width: int) -> str:
-    return " " * (width - _columns(text)) + text
