@@ -37,9 +37,10 @@ lint: setup
 bench: setup ## every figure of docs/benchmarks.md, as a table and as JSON
 	@$(bin)/python -m tests.bench
 
-prove: setup ## the long proofs: guards taken away one by one, a million claims checked, a week of kills
+prove: setup ## the long proofs: guards taken away, a million claims checked, bad input, kills, faults
 	@$(bin)/python -m tests.guards
 	@$(bin)/python -m tests.million
+	@$(bin)/python -m tests.malformed
 	@$(bin)/python -m tests.simulation.kills
 
 secrets: setup ## passwords and keys for docker-compose.yml, into ./secrets

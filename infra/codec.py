@@ -81,7 +81,7 @@ def decode(packed: bytes, expected: type[T]) -> T:
         kind, version, message = _decoder(tuple[str, int, expected]).decode(packed)  # type: ignore[valid-type]
         if _KINDS.get((kind, version)) is expected:
             return cast(T, message)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         pass  # the slow way finds out why, and reads what a newer release has added to
     return _decode_by_parts(packed, expected)
 

@@ -22,6 +22,8 @@ class PolicyShelf:
 
     def book(self, connection: Connection, version: str) -> PolicyBook | None:
         """The book of these versions ("a+b"), in force or not; None when one of its sets was never published here."""
+        if not version.isprintable():
+            return None
         if version not in self._kept:
             wanted = version.split("+")
             rows = connection.execute(

@@ -1,0 +1,58 @@
+"""`python -m tests.malformed`: 100,000 malformed documents, messages and files; part of `make prove`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from center import schema
+from infra.database import open_database
+from infra.embedded import postgres
+from infra.supervisor import Supervisor
+from tests.malformed import documents, files, messages
+from tests.malformed.tally import Tally
+
+
+def main() -> int:
+    """Say how many were refused by which code; 0 when nothing went wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.malformed", description=__doc__)
+    parser.add_argument("--count", type=int, default=100_000, help="refused in all, in three equal parts")
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    logging.disable()
+    tallies = []
+    with TemporaryDirectory() as folder:
+        for part in (_documents, _messages, _files):
+            tallies.append(part(Path(folder), asked.seed, -(-asked.count // 3)))
+            print(tallies[-1].told(), flush=True)
+            print(*(f"    {words}" for words in tallies[-1].wrong[:10]), sep="\n", end="")
+    wrong = sum(len(tally.wrong) for tally in tallies)
+    print(f"{sum(tally.refused.total() for tally in tallies):,} malformed, each refused with a code; {wrong} wrong")
+    return 1 if wrong else 0
+
+
+def _documents(folder: Path, seed: int, count: int) -> Tally:
+    return documents.run(folder, seed=seed, count=count)
+
+
+def _messages(folder: Path, seed: int, count: int) -> Tally:
+    with Supervisor(folder) as supervisor:
+        server = postgres.prepare(folder / "database", port=0)
+        supervisor.start(server.service)
+        engine = open_database(server.url)
+        schema.upgrade(engine)
+        try:
+            return messages.run(engine, folder, seed=seed, count=count)
+        finally:
+            engine.dispose()
+
+
+def _files(folder: Path, seed: int, count: int) -> Tally:
+    return files.run(folder, seed=seed, count=count)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
