@@ -39,9 +39,14 @@ bench: setup ## every figure of docs/benchmarks.md, as a table and as JSON
 
 prove: setup ## the long proofs: guards taken away, a million claims checked, bad input, kills, faults
 	@$(bin)/python -m tests.guards
+	@$(bin)/python -m tests.crash_points
 	@$(bin)/python -m tests.million
+	@$(bin)/python -m tests.tampering
+	@$(bin)/python -m tests.integration.test_outcome_model 5
 	@$(bin)/python -m tests.malformed
 	@$(bin)/python -m tests.simulation.kills
+	@$(bin)/python -m tests.simulation.city --seeds 10000
+	@$(bin)/python -m tests.simulation.city.guarded
 
 secrets: setup ## passwords and keys for docker-compose.yml, into ./secrets
 	@$(bin)/python -m infra.deploy.make_secrets

@@ -12,11 +12,13 @@ from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects.postgresql import insert
 
 from center import windows
-from center.cases import Case, Kind, open_cases
+from center.backup import epochs
 from center.catalogue.shelf import CatalogueShelf
 from center.policy.shelf import PolicyShelf
+from center.reconciling.cases import Case, Kind, open_cases
 from center.served import institutions_of
 from center.settling import inputs
+from center.settling.records import cursor_of
 from center.tables import detail, settlement
 from domain.catalogue import Catalogue
 from domain.messages import ClaimDetail, DetailReceipt, DetailReceived, DetailUploaded
@@ -67,6 +69,7 @@ def receive_details(
     lines = sum(max(0, claim.line_count) for claim in uploaded.claims)
     if not windows.count_received(connection, frontend, fence=uploaded.fence, lines=lines, at=at):
         raise StaleSlice(frontend, uploaded.fence)
+    epoch = epochs.current(cursor_of(connection))
     settled = _settled(connection, {claim.visit_no for claim in uploaded.claims})
     own = institutions_of(connection, frontend)
 
@@ -79,6 +82,8 @@ def receive_details(
             log.warning("detail_of_another", extra={"frontend": frontend, "claims": 1})
             receipts.append(_receipt(claim, accepted=False))
             continue
+        if totals is None and not epoch.is_open:
+            continue  # not taken up again yet; without a receipt the detail stays due at the front-end
         if totals is None:
             cases.append(_case(Kind.DETAIL_UNKNOWN, claim, 0, claim.total_fen, "中心无此结算，却收到其明细"))
             receipts.append(_receipt(claim, accepted=False))
@@ -103,7 +108,7 @@ def receive_details(
         "detail_received",
         extra={"frontend": frontend, "claims": len(uploaded.claims), "lines": lines, "cases_opened": opened},
     )
-    return DetailReceived(receipts=tuple(receipts))
+    return DetailReceived(receipts=tuple(receipts), epoch=epoch.number)
 
 
 def _settled(connection: Connection, visit_nos: Collection[str]) -> dict[tuple[str, int], Settled]:

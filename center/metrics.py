@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
@@ -11,7 +12,10 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Engine, func, select
 
-from center import books, lateness
+from center import lateness
+from center.clearing import periods as clearing_periods
+from center.conservation import metrics as conservation
+from center.reconciling import books, daily
 from center.tables import (
     detail,
     difference_case,
@@ -62,6 +66,9 @@ def readings(settings: Settings, engine: Engine, post: Post) -> Iterator[Metric]
         yield from _claims(connection)
         yield from _uploads(connection, settings)
         yield from _books(connection, settings)
+        yield from _institution_books(connection, settings)
+        yield from conservation.readings(connection)
+        yield from _clearing(connection, settings)
         yield from _ticks(connection)
         yield gauge("jiesuan_quarantined", "Messages set aside because nobody could read them.", _count(connection))
         age = lateness.waiting_age(connection, lanes.SETTLE, settings.time.seconds())
@@ -124,6 +131,35 @@ def _books(connection: Connection, settings: Settings) -> Iterator[Metric]:
     yield gauge_by(
         "jiesuan_difference_cases", "Open difference cases.", "kind", {kind: float(count) for kind, count in rows}
     )
+
+
+def _clearing(connection: Connection, settings: Settings) -> Iterator[Metric]:
+    counted = clearing_periods.counted(connection, settings.time.now().date())
+    yield gauge_by(
+        "jiesuan_clearing_periods", "Clearing periods by state.", "state",
+        {row.state: float(row.periods) for row in counted},
+    )  # fmt: skip
+    late = float(sum(row.late for row in counted))
+    yield gauge("jiesuan_clearing_periods_late", "Open periods whose closing day has passed.", late)
+
+
+def _institution_books(connection: Connection, settings: Settings) -> Iterator[Metric]:
+    since = settings.time.now().date() - timedelta(days=DAYS_LOOKED_AT)
+    of_kind: Counter[str] = Counter()
+    of_tenant: Counter[str] = Counter()
+    for code, kind, count, fen in daily.open_differences(connection):
+        of_kind[kind] += count
+        of_tenant[code] += fen
+    yield gauge_by(
+        "jiesuan_open_differences", "Open differences with institutions' own books.", "kind",
+        {kind: float(count) for kind, count in of_kind.items()},
+    )  # fmt: skip
+    yield gauge_by(
+        "jiesuan_open_difference_fen", "By how much institutions' own books and the centre's differ.", "tenant",
+        {code: float(fen) for code, fen in of_tenant.items()},
+    )  # fmt: skip
+    missing = daily.days_missing(connection, since=since)
+    yield gauge("jiesuan_books_missing", "Institution-days whose own book has not come in time.", float(missing))
 
 
 def _ticks(connection: Connection) -> Iterator[Metric]:

@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection
 
+from center.backup import epochs
 from center.settling.records import cursor_of
 from domain.entitlement import Entitlement
 from domain.messages import PersonAnswered, PersonAsked
@@ -32,7 +33,8 @@ LOCAL = "local"
 def entitlements(
     asked: PersonAsked, *, frontend: str, connection: Connection, at: datetime, lease: timedelta = LEASE
 ) -> PersonAnswered:
-    """What the centre says of the persons asked for, in their order. Reads only: asked again, it answers anew.
+    """What the centre says of the persons asked for, in their order. Reads only: asked again, it answers anew. Nobody
+    while a restored centre has not got back what it lost: accounts and accumulators stand where they stood once.
 
     A number that is not known, or could not be one, is answered as unknown. Raises UnreadableMessage for more persons
     than a question may hold. A front-end without an institution in service learns nothing.
@@ -40,7 +42,11 @@ def entitlements(
     if len(asked.citizens) > PERSONS_PER_QUESTION:
         raise UnreadableMessage("a question for too many persons")
     cursor = cursor_of(connection)
+    epoch = epochs.current(cursor)
     ways = _ways(cursor, frontend)
+    local = tuple(code for code, way in ways if way == LOCAL)
+    if not epoch.is_open:
+        return PersonAnswered(entitlements=(), settling_locally=local, epoch=epoch.number)
     held: dict[str, Entitlement] = {}
     if ways:
         wanted = [number for number in set(asked.citizens) if _could_be_one(number)]
@@ -49,8 +55,7 @@ def entitlements(
         log.warning("asked_by_nobody", extra={"frontend": frontend, "persons": len(asked.citizens)})
     answers = [held.get(number) or Entitlement(number, known=False) for number in asked.citizens]
     log.info("persons_answered", extra={"frontend": frontend, "persons": len(answers), "known": len(held)})
-    local = tuple(code for code, way in ways if way == LOCAL)
-    return PersonAnswered(entitlements=tuple(answers), settling_locally=local)
+    return PersonAnswered(entitlements=tuple(answers), settling_locally=local, epoch=epoch.number)
 
 
 def _could_be_one(number: str) -> bool:

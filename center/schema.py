@@ -8,11 +8,25 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
 
+from center import privileges
+
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the database up to the revision; nothing happens when it is there already."""
+    """Bring the database up to the revision, and the application's role to its privileges in it."""
     with engine.begin() as connection:
-        command.upgrade(_config(connection), revision)
+        upgrade_within(connection, revision)
+
+
+def upgrade_within(connection: Connection, revision: str = "head") -> None:
+    """As `upgrade`, in the caller's transaction."""
+    command.upgrade(_config(connection), revision)
+    privileges.grant(connection)
+
+
+def is_known(revision: str) -> bool:
+    """Whether this release has, or had, a schema of this revision."""
+    script = ScriptDirectory.from_config(_config(None))
+    return revision in {each.revision for each in script.walk_revisions()}
 
 
 def downgrade(engine: Engine, revision: str) -> None:
@@ -27,7 +41,7 @@ def is_current(connection: Connection) -> bool:
     return held == ScriptDirectory.from_config(_config(connection)).get_current_head()
 
 
-def _config(connection: Connection) -> Config:
+def _config(connection: Connection | None) -> Config:
     config = Config()
     config.set_main_option("script_location", "center:migrations")
     config.attributes["connection"] = connection

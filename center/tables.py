@@ -26,6 +26,9 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+WRITTEN_ONCE = {"append_only": True}
+"""What `center.privileges` reads: the application's role may add rows to the table and read them, nothing else."""
+
 institution = Table(
     "institution",
     metadata,
@@ -71,6 +74,11 @@ person = Table(
         server_default="0",
         comment="rises with every settlement, and with whatever else an entitlement says",
     ),
+    Column(
+        "held_until",
+        DateTime(timezone=True),
+        comment="a prepared claim holds the person until then; null or past: nothing does",
+    ),
     CheckConstraint("account_balance_fen >= 0", name="ck_person_balance"),
 )
 
@@ -81,6 +89,20 @@ accumulator = Table(
     Column("key", String(128), primary_key=True, comment="domain.accumulators: fund:visit type:segment:tag:period"),
     Column("amount_fen", BigInteger, nullable=False),
 )
+
+_SIGN = "(CASE kind WHEN 'contra' THEN -1 ELSE 1 END)"
+_PERSON = "(coalesce(own_pay_fen, own_expense_fen + over_limit_fen + pre_self_pay_fen) + self_pay_fen + over_cap_fen)"
+SETTLEMENT_IDENTITIES = {
+    "kind": "kind IN ('normal', 'contra')",
+    "total_sign": f"{_SIGN} * total_fen >= 0",
+    "fund_sign": f"{_SIGN} * fund_pay_fen >= least(0, {_SIGN} * in_scope_fen)",
+    "share_sign": f"{_SIGN} * institution_share_fen >= least(0, {_SIGN} * in_scope_fen)",
+    "deductible": "deductible_fen BETWEEN least(0, self_pay_fen) AND greatest(0, self_pay_fen)",
+    "account": f"account_pay_fen BETWEEN least(0, {_PERSON}) AND greatest(0, {_PERSON})",
+    "lines": "line_count >= 0",
+}
+"""What holds of every settlement besides its two sums (invariants.md, INV-18 to INV-22): an amount of a contra has the
+other sign. A part of the scope may be the odd fen below zero, so what is paid of it is compared with it."""
 
 settlement_no = Sequence("settlement_no_seq", metadata=metadata)
 
@@ -95,6 +117,7 @@ settlement = Table(
     Column("frontend", String(32), nullable=False),
     Column("person_no", BigInteger, nullable=False),
     Column("visit_type", String(1), nullable=False),
+    Column("clearing_type", String(4), nullable=False, comment="清算类别: domain.clearing, of the visit type"),
     Column("visit_date", Date, nullable=False),
     Column("settled_at", DateTime(timezone=True), nullable=False),
     Column("settled_day", Date, nullable=False),
@@ -149,6 +172,8 @@ settlement = Table(
         name="ck_settlement_payers",
     ),
     CheckConstraint("(kind = 'contra') = (contra_of IS NOT NULL)", name="ck_settlement_contra"),
+    *[CheckConstraint(rule, name=f"ck_settlement_{name}") for name, rule in SETTLEMENT_IDENTITIES.items()],
+    info=WRITTEN_ONCE,
 )
 Index(
     "uq_settlement_contra_of",
@@ -161,11 +186,12 @@ Index("ix_settlement_day", settlement.c.settled_day, settlement.c.institution_co
 posting = Table(
     "posting",
     metadata,
-    Column("settlement_no", BigInteger, nullable=False),
+    Column("document_no", BigInteger, nullable=False, comment="a settlement, or a row of ledger_document"),
     Column("account", String(64), nullable=False, comment="domain.ledger"),
-    Column("amount_fen", BigInteger, nullable=False, comment="a settlement's postings add up to zero"),
+    Column("amount_fen", BigInteger, nullable=False, comment="a document's postings add up to zero"),
+    info=WRITTEN_ONCE,
 )
-Index("ix_posting_settlement", posting.c.settlement_no)
+Index("ix_posting_document", posting.c.document_no)
 
 accumulator_entry = Table(
     "accumulator_entry",
@@ -175,8 +201,16 @@ accumulator_entry = Table(
     Column("key", String(128), nullable=False),
     Column("before_fen", BigInteger, nullable=False),
     Column("applied_fen", BigInteger, nullable=False),
+    info=WRITTEN_ONCE,
 )
 Index("ix_accumulator_entry_person", accumulator_entry.c.person_no, accumulator_entry.c.key)
+# Rows come in order of their numbers: a range per few pages finds them, and costs nothing when they are written.
+Index(
+    "ix_accumulator_entry_settlement",
+    accumulator_entry.c.settlement_no,
+    postgresql_using="brin",
+    postgresql_with={"pages_per_range": 8, "autosummarize": True},
+)
 
 parked = Table(
     "parked",
@@ -242,13 +276,14 @@ detail = Table(
     Column("total_fen", BigInteger, nullable=False),
     Column("lines", LargeBinary, nullable=False, comment="domain.visit.pack_lines, as digested"),
     Column("received_at", DateTime(timezone=True), nullable=False),
+    info=WRITTEN_ONCE,
 )
 
 difference_case = Table(
     "difference_case",
     metadata,
     Column("case_id", BigInteger, primary_key=True, autoincrement=True),
-    Column("kind", String(24), nullable=False, comment="center.cases.Kind"),
+    Column("kind", String(24), nullable=False, comment="center.reconciling.cases.Kind"),
     Column("institution_code", String(18), nullable=False),
     Column("visit_no", String(16), nullable=False),
     Column("charge_batch_no", Integer, nullable=False),

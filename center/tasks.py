@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -25,21 +25,35 @@ from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
-from center import books, lateness, metrics, persons, publications, windows
+from center import lateness, metrics, persons, publications, windows
+from center.backup import catching_up
+from center.backup.taking import take_up
 from center.catalogue.shelf import CatalogueShelf
+from center.clearing import schedule as clearing_schedule
+from center.conservation.checking import Shelves, check_new
+from center.correcting import telling
 from center.details import StaleSlice, receive_details
+from center.ledger.export import export, is_exported
+from center.outcomes.ask import tell
+from center.outcomes.decide import decide
+from center.outcomes.expiry import expire
+from center.outcomes.prepare import prepare
 from center.policy import publications as policy_publications
 from center.policy.shelf import PolicyShelf
+from center.reconciling import answers as book_answers
+from center.reconciling import books, daily, orders, submissions
+from center.reconciling.comparing import Compared
 from center.settling.refund import refund
 from center.settling.settle import settle_submitted
 from center.tables import quarantine, reference
-from center.transactions import in_transaction, is_away, sqlstate_of
+from center.transactions import driver_error, in_transaction, is_away, sqlstate_of
 from domain import messages
 from infra import lanes
 from infra.broker import BrokerAway, Post, build_app
 from infra.codec import UnreadableMessage, decode, encode, pack, unpack
 from infra.database import open_database
 from infra.envelope import seal, sender, unseal
+from infra.lease import LeaseLost
 from infra.quarantine import Quarantine, keep_with
 from infra.reference import NothingPublished, ReferenceShelf, activate
 from infra.settings import Settings
@@ -54,6 +68,9 @@ SITE = "@center"
 
 PATIENCE_SECONDS = 15.0
 PAUSE_SECONDS = 0.5
+
+TAKING_SECONDS = 20.0
+"""After a restore documents are taken up this long at a time; then the office looks after its other lanes."""
 
 TICK_SHARE = 0.9
 """A slice ends just before the next tick, so that it is over when the tick comes."""
@@ -99,6 +116,11 @@ class Center:
         """The business moment."""
         return self.clock.now()
 
+    @property
+    def prepare_interval(self) -> timedelta:
+        """How long a prepared claim holds its person, on the business clock; by one that stands, for ever."""
+        return timedelta(seconds=self.settings.prepare_seconds * (self.clock.speed or 1.0))
+
     def opened(self, envelope: bytes, lane: str, expected: type[T]) -> tuple[str, T]:
         """Who sealed the envelope, and the message in it. Raises UnreadableMessage."""
         frontend = sender(envelope)
@@ -127,13 +149,16 @@ class Center:
     def patiently(self, task: str, work: Callable[[], T]) -> T:
         """Do the work, waiting a while for a database that is away; then the message goes back to its queue.
 
-        Raises Reject, or CenterFailed without the database's words, which could quote a row.
+        Raises Reject; UnreadableMessage for values no column holds; or CenterFailed without the database's words,
+        which could quote a row.
         """
         until = time.monotonic() + self.patience_seconds
         while True:
             try:
                 return work()
             except (DBAPIError, TimeoutError, psycopg.Error) as error:
+                if isinstance(driver_error(error), psycopg.DataError):
+                    raise UnreadableMessage(f"{task}: content that cannot be stored ({sqlstate_of(error)})") from None
                 if not is_away(error):
                     raise CenterFailed(f"{task}: database error {sqlstate_of(error)}") from None
                 reason = sqlstate_of(error)
@@ -154,7 +179,18 @@ def center_app(settings: Settings) -> Celery:
 def app_of(center: Center) -> Celery:
     """The application of this centre, with all its tasks."""
     center.keep_quarantine()
-    for add_tasks in (_settling, _persons, _details, _windows, _books, _reference):
+    for add_tasks in (
+        _recovery,
+        _settling,
+        _persons,
+        _details,
+        _windows,
+        _books,
+        _reconciling,
+        _clearing,
+        _audit,
+        _reference,
+    ):
         add_tasks(center)
     return center.app
 
@@ -186,6 +222,61 @@ def _settling(center: Center) -> None:
         shown: dict[str, object] = {"institution": asked.institution_code, "visit": asked.visit_no}
         center.send(lanes.CLAIMS_REFUNDED, lanes.results(frontend), answered, frontend, shown=shown)
 
+    @center.task(lanes.CORRECTIONS_TICK)
+    def corrections_tick() -> None:
+        now, after = center.clock.seconds(), center.settings.sweep_after_seconds
+        due = center.committed(
+            lanes.CORRECTIONS_TICK, lambda connection: telling.due(connection, now=now, after_seconds=after)
+        )
+        for frontend, corrected in due:
+            shown: dict[str, object] = {"institution": corrected.institution_code, "visit": corrected.visit_no}
+            center.send(lanes.CLAIMS_CORRECTED, lanes.results(frontend), corrected, frontend, shown=shown)
+
+    @center.task(lanes.CORRECTIONS_HEARD)
+    def corrections_heard(envelope: bytes) -> None:
+        frontend, message = center.opened(envelope, lanes.ADMIN, messages.CorrectionHeard)
+        center.committed(
+            lanes.CORRECTIONS_HEARD,
+            lambda connection: telling.heard(connection, message, frontend=frontend, at=center.now()),
+        )
+
+    @center.task(lanes.CLAIMS_PREPARE)
+    def claims_prepare(envelope: bytes) -> None:
+        frontend, asked = center.opened(envelope, lanes.SETTLE, messages.PrepareAsked)
+        told = center.patiently(
+            lanes.CLAIMS_PREPARE,
+            lambda: prepare(
+                center.engine,
+                center.shelf,
+                asked,
+                frontend=frontend,
+                at=center.now(),
+                interval=center.prepare_interval,
+                policies=center.policies,
+            ),
+        )
+        center.send(lanes.OUTCOMES_TELL, lanes.results(frontend), told, frontend, shown=_shown(asked.claims))
+
+    @center.task(lanes.CLAIMS_DECIDE)
+    def claims_decide(envelope: bytes) -> None:
+        frontend, decided = center.opened(envelope, lanes.SETTLE, messages.OutcomeDecided)
+        told = center.patiently(
+            lanes.CLAIMS_DECIDE, lambda: decide(center.engine, decided, frontend=frontend, at=center.now())
+        )
+        center.send(lanes.OUTCOMES_TELL, lanes.results(frontend), told, frontend, shown={"claims": len(told.outcomes)})
+
+    @center.task(lanes.OUTCOMES_ASK)
+    def outcomes_ask(envelope: bytes) -> None:
+        frontend, asked = center.opened(envelope, lanes.SETTLE, messages.OutcomeAsked)
+        told = center.committed(
+            lanes.OUTCOMES_ASK, lambda connection: tell(connection, asked, frontend=frontend, at=center.now())
+        )
+        center.send(lanes.OUTCOMES_TELL, lanes.results(frontend), told, frontend, shown={"claims": len(told.outcomes)})
+
+    @center.task(lanes.OUTCOMES_TICK)
+    def outcomes_tick() -> None:
+        center.committed(lanes.OUTCOMES_TICK, lambda connection: expire(connection, at=center.now()))
+
     @center.task(lanes.LANES_PROBE)
     def lanes_probe(envelope: bytes) -> None:
         sent_at = _probe_in(envelope, center)
@@ -194,6 +285,42 @@ def _settling(center: Center) -> None:
             lanes.LANES_PROBE,
             lambda connection: lateness.probe_back(connection, lanes.SETTLE, sent_at=sent_at, now=now),
         )
+
+
+def _recovery(center: Center) -> None:
+    def ask(frontend: str, question: catching_up.Question | None) -> None:
+        if question is None:
+            return
+        task = lanes.DOCUMENTS_ASK if isinstance(question, messages.DocumentsAsked) else lanes.DETAILS_ASK
+        center.send(task, lanes.uploads(frontend), question, frontend, shown={"epoch": question.epoch})
+
+    def answered(
+        envelope: bytes, task: str, expected: type[T], step: Callable[..., catching_up.Question | None]
+    ) -> None:
+        frontend, message = center.opened(envelope, lanes.BOOKS, expected)
+        now = center.clock.seconds()
+        ask(frontend, center.committed(task, lambda connection: step(connection, message, frontend=frontend, now=now)))
+
+    @center.task(lanes.EPOCH_TICK)
+    def epoch_tick() -> None:
+        now = center.clock.seconds()
+        for frontend, question in center.committed(lanes.EPOCH_TICK, lambda c: catching_up.tick(c, now=now)):
+            ask(frontend, question)
+        until = time.monotonic() + TAKING_SECONDS
+        while center.patiently(
+            lanes.EPOCH_TICK, lambda: take_up(center.engine, center.shelf, center.policies, at=center.now())
+        ):
+            if time.monotonic() > until:
+                break
+
+    @center.task(lanes.DOCUMENTS_RESEND)
+    def documents_resend(envelope: bytes) -> None:
+        keep = partial(catching_up.keep, at=center.now())
+        answered(envelope, lanes.DOCUMENTS_RESEND, messages.DocumentsResent, keep)
+
+    @center.task(lanes.DETAILS_MARK)
+    def details_mark(envelope: bytes) -> None:
+        answered(envelope, lanes.DETAILS_MARK, messages.DetailsMarked, catching_up.marked)
 
 
 def _persons(center: Center) -> None:
@@ -279,6 +406,15 @@ def _books(center: Center) -> None:
         for frontend, question in asked:
             ask(frontend, question)
 
+    @center.task(lanes.BOOKS_CHECK)
+    def books_check() -> None:
+        shelves = Shelves(center.catalogues, center.policies)
+        check = partial(check_new, center.engine, shelves, holder=center.holder)
+        try:
+            center.patiently(lanes.BOOKS_CHECK, lambda: check(at=center.now(), now=center.clock.seconds()))
+        except LeaseLost:
+            log.warning("books_check_overtaken")
+
     @center.task(lanes.BOOKS_RECONCILE)
     def books_reconcile(envelope: bytes) -> None:
         frontend, reported = center.opened(envelope, lanes.BOOKS, messages.BooksReported)
@@ -290,6 +426,75 @@ def _books(center: Center) -> None:
         )
         if question is not None:
             ask(frontend, question)
+
+
+def _reconciling(center: Center) -> None:
+    def tell(frontend: str, compared: Sequence[messages.BooksCompared]) -> None:
+        for part in compared:
+            shown: dict[str, object] = {"institution": part.institution_code, "day": part.day.isoformat()}
+            center.send(lanes.BOOKS_COMPARED, lanes.results(frontend), part, frontend, shown=shown)
+
+    def answers(connection: Connection, compared: Sequence[Compared]) -> list[messages.BooksCompared]:
+        at = center.now()
+        return [part for each in compared for part in book_answers.answers(connection, each, at=at)]
+
+    def give(ordered: Sequence[tuple[str, messages.RepairOrdered]]) -> None:
+        for frontend, order in ordered:
+            shown: dict[str, object] = {"institution": order.institution_code, "visit": order.visit_no}
+            center.send(lanes.BOOKS_REPAIR, lanes.results(frontend), order, frontend, shown=shown)
+
+    @center.task(lanes.BOOKS_SUBMIT)
+    def books_submit(envelope: bytes) -> None:
+        frontend, submitted = center.opened(envelope, lanes.BOOKS, messages.BooksSubmitted)
+
+        def take(connection: Connection) -> list[messages.BooksCompared]:
+            at = center.now()
+            book = submissions.receive(submitted, frontend=frontend, connection=connection, at=at)
+            return [] if book is None else answers(connection, daily.compare_all(connection, book, at=at))
+
+        tell(frontend, center.committed(lanes.BOOKS_SUBMIT, take))
+
+    @center.task(lanes.BOOKS_REPAIRED)
+    def books_repaired(envelope: bytes) -> None:
+        frontend, told = center.opened(envelope, lanes.BOOKS, messages.RepairDone)
+        center.committed(
+            lanes.BOOKS_REPAIRED,
+            lambda connection: orders.done(connection, told, frontend=frontend, at=center.now()),
+        )
+
+    @center.task(lanes.BOOKS_COMPARE)
+    def books_compare() -> None:
+        def run_day(connection: Connection) -> list[tuple[str, list[messages.BooksCompared]]]:
+            compared = daily.run(connection, at=center.now())
+            return [
+                (orders.frontend_of(connection, each.book.institution_code), answers(connection, [each]))
+                for each in compared
+            ]
+
+        for frontend, parts in center.committed(lanes.BOOKS_COMPARE, run_day):
+            tell(frontend, parts)
+        now = center.clock.seconds()
+        give(center.committed(lanes.BOOKS_COMPARE, lambda connection: orders.due(connection, now=now)))
+
+
+def _clearing(center: Center) -> None:
+    @center.task(lanes.CLEARING_TICK)
+    def clearing_tick() -> None:
+        at, now = center.now(), center.clock.seconds()
+        center.patiently(
+            lanes.CLEARING_TICK,
+            lambda: clearing_schedule.tick(center.engine, at=at, now=now, holder=center.holder),
+        )
+
+
+def _audit(center: Center) -> None:
+    folder = center.settings.audit_folder
+
+    @center.task(lanes.AUDIT_TICK)
+    def audit_tick() -> None:
+        at = center.now()
+        if not is_exported(folder, at.date()):
+            center.committed(lanes.AUDIT_TICK, lambda connection: export(connection, folder, at=at))
 
 
 def _reference(center: Center) -> None:
@@ -357,6 +562,13 @@ def _schedule(settings: Settings) -> dict[str, Any]:
         "beat_schedule": {
             lanes.WINDOWS_TICK: entry(lanes.WINDOWS_TICK, settings.window_tick_seconds),
             lanes.BOOKS_TICK: entry(lanes.BOOKS_TICK, settings.books_tick_seconds),
+            lanes.BOOKS_COMPARE: entry(lanes.BOOKS_COMPARE, settings.books_tick_seconds),
+            lanes.BOOKS_CHECK: entry(lanes.BOOKS_CHECK, settings.books_check_seconds),
+            lanes.CLEARING_TICK: entry(lanes.CLEARING_TICK, settings.clearing_tick_seconds),
+            lanes.EPOCH_TICK: entry(lanes.EPOCH_TICK, settings.window_tick_seconds),
+            lanes.AUDIT_TICK: entry(lanes.AUDIT_TICK, settings.audit_tick_seconds),
+            lanes.CORRECTIONS_TICK: entry(lanes.CORRECTIONS_TICK, settings.sweep_after_seconds),
+            lanes.OUTCOMES_TICK: entry(lanes.OUTCOMES_TICK, settings.outcomes_tick_seconds),
         },
         "beat_max_loop_interval": min(settings.window_tick_seconds, 5.0),
         "redbeat_redis_url": settings.center_broker_url,

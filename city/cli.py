@@ -12,7 +12,9 @@ from typing import Annotated
 
 import typer
 
-from city.commands import Stop, batch, dbf, refund
+from city.commands import Stop, approval, batch, books, clearing, dbf, reconcile, refund, unknown
+from city.commands import audit as audits
+from city.commands import backup as backups
 from city.commands import catalogue as catalogues
 from city.commands import exchange as exchanges
 from city.commands import policy as policies
@@ -24,13 +26,22 @@ app = typer.Typer(
 claims = typer.Typer(help="提交、查询一笔费用 Hand in a claim, or look at one.", no_args_is_help=True)
 config = typer.Typer(help="配置 Settings.", no_args_is_help=True)
 app.add_typer(claims, name="claim")
+app.add_typer(unknown.app, name="unknown")
 app.add_typer(dbf.app, name="dbf")
 app.add_typer(batch.app, name="batch")
 app.add_typer(refund.app, name="refund")
+app.add_typer(approval.app, name="approval")
+app.add_typer(books.app, name="books")
+app.add_typer(reconcile.app, name="reconcile")
+app.add_typer(clearing.app, name="clearing")
 app.add_typer(config, name="config")
 app.add_typer(policies.app, name="policy")
 app.add_typer(catalogues.app, name="catalogue")
 app.add_typer(exchanges.app, name="exchange")
+app.add_typer(audits.app, name="audit")
+app.add_typer(backups.app, name="backup")
+app.add_typer(backups.epoch_app, name="epoch")
+app.command()(backups.restore)
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 Url = Annotated[str, typer.Option("--url", envvar="JIESUAN_API_URL", help="The front-end's API.")]
@@ -127,10 +138,38 @@ def claim_submit(  # noqa: PLR0917  # options of a command line, handed over by 
     claim.submit(file, wait=wait, key=key, url=url, api_key_file=api_key_file, as_json=as_json)
 
 
+@claims.command("confirm")
+def claim_confirm(  # options of a command line, handed over by name
+    claim_no: str,
+    wait: Annotated[int, typer.Option(min=0, max=30, help="Wait for the answer, at most so many seconds.")] = 10,
+    url: Url = "",
+    api_key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """确认预结算 Confirm a prepared claim: it is settled as it was prepared."""
+    from city.commands import claim
+
+    claim.confirm(claim_no, wait=wait, url=url, api_key_file=api_key_file, as_json=as_json)
+
+
+@claims.command("cancel")
+def claim_cancel(  # noqa: PLR0917  # options of a command line, handed over by name
+    claim_no: Annotated[str, typer.Argument(help="The claim; or give --key.")] = "",
+    key: Annotated[str, typer.Option(help="The idempotency key it was sent under, whether it came or not.")] = "",
+    wait: Annotated[int, typer.Option(min=0, max=30, help="Wait for the answer, at most so many seconds.")] = 10,
+    url: Url = "",
+    api_key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """取消（冲正） Cancel a claim that is not settled; what is settled is refunded."""
+    from city.commands import claim
+
+    claim.cancel(claim_no, key=key, wait=wait, url=url, api_key_file=api_key_file, as_json=as_json)
+
+
 @claims.command("show")
 def claim_show(
     claim_no: str,
-    statement: Annotated[bool, typer.Option("--statement", help="Print the settlement statement (结算单).")] = False,
     url: Url = "",
     api_key_file: KeyFile = None,
     as_json: AsJson = False,
@@ -138,7 +177,28 @@ def claim_show(
     """查询一笔费用 Look at a claim."""
     from city.commands import claim
 
-    claim.show(claim_no, statement=statement, url=url, api_key_file=api_key_file, as_json=as_json)
+    claim.show(claim_no, url=url, api_key_file=api_key_file, as_json=as_json)
+
+
+@app.command()
+def statement(  # noqa: PLR0917  # options of a command line, handed over by name
+    claim_no: Annotated[str, typer.Argument(help="Claim number: visit number and batch, as printed.")] = "",
+    to: Annotated[Path | None, typer.Option("--to", "-o", help="A .pdf, .html or .txt file; else text here.")] = None,
+    verify: Annotated[str, typer.Option(help="核验 The line of a printed QR code: is it true?")] = "",
+    url: Url = "",
+    api_key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """结算单 Print the settlement statement of a claim, or verify a printed one."""
+    from city.commands import WRONG_USAGE
+    from city.commands import statement as statements
+
+    if bool(claim_no) == bool(verify):
+        raise Stop("给出费用编号以打印结算单，或用 --verify 给出二维码的内容以核验", WRONG_USAGE)
+    if verify:
+        statements.verify(verify, as_json=as_json)
+    else:
+        statements.print_out(claim_no, to=to, url=url, api_key_file=api_key_file)
 
 
 @app.command()

@@ -48,6 +48,7 @@ QUICK = {
     "JIESUAN_SWEEP_EVERY_SECONDS": "1",
     "JIESUAN_WINDOW_TICK_SECONDS": "1",
     "JIESUAN_BOOKS_TICK_SECONDS": "3",
+    "JIESUAN_AUDIT_TICK_SECONDS": "5",
 }
 """A morning passes in a minute here, so what is done every so often is done oftener."""
 
@@ -232,4 +233,4 @@ class Morning:
                 with reading(self.frontends[institution.frontend]) as connection:
                     view = show(connection, institution.institution_code, settled.claim_no)
                 if view is not None:
-                    yield as_text(view, institution_name=institution.name)
+                    yield as_text(view, institution_name=institution.name, key=self.plan.key_of(institution.frontend))

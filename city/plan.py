@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
 
+import center.privileges
 import center.schema
 import workers.schema
 from city.exchange import DATABASE, his_address, open_tables
 from city.sample.institutions import FRONTENDS, HOSPITAL_A, HOSPITAL_B, SHARED
 from city.sample.morning import City
-from city.seed import make_secrets, seed_center, seed_frontend
+from city.seed import kept_secret, make_secrets, seed_center, seed_frontend
 from infra.database import open_database
 from infra.embedded import free_port, postgres, valkey
 from infra.settings import Settings
@@ -38,8 +39,10 @@ FAIR_BATCH = 20
 """Claims per turn at the shared front-end: small, so that no tenant waits long for its own."""
 STOP_WITHIN_SECONDS = {"flower": 3.0}
 """Flower keeps nothing, and asks workers that are gone for their state before it ends."""
-LEFT_BY_A_RUN = ("broker", "database", "exchange", "frontends", "secrets", "heartbeats")
+LEFT_BY_A_RUN = ("audit", "broker", "database", "exchange", "frontends", "secrets", "heartbeats")
 EMBEDDED = ("broker", "database")
+APPLICATION = "center"
+"""The login of the centre's services at the embedded server."""
 
 
 class NotPerFrontend(Exception):
@@ -82,9 +85,18 @@ class CityPlan:
         return self.folder / "exchange"
 
     @property
+    def audit_dir(self) -> Path:
+        """The heads of the ledger's chains, day by day."""
+        return self.settings.audit_dir or self.folder / "audit"
+
+    @property
     def secrets_dir(self) -> Path:
         """Keys and passwords, readable by their owner only."""
         return self.folder / "secrets"
+
+    def key_of(self, frontend: str) -> bytes:
+        """The sealing key of a front-end, once the city is prepared."""
+        return bytes.fromhex((self.secrets_dir / f"{frontend}.key").read_text(encoding="utf-8"))
 
     def api_url(self, frontend: str) -> str:
         """Where a front-end's API listens."""
@@ -133,8 +145,18 @@ class CityPlan:
 
     @property
     def database_url(self) -> str:
-        """The centre's database."""
-        return self.settings.center_database_url or (self._postgres.url if self._postgres else "")
+        """The centre's database, as the owner of its tables."""
+        return self.settings.center_migration_url or (self._postgres.url if self._postgres else "")
+
+    @cached_property
+    def application_database_url(self) -> str:
+        """The centre's database as its services have it: on the embedded server a login that may only add to the
+        ledger."""
+        if self.settings.center_database_url:
+            return self.settings.center_database_url
+        password = kept_secret(self.secrets_dir / "center_database_password")
+        url = make_url(self.database_url).set(username=APPLICATION, password=password)
+        return url.render_as_string(hide_password=False)
 
     def frontend_database_url(self, frontend: str) -> str:
         """A front-end's database: its own SQLite file, unless a URL is given. Raises NotPerFrontend."""
@@ -219,6 +241,8 @@ class CityPlan:
         keys = self.api_keys
         policies = self.settings.policies_dir
         center.schema.upgrade(center_engine)
+        with center_engine.begin() as connection:
+            center.privileges.admit(connection, self.application_database_url)
         seed_center(center_engine, self.city, policies_dir=policies)
         for frontend, engine in frontends.items():
             workers.schema.upgrade(engine)
@@ -266,7 +290,8 @@ class CityPlan:
     def _center_env(self) -> dict[str, str]:
         return {
             **self._shared_env(),
-            "JIESUAN_CENTER_DATABASE_URL": self.database_url,
+            "JIESUAN_CENTER_DATABASE_URL": self.application_database_url,
+            "JIESUAN_AUDIT_DIR": str(self.audit_dir),
             "JIESUAN_CENTER_SECRET_FILE": str(self.secrets_dir / "center_secret"),
             "JIESUAN_FLOWER_PORT": str(self.ports["flower"]),
             "JIESUAN_METRICS_PORT": "0",

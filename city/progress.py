@@ -23,9 +23,11 @@ REPORT_EVERY_SECONDS = 5.0
 WORDS = {
     ClaimState.ACCEPTED: "已受理",
     ClaimState.TOTALLED: "待中心",
+    ClaimState.PREPARED: "待确认",
     ClaimState.SETTLED: "已结算",
     ClaimState.RETURNED: "已退回",
     ClaimState.REFUSED: "中心拒绝",
+    ClaimState.CANCELLED: "已取消",
 }
 
 

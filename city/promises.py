@@ -11,6 +11,10 @@ from sqlalchemy import Connection, Engine, Table, func, select
 
 import center.tables as centre
 import workers.tables as site
+from center.catalogue.shelf import CatalogueShelf
+from center.conservation.checking import Shelves, examine
+from center.ledger.verifying import verify
+from center.policy.shelf import PolicyShelf
 from city.hospitals import Told, is_as_expected
 from city.sample.morning import City
 from domain.lifecycle import FINAL, ClaimState
@@ -81,6 +85,10 @@ def audit(center_engine: Engine, frontends: Mapping[str, Engine], told: Sequence
         differences = _reconciled(connection, books)
         balances = _balances(connection, books, city)
 
+    sums = examine(center_engine, Shelves(CatalogueShelf(), PolicyShelf()))
+
+    chains = verify(center_engine)
+
     lost = _lost(books, told)
     twice = _paid_twice(books, told)
     difference_fen = _difference_fen(books)
@@ -103,6 +111,16 @@ def audit(center_engine: Engine, frontends: Mapping[str, Engine], told: Sequence
             "每分钱都有着落 every fen is accounted for",
             not unbalanced and not broken and not balances,
             f"借贷不平 {unbalanced} 笔，恒等式不成立 {broken} 笔，个人账户不符 {balances} 人",
+        ),
+        Promise(
+            "五级账目相符 every sum holds at five levels",
+            not sums.findings,
+            f"核对 {sums.documents} 笔单据，不符 {len(sums.findings)} 处",
+        ),
+        Promise(
+            "账本未被改动 the ledger is as it was written",
+            not chains.tamperings,
+            f"验 {chains.chains} 条链、{chains.documents} 份凭证，不符 {len(chains.tamperings)} 处",
         ),
         Promise(
             "明细就是汇总的明细 the detail is the detail",
@@ -199,7 +217,8 @@ def _is_unbalanced(row: Any, postings: Sequence[tuple[str, int]]) -> bool:
     for account, amount_fen in postings:
         by_kind[account.partition(":")[0]] += amount_fen
     told = {
-        "charges": -row.total_fen,
+        "charges": -(row.total_fen - row.fund_pay_fen - row.account_pay_fen),
+        "payable": -(row.fund_pay_fen + row.account_pay_fen),
         "fund": row.fund_pay_fen,
         "account": row.account_pay_fen,
         "share": row.institution_share_fen,
@@ -296,7 +315,7 @@ def _amounts(settlement: Settlement) -> dict[str, int]:
 def _postings(connection: Connection) -> dict[int, list[tuple[str, int]]]:
     found: dict[int, list[tuple[str, int]]] = defaultdict(list)
     for row in connection.execute(select(centre.posting)):
-        found[row.settlement_no].append((row.account, row.amount_fen))
+        found[row.document_no].append((row.account, row.amount_fen))
     return found
 
 

@@ -16,10 +16,12 @@ import center.catalogue.tables
 import center.tables
 import workers.tables
 from center.catalogue.entries import enter_standing
+from center.clearing import calendar
 from center.policy.publications import PolicyRefused, review
 from city.sample.institutions import BACKLOG_CAP, FAIR_DAY
 from city.sample.morning import CATALOGUE_VERSION, City, sample_city
 from domain.catalogue import Match
+from domain.clearing import CalendarRule
 from domain.identity import birth_in
 from domain.timetable import DEFAULT_WINDOWS
 from infra.clock import SHANGHAI
@@ -39,7 +41,7 @@ API_KEYS = "api_keys.json"
 
 
 def seed_center(engine: Engine, city: City, *, policies_dir: Path) -> bool:
-    """Write institutions, persons, reference data and upload windows; False when there are persons already.
+    """Write institutions, persons, reference data, windows and the clearing calendar; False when it is there already.
 
     Raises PolicyRefused when the policy is none to settle by; then nothing is written.
     """
@@ -93,6 +95,13 @@ def seed_center(engine: Engine, city: City, *, policies_dir: Path) -> bool:
                 for window in DEFAULT_WINDOWS
             ],
         )
+        calendar.set_rule(
+            connection,
+            CalendarRule(date(FAIR_DAY.year, 1, 1), end_day=31, closing_workdays=5),
+            by="示例城市",
+            reason="按自然月清算，月末后第五个工作日关账",
+            at=datetime.combine(FAIR_DAY, time(), tzinfo=SHANGHAI),
+        )
     return True
 
 
@@ -138,6 +147,12 @@ def make_secrets(folder: Path, frontends: Sequence[str], city: City) -> dict[str
     for frontend in frontends:
         _kept(folder / f"{frontend}.key", frontend_key(secret, frontend).hex())
     return make_api_keys(folder, city)
+
+
+def kept_secret(path: Path) -> str:
+    """The password in this file, made when there is none; only its owner can read it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return _kept(path, secrets.token_urlsafe(24))
 
 
 def make_api_keys(folder: Path, city: City) -> dict[str, str]:

@@ -52,18 +52,20 @@ def _exact(text: str) -> Fraction:
     return Fraction(text or 0)
 
 
-def _rounded(amount: Fraction | int, rest: str = "") -> int:
+def _rounded(amount: Fraction | int, rest: str = "", by: int = 1) -> int:
     """Half up, away from zero, unless who takes the rest (`fund down`, `person up`) says another way."""
-    size, part = divmod(abs(amount.numerator), amount.denominator)
-    more = {"down": False, "up": part > 0}.get(rest.partition(" ")[2], 2 * part >= amount.denominator)
+    size, part = divmod(abs(amount.numerator), whole := amount.denominator * by)
+    more = 2 * part >= whole if rest[-2:] not in ("up", "wn") else part > 0 and rest[-2:] == "up"
     return size + more if amount >= 0 else -size - more
 
 
 def _grown(step: Step, ratio: Fraction | None = None) -> int:
     """What rounding the sum adds when its ratio of the input joins what was carried: round(c + r x) - round(c)."""
-    part = (_exact(step.ratio) if ratio is None else ratio) * (_exact(step.exact) or step.input_fen)
-    carried = _exact(step.carry)
-    return _rounded(carried + part, step.rest) - _rounded(carried, step.rest) if carried else _rounded(part, step.rest)
+    share, carried = _exact(step.ratio) if ratio is None else ratio, _exact(step.carry)
+    if not carried and not step.exact:
+        return _rounded(share.numerator * step.input_fen, step.rest, share.denominator)
+    grown = carried + share * (_exact(step.exact) or step.input_fen)
+    return _rounded(grown, step.rest) - _rounded(carried, step.rest)
 
 
 def _fund_share(step: Step) -> int:
@@ -124,14 +126,15 @@ class _Audit:
         self._settlement, self._totals, self.wrong, unshared = settlement, totals, list[str](), 0
         self._cells = cells = defaultdict[tuple[str, str], int](int)
         for number, step in enumerate(settlement.steps, 1):
-            rule, amount, taken = step.rule, step.output_fen, (step.segment, step.payer)
-            there = cells[taken] if step.segment else 0
-            unshared += {"shared": amount, "over-cap": -amount, "fund-share": -step.input_fen}.get(rule, 0)
-            self.wrong += [f"step {number} {rule}: {words}" for words in _wrong_step(step, there, totals, law)]
-            if step.to_segment:
-                cells[step.to_segment, step.to_payer] += amount
-            if step.segment:
-                cells[taken] -= amount
+            rule, _, _, looked_at, _, amount, segment, payer, to_segment, to_payer, *_ = step
+            there = cells[segment, payer] if segment else 0
+            unshared += {"shared": amount, "over-cap": -amount, "fund-share": -looked_at}.get(rule, 0)
+            if wrong := _wrong_step(step, there, totals, law):
+                self.wrong += [f"step {number} {rule}: {words}" for words in wrong]
+            if to_segment:
+                cells[to_segment, to_payer] += amount
+            if segment:
+                cells[segment, payer] -= amount
         self._paid = paid = defaultdict[str, int](int)
         for (_, payer), amount in cells.items():
             paid[payer] += amount
@@ -157,10 +160,10 @@ class _Audit:
             min(max(borne["deductible"], min(0, self_pay)), max(0, self_pay)), own, self_pay, over_cap,
             paid["institution"], share, paid["person"],
         )  # fmt: skip
-        stated = zip(_STATED, _stated(self._settlement), expected, strict=True)
-        self.wrong += [f"{name} is {said}, and it is {amount}" for name, said, amount in stated if said != amount]
-        matrix = self._settlement.matrix()
-        if matrix != cells or len(cells) != len(self._settlement.cells):
+        if _stated(self._settlement) != expected:
+            both = zip(_STATED, _stated(self._settlement), expected, strict=True)
+            self.wrong += [f"{name} is {said}, and it is {amount}" for name, said, amount in both if said != amount]
+        if self._settlement.matrix() != cells or len(cells) != len(self._settlement.cells):
             self.wrong.append(f"the matrix is {self._settlement.cells}, and the steps lead to {cells}")
 
     def movements(self, person: Person, before: Counts, limits: Sequence[tuple[int, str, list[str]]]) -> None:
@@ -170,14 +173,14 @@ class _Audit:
             self.wrong.append("an accumulator moves twice")
         for key, stood, applied in self._settlement.entries:
             fund, _, what, _, _ = key.split(":")
-            expected = {"fund": self._paid[f"fund:{fund}"], "deductible": charged}.get(what, applied)
+            expected = self._paid[f"fund:{fund}"] if what == "fund" else charged if what == "deductible" else applied
             if (stood, applied) != (before.get(key, 0), expected):
                 self.wrong.append(f"{key}: {stood} {applied:+}, and it is {before.get(key, 0)} {expected:+}")
         for purse, name in _PURSES.items():
             if self._paid[purse] > max(0, getattr(person, name)):
                 self.wrong.append(f"{purse} pays {self._paid[purse]} of {getattr(person, name)}")
         for amount, fund, keys in limits:
-            earlier = sum([before.get(key, 0) for key in keys])
+            earlier = sum([before.get(key, 0) for key in keys]) if self._paid[fund] > 0 else 0
             if self._paid[fund] > max(0, amount - earlier):
                 self.wrong.append(f"{fund} pays {self._paid[fund]} after {earlier}, and may pay {amount} in the year")
 
@@ -192,7 +195,7 @@ def _wrong_step(step: Step, there: int, totals: LocalTotals, law: _Law) -> list[
     wrong, width = law.reading(step)
     if step.rule == "fund-share" and step.input_fen > width:
         wrong.append(f"shares {step.input_fen} in a band of {width}")
-    if step.segment and not min(0, there) <= step.output_fen <= max(0, there):
+    if step.segment and not (0 <= step.output_fen <= there or there <= step.output_fen <= 0):
         wrong.append(f"moves {step.output_fen} of a cell that holds {there}")
     expected = min(rule(step), there) if looks == _WITHIN else rule(step)
     if step.output_fen != expected or (looks == _WHOLE and step.input_fen != there):
@@ -257,11 +260,8 @@ class _Law:
     def _limits(self, policy: PolicySet) -> Iterator[tuple[int, str, list[str]]]:
         """Caps of the benefit year on a fund's money: the most, the payer, the accumulators that count."""
         scopes: defaultdict[tuple[str, object], list[Fact]] = defaultdict(list)
-        day, yearly = (
-            self._case.day,
-            [fact for fact in policy.facts if fact.kind in ("cap", "cap_add") and fact.values["per"] == "year"],
-        )
-        for fact in yearly:
+        day, caps = self._case.day, [fact for fact in policy.facts if fact.kind in ("cap", "cap_add")]
+        for fact in [cap for cap in caps if cap.values["per"] == "year"]:
             apart = any(key in fact.values for key in _APART) or "disease:" in str(fact.conditions)
             if fact.values.get("basis", "fund_paid") == "fund_paid" and not apart and self._holds(fact):
                 fund = "basic" if fact.scheme in ("any", self._scheme) else fact.scheme

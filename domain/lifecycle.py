@@ -14,24 +14,32 @@ class ClaimState(StrEnum):
     """Durably stored, its lines not checked yet."""
     TOTALLED = "totalled"
     """Lines checked and added up; the centre's answer is awaited. This is the outbox."""
+    PREPARED = "prepared"
+    """The centre has computed it and holds its person; the institution is to confirm or cancel it in time."""
     SETTLED = "settled"
     """The centre's settlement is recorded."""
     RETURNED = "returned"
     """A line failed its checks: back to the institution, with the code of each line."""
     REFUSED = "refused"
     """The centre refused it, or we failed on it: parked with its code until a person looks."""
+    CANCELLED = "cancelled"
+    """Cancelled by the institution, or prepared and not confirmed in time. Nothing was settled; its key is used up."""
 
 
 OPEN = frozenset({ClaimState.ACCEPTED, ClaimState.TOTALLED})
-FINAL = frozenset({ClaimState.SETTLED, ClaimState.RETURNED, ClaimState.REFUSED})
+FINAL = frozenset({ClaimState.SETTLED, ClaimState.RETURNED, ClaimState.REFUSED, ClaimState.CANCELLED})
 
 STEPS: dict[ClaimState, frozenset[ClaimState]] = {
-    ClaimState.HELD: frozenset({ClaimState.ACCEPTED}),
-    ClaimState.ACCEPTED: frozenset({ClaimState.TOTALLED, ClaimState.RETURNED, ClaimState.REFUSED}),
-    ClaimState.TOTALLED: frozenset({ClaimState.SETTLED, ClaimState.REFUSED}),
+    ClaimState.HELD: frozenset({ClaimState.ACCEPTED, ClaimState.CANCELLED}),
+    ClaimState.ACCEPTED: frozenset(
+        {ClaimState.TOTALLED, ClaimState.RETURNED, ClaimState.REFUSED, ClaimState.CANCELLED}
+    ),
+    ClaimState.TOTALLED: frozenset({ClaimState.PREPARED, ClaimState.SETTLED, ClaimState.REFUSED, ClaimState.CANCELLED}),
+    ClaimState.PREPARED: frozenset({ClaimState.SETTLED, ClaimState.CANCELLED}),
     ClaimState.SETTLED: frozenset(),
     ClaimState.RETURNED: frozenset(),
     ClaimState.REFUSED: frozenset({ClaimState.SETTLED}),
+    ClaimState.CANCELLED: frozenset({ClaimState.SETTLED}),
 }
 
 ASKED_AGAIN = (ClaimState.REFUSED, ClaimState.ACCEPTED)

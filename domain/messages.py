@@ -108,6 +108,39 @@ class ClaimDetail(NamedTuple):
     packed_lines: bytes
 
 
+class ClaimKey(NamedTuple):
+    """A claim by its own key."""
+
+    institution_code: str
+    visit_no: str
+    charge_batch_no: int
+
+
+class OutcomeDecision(NamedTuple):
+    """What an institution decided about a claim: to be settled as it was prepared, or not to be settled at all."""
+
+    institution_code: str
+    visit_no: str
+    charge_batch_no: int
+    confirm: bool
+
+
+class ToldOutcome(NamedTuple):
+    """What the centre has under a claim's key, and why it did not do what was asked, if it did not."""
+
+    institution_code: str
+    visit_no: str
+    charge_batch_no: int
+    state: str
+    """domain.outcomes.OutcomeState."""
+    refusal: str = ""
+    detail: str = ""
+    answer: ClaimAnswer | None = None
+    """prepared: what it would be settled to, without a number; confirmed: what it was settled to."""
+    seconds_left: int = 0
+    """prepared: how long the centre holds it from now on, by its own clock."""
+
+
 class DetailReceipt(NamedTuple):
     """What the centre made of one claim's detail: count, sum and digest answered in kind; `accepted` if they match."""
 
@@ -117,6 +150,21 @@ class DetailReceipt(NamedTuple):
     line_count: int
     total_fen: int
     digest: bytes
+
+
+class Resent(NamedTuple):
+    """One document a front-end was answered and a restored centre may lack: what was asked, and the answer."""
+
+    kind: str
+    """normal; contra: takes `contra_of` back; resettled: what is kept of it; prepared: waits to be confirmed."""
+    claim: ClaimTotals
+    """Of a contra settlement: the totals with the other sign."""
+    answer: ClaimAnswer
+    policy_version: str
+    catalogue_version: str
+    contra_of: int | None = None
+    """The charge batch that was taken back."""
+    reason: str = ""
 
 
 class DayTotals(NamedTuple):
@@ -165,6 +213,8 @@ class ClaimsAnswered:
     VERSION: ClassVar[int] = 1
 
     answers: tuple[ClaimAnswer, ...]
+    epoch: int = 1
+    """Of the centre's database: higher than before where it was restored from a backup."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,6 +237,7 @@ class PersonAnswered:
     entitlements: tuple[Entitlement, ...]
     settling_locally: tuple[str, ...] = ()
     """The institutions of this front-end that settle locally, by code; its others leave the benefit to the centre."""
+    epoch: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +274,78 @@ class RefundAnswered:
     detail: str = ""
     answers: tuple[ClaimAnswer, ...] = ()
     """That of the contra settlement, amounts with the other sign; then that of the kept lines."""
+    epoch: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareAsked:
+    """A front-end asks the centre to compute claims and hold their persons, until they are confirmed or cancelled."""
+
+    KIND: ClassVar[str] = "prepare.asked"
+    VERSION: ClassVar[int] = 1
+
+    policy_version: str
+    catalogue_version: str
+    claims: tuple[ClaimTotals, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeDecided:
+    """Institutions decided about claims: confirm what was prepared, or cancel, known to the centre or not."""
+
+    KIND: ClassVar[str] = "outcome.decided"
+    VERSION: ClassVar[int] = 1
+
+    decisions: tuple[OutcomeDecision, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeAsked:
+    """A front-end asks what became of claims whose answer it does not have."""
+
+    KIND: ClassVar[str] = "outcome.asked"
+    VERSION: ClassVar[int] = 1
+
+    keys: tuple[ClaimKey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeTold:
+    """The centre says what it has under these keys, after doing what it was asked to do, if anything."""
+
+    KIND: ClassVar[str] = "outcome.told"
+    VERSION: ClassVar[int] = 1
+
+    outcomes: tuple[ToldOutcome, ...]
+    epoch: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlementCorrected:
+    """The centre corrected a settlement because one before it was taken back: by a contra and a new settlement."""
+
+    KIND: ClassVar[str] = "settlement.corrected"
+    VERSION: ClassVar[int] = 1
+
+    correction_no: int
+    institution_code: str
+    visit_no: str
+    charge_batch_no: int
+    """What was corrected."""
+    reason: str
+    answers: tuple[ClaimAnswer, ...]
+    """That of the contra settlement, then that of the new one, under charge batch numbers of the centre's own."""
+    epoch: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrectionHeard:
+    """A front-end has recorded a correction."""
+
+    KIND: ClassVar[str] = "correction.heard"
+    VERSION: ClassVar[int] = 1
+
+    correction_no: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +381,7 @@ class DetailReceived:
     VERSION: ClassVar[int] = 1
 
     receipts: tuple[DetailReceipt, ...]
+    epoch: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,6 +406,200 @@ class BooksReported:
     totals: tuple[DayTotals, ...]
     lines_of: tuple[str, ...] = ()
     lines: tuple[BookLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentsAsked:
+    """A restored centre asks a front-end for what it was answered since a moment: the next page of it."""
+
+    KIND: ClassVar[str] = "documents.asked"
+    VERSION: ClassVar[int] = 1
+
+    epoch: int
+    since: datetime
+    after: int
+    """The front-end's own count of claims: the page begins behind it."""
+    most: int
+    """Documents on the page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentsResent:
+    """A front-end sends a page of what it was answered."""
+
+    KIND: ClassVar[str] = "documents.resent"
+    VERSION: ClassVar[int] = 1
+
+    epoch: int
+    after: int
+    """As it was asked."""
+    last: int
+    """Where the next page begins."""
+    complete: bool
+    """No page comes behind this one."""
+    documents: tuple[Resent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetailsAsked:
+    """A restored centre names settlements whose detail it lacks: it is due again."""
+
+    KIND: ClassVar[str] = "details.asked"
+    VERSION: ClassVar[int] = 1
+
+    epoch: int
+    upto: int
+    """The centre's own count, to be sent back."""
+    claims: tuple[ClaimKey, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetailsMarked:
+    """A front-end has marked the detail it was asked for as due."""
+
+    KIND: ClassVar[str] = "details.marked"
+    VERSION: ClassVar[int] = 1
+
+    epoch: int
+    upto: int
+
+
+class ScopeTotals(NamedTuple):
+    """What an institution says it has of one scheme and clearing type on a day (3201), in fen; empty: of all."""
+
+    scheme: str
+    clearing_type: str
+    with_refunds: bool
+    documents: int
+    total_fen: int
+    fund_pay_fen: int
+    account_pay_fen: int
+    cash_fen: int | None = None
+    """None: not said, so not compared."""
+
+
+class InstitutionLine(NamedTuple):
+    """One document in an institution's own book (3202), in fen. What it does not say is empty, 0 or None."""
+
+    line_no: int
+    visit_no: str
+    settlement_no: int
+    contra: bool
+    total_fen: int
+    fund_pay_fen: int
+    account_pay_fen: int
+    charge_batch_no: int = 0
+    scheme: str = ""
+    clearing_type: str = ""
+    cash_fen: int | None = None
+    settled_on: date | None = None
+    """None: on the day of the book."""
+    contra_of: int = 0
+
+
+class ComparedTotals(NamedTuple):
+    """One of the institution's totals beside the centre's, in fen, and how they compare: 平, 中心多, 机构多, 不一致."""
+
+    scheme: str
+    clearing_type: str
+    with_refunds: bool
+    result: str
+    institution: tuple[int, ...]
+    """Documents, total, fund, account, cash."""
+    center: tuple[int, ...]
+
+
+class FoundDifference(NamedTuple):
+    """One difference of the lines, as an operator reads it, in fen."""
+
+    difference_no: int
+    kind: str
+    """domain.reconciliation.Class."""
+    visit_no: str
+    charge_batch_no: int
+    settlement_no: int
+    contra: bool
+    state: str
+    words: str
+    repair: str
+    """domain.repairs.Repair."""
+    effect: str
+    """What the repair would do to both books, in Chinese."""
+    institution: tuple[int, ...]
+    """Documents, total, fund, account, cash."""
+    center: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BooksSubmitted:
+    """An institution's own book of a day, or a part of it, as its front-end has been handed it."""
+
+    KIND: ClassVar[str] = "books.submitted"
+    VERSION: ClassVar[int] = 1
+
+    institution_code: str
+    day: date
+    submission_no: int
+    """Rises with every book of the day that differs from the one before."""
+    line_count: int | None
+    """Of all parts; None: totals only."""
+    part: int
+    parts: int
+    totals: tuple[ScopeTotals, ...] = ()
+    """In the first part."""
+    lines: tuple[InstitutionLine, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BooksCompared:
+    """What the centre found in an institution's book of a day, or a part of it."""
+
+    KIND: ClassVar[str] = "books.compared"
+    VERSION: ClassVar[int] = 1
+
+    institution_code: str
+    day: date
+    submission_no: int
+    result: str
+    """domain.day_books.Result of the whole day."""
+    part: int
+    parts: int
+    compared_at: datetime
+    lines_wanted: bool = False
+    totals: tuple[ComparedTotals, ...] = ()
+    differences: tuple[FoundDifference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairOrdered:
+    """The centre, with two persons' names under it, has a front-end do its part of a repair. Sent until it is done."""
+
+    KIND: ClassVar[str] = "repair.ordered"
+    VERSION: ClassVar[int] = 1
+
+    order_no: int
+    institution_code: str
+    repair: str
+    """domain.repairs.Repair."""
+    visit_no: str
+    charge_batch_no: int
+    words: str
+    answer: ClaimAnswer | None = None
+    """Of the settlement whose answer was lost, or of the contra settlement the centre has written."""
+    contra_of: int = 0
+    """The charge batch the contra settlement takes back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairDone:
+    """A front-end did its part of a repair, or says why it could not."""
+
+    KIND: ClassVar[str] = "repair.done"
+    VERSION: ClassVar[int] = 1
+
+    order_no: int
+    done: bool
+    words: str
 
 
 class ReferenceRow(NamedTuple):
@@ -334,11 +652,25 @@ Message = (
     | PersonAnswered
     | RefundAsked
     | RefundAnswered
+    | SettlementCorrected
+    | CorrectionHeard
+    | PrepareAsked
+    | OutcomeDecided
+    | OutcomeAsked
+    | OutcomeTold
     | UploadGranted
     | DetailUploaded
     | DetailReceived
     | BooksAsked
     | BooksReported
+    | BooksSubmitted
+    | BooksCompared
+    | RepairOrdered
+    | RepairDone
+    | DocumentsAsked
+    | DocumentsResent
+    | DetailsAsked
+    | DetailsMarked
     | ReferenceAsked
     | ReferenceSent
 )

@@ -31,8 +31,20 @@ class Refusal(StrEnum):
     OTHER_BENEFIT_YEAR = "other-benefit-year"
     REFUND_TOO_LATE = "refund-too-late"
     REFUND_BY_TODAY = "refund-by-today"
+    KEPT_MORE = "kept-more"
+    FROZEN = "frozen"
+    BUSY = "busy"
+    CANCELLED = "cancelled"
+    PREPARE_EXPIRED = "prepare-expired"
+    NOT_PREPARED = "not-prepared"
+    NOT_CONFIRMED = "not-confirmed"
+    SETTLED_ALREADY = "settled-already"
     MALFORMED = "malformed"
     INTERNAL = "internal"
+
+
+HOLDS = frozenset({Refusal.FROZEN, Refusal.BUSY})
+"""No final refusal: the claim is kept where it is, and sent again until it is settled or refused for good."""
 
 
 SENTENCE: dict[Refusal, str] = {
@@ -56,6 +68,14 @@ SENTENCE: dict[Refusal, str] = {
     Refusal.OTHER_BENEFIT_YEAR: "该笔结算属于 {held} 医保年度，现行政策不允许跨年度退费",
     Refusal.REFUND_TOO_LATE: "该笔结算日期 {held}，已超过现行政策允许退费的期限，请到中心办理",
     Refusal.REFUND_BY_TODAY: "现行政策按退费当日的累计计算，而该参保人在此之后还有结算（单号 {held}），请到中心办理",
+    Refusal.KEPT_MORE: "退费后保留的费用 {sent} 元多于原结算的 {held} 元（或明细笔数更多），不能办理",
+    Refusal.FROZEN: "中心正在核对账目，该类结算暂停受理；本笔已保留，核对清楚后自动结算，请勿重复提交",
+    Refusal.BUSY: "该参保人另有一笔预结算尚未确认或取消，办结后自动继续",
+    Refusal.CANCELLED: "该笔结算已取消，不能再结算；需要结算请重新提交",
+    Refusal.PREPARE_EXPIRED: "预结算已过确认时限而失效，未发生结算，请重新提交",
+    Refusal.NOT_PREPARED: "中心没有这笔预结算，不能确认",
+    Refusal.NOT_CONFIRMED: "该笔预结算尚未确认，不能退费；请先确认，或者取消",
+    Refusal.SETTLED_ALREADY: "该笔已经结算（单号 {held}），不能取消；需要撤销请办理退费",
     Refusal.MALFORMED: "申请内容不合接口规范：{sent}",
     Refusal.INTERNAL: "系统内部错误，已转人工处理，请勿重复提交",
 }
@@ -98,6 +118,8 @@ class VisitRefusal(StrEnum):
     BACKLOG_FULL = "backlog-full"
     NOT_SETTLED = "not-settled"
     REFUNDED_ALREADY = "refunded-already"
+    REFUND_OF_REFUND = "refund-of-refund"
+    NOT_CONFIRMED = "not-confirmed"
     REFUND_UNDER_WAY = "refund-under-way"
     LATER_BATCH = "later-batch"
     KEPT_NOT_CHARGED = "kept-not-charged"
@@ -124,10 +146,12 @@ VISIT_SENTENCE: dict[VisitRefusal, str] = {
     VisitRefusal.NOTHING_TO_SETTLE: "该就诊没有未结算的费用明细",
     VisitRefusal.REVERSED_TOO_MUCH: "项目 {held} 退的多于收的，更正后才能结算",
     VisitRefusal.BATCH_UNDER_WAY: "费用批次 {held} 还在结算中",
-    VisitRefusal.BATCHES_USED_UP: "该就诊的费用批次已用完（9999）",
+    VisitRefusal.BATCHES_USED_UP: "该就诊的费用批次已用完（9000）",
     VisitRefusal.BACKLOG_FULL: "本机构待处理的费用已达上限（{held} 笔），请稍后再试",
     VisitRefusal.NOT_SETTLED: "该费用批次没有结算，不能退费",
     VisitRefusal.REFUNDED_ALREADY: "该费用批次已退费（反向结算批次 {held}）",
+    VisitRefusal.REFUND_OF_REFUND: SENTENCE[Refusal.REFUND_OF_REFUND],
+    VisitRefusal.NOT_CONFIRMED: SENTENCE[Refusal.NOT_CONFIRMED],
     VisitRefusal.REFUND_UNDER_WAY: "该费用批次的退费正在办理（反向结算批次 {held}）",
     VisitRefusal.LATER_BATCH: "该就诊的费用批次 {held} 在此之后结算，须先退后面的批次",
     VisitRefusal.KEPT_NOT_CHARGED: "保留的明细不在原结算之内，或数量多于原数量：项目序号 {held}",

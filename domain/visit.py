@@ -21,6 +21,11 @@ class VisitType(StrEnum):
 
 STAYS = frozenset({VisitType.INPATIENT, VisitType.SPECIFIC_OUTPATIENT})
 
+LAST_BATCH = 9_999
+"""FYPC is NUMBER(4) (AMB-16)."""
+FIRST_OF_CENTRE = 9_001
+"""From here on charge batch numbers are the centre's, for documents it begins itself; no front-end gives them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:

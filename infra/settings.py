@@ -26,6 +26,11 @@ class Settings(BaseSettings):
     clock: str = ""
 
     center_database_url: str = ""
+    """As the application: its login may add to the ledger and read it, nothing else (`jiesuan doctor` says)."""
+    center_owner_database_url: str = ""
+    """As the owner of the tables, for `jiesuan migrate center`; left out: the same as the application's."""
+    audit_dir: Path | None = None
+    """Where the heads of the chains are exported to, day by day; `audit` in the data folder where it is left out."""
     center_broker_url: str = ""
     center_secret_file: Path | None = None
     """32 bytes in hex; every front-end's sealing key is derived from it."""
@@ -57,8 +62,18 @@ class Settings(BaseSettings):
     sweep_every_seconds: float = 2.0
     sweep_after_seconds: float = 8.0
     """An unanswered claim is sent again after this long (real seconds); longer than a healthy queue's dwell."""
+    prepare_seconds: float = Field(default=600.0, gt=0)
+    """How long the centre holds a prepared claim's person before it expires (real seconds)."""
+    outcomes_tick_seconds: float = 15.0
+    """How often the centre lets expired ones go that nobody met."""
     window_tick_seconds: float = 2.0
     books_tick_seconds: float = 60.0
+    books_check_seconds: float = 20.0
+    """How often the centre checks what has come into its books (real seconds)."""
+    clearing_tick_seconds: float = 600.0
+    """How often the centre looks whether a clearing period is due to be closed (real seconds)."""
+    audit_tick_seconds: float = 600.0
+    """How often it is looked whether the day's heads are exported (real seconds)."""
     reference_every_seconds: float = 30.0
     """How often a front-end asks the centre for newly published catalogues and policies (real seconds)."""
     log_level: str = "INFO"
@@ -72,6 +87,16 @@ class Settings(BaseSettings):
     def local_broker_url(self) -> str:
         """The broker of this front-end."""
         return self.frontend_broker_url or self.center_broker_url
+
+    @property
+    def center_migration_url(self) -> str:
+        """The centre's database for migrations."""
+        return self.center_owner_database_url or self.center_database_url
+
+    @property
+    def audit_folder(self) -> Path:
+        """The folder of exported heads."""
+        return self.audit_dir or self.data_dir / "audit"
 
     def center_secret(self) -> bytes:
         """The centre's secret. Raises MissingSetting."""

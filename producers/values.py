@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from domain.visit import FIRST_OF_CENTRE, LAST_BATCH
+
 STRICT = ConfigDict(extra="forbid", strict=True)
 """Nothing is converted in silence, and a field nobody knows is refused."""
 
@@ -47,4 +49,6 @@ Text70 = Annotated[str, StringConstraints(max_length=70, pattern=_TEXT)] | None
 VisitNo = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{0,16}$")] | None
 LineNo = Annotated[int, Field(ge=0, le=99999)] | None
 Category = Annotated[int, Field(ge=0, le=999)] | None
-BatchNo = Annotated[int, Field(ge=1, le=9999)] | None
+BatchNo = Annotated[int, Field(ge=1, le=LAST_BATCH)] | None
+NewBatchNo = Annotated[int, Field(ge=1, lt=FIRST_OF_CENTRE)] | None
+"""Of a claim that is handed in: the last numbers are the centre's."""

@@ -11,11 +11,12 @@ from sqlalchemy import Connection, Integer, bindparam, func, select, update
 
 from domain.lifecycle import FINAL, ClaimState
 from domain.messages import ClaimAnswer, ClaimTotals
+from domain.outcomes import Phase
 from domain.projection import ExchangeAmounts, exchange_amounts
 from domain.visit import ChargeLine, Visit, unpack_lines
 from infra.codec import unpack
 from infra.database import execute_many
-from workers.tables import TO_HAND_BACK, claim, claim_content, verdict
+from workers.tables import IS_OPEN, IS_UNDECIDED, TO_HAND_BACK, claim, claim_content, verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,11 @@ class ClaimOutcome:
     """The contra batch that takes, or took, this one back."""
     provisional: bool = False
     """The answer is our own, of a claim settled locally; the centre's is awaited."""
+    phase: Phase = Phase.SETTLE
+    expires_at: datetime | None = None
+    """Prepared: about when the centre lets it expire."""
+    waits_for: str = ""
+    """What holds it up at the centre: a code of domain.refusals.HOLDS."""
 
     @property
     def amounts(self) -> ExchangeAmounts | None:
@@ -125,6 +131,9 @@ _OUTCOME = (
         claim.c.kind,
         claim.c.contra_of,
         claim.c.refunded_by,
+        claim.c.phase,
+        claim.c.expires_at,
+        claim.c.waits_for,
         claim_content.c.visit,
         verdict.c.codes,
     )
@@ -144,7 +153,9 @@ _HANDED_BACK = update(claim).where(claim.c.claim_id == bindparam("id")).values(h
 _WHOLE = _OUTCOME.add_columns(claim_content.c.lines)
 _ENDED = _WHOLE.where(
     claim.c.claim_id.in_(bindparam("ids", expanding=True)),
-    claim.c.state.in_([str(state) for state in sorted(FINAL)]) | claim.c.local.is_not(None),
+    claim.c.state.in_([str(state) for state in sorted(FINAL)])
+    | claim.c.local.is_not(None)
+    | ((claim.c.state == ClaimState.PREPARED) & (claim.c.phase == Phase.PREPARE)),
 )
 _OF_VISITS = _OUTCOME.where(claim.c.visit_no.in_(bindparam("visits", expanding=True)))
 _STATES = select(claim.c.claim_id, claim.c.state).where(claim.c.claim_id.in_(bindparam("ids", expanding=True)))
@@ -165,8 +176,31 @@ def show(connection: Connection, institution_code: str, number: str) -> ClaimVie
     return None if row is None else _view(row)
 
 
+def under_key(connection: Connection, institution_code: str, key: str) -> str | None:
+    """The number of the claim the institution handed in under this key."""
+    row = connection.execute(
+        select(claim.c.visit_no, claim.c.charge_batch_no).where(
+            claim.c.institution_code == institution_code, claim.c.idempotency_key == key
+        )
+    ).first()
+    return None if row is None else claim_no(row.visit_no, row.charge_batch_no)
+
+
+def open_claims(connection: Connection, institution_code: str, limit: int) -> list[tuple[str, ClaimView]]:
+    """The institution's claims that are not finished, oldest first, each with the key it came under."""
+    of_institution = claim.c.institution_code == institution_code
+    prepared = IS_UNDECIDED, claim.c.state == ClaimState.PREPARED
+    found: dict[int, tuple[str, ClaimView]] = {}
+    for condition in ((IS_OPEN,), prepared):
+        query = _WHOLE.add_columns(claim.c.idempotency_key).where(*condition, of_institution)
+        for row in connection.execute(query.order_by(claim.c.claim_id).limit(limit)):
+            found[row.claim_id] = (row.idempotency_key or "", _view(row))
+    return [found[claim_id] for claim_id in sorted(found)[:limit]]
+
+
 def ended_views(connection: Connection, claim_ids: Iterable[int]) -> dict[int, ClaimView]:
-    """Those of the claims that have their final state, or were settled locally, by id; one query however many wait."""
+    """Those of the claims whose institution is next, by id: in their final state, settled locally, or prepared and not
+    decided; one query however many wait."""
     ids = list(claim_ids)
     rows = connection.execute(_ENDED, {"ids": ids}) if ids else ()
     return {row.claim_id: _view(row) for row in rows}
@@ -246,5 +280,8 @@ def _outcome(row: Any) -> dict[str, Any]:
         "contra_of": row.contra_of,
         "refunded_by": row.refunded_by,
         "provisional": row.answer is None and answer is not None,
+        "phase": Phase(row.phase),
+        "expires_at": row.expires_at,
+        "waits_for": row.waits_for or "",
         "verdicts": tuple(LineVerdict(code=code, all_codes=all_codes) for code, all_codes in codes),
     }

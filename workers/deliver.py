@@ -8,6 +8,7 @@ from sqlalchemy import Connection, and_, bindparam, or_, select, tuple_, update
 
 from domain.lifecycle import GIVEN_UP, ClaimState
 from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals, DetailReceived
+from domain.refusals import HOLDS, Refusal
 from infra.codec import pack, unpack
 from infra.database import execute_many
 from workers.tables import claim
@@ -16,9 +17,10 @@ DETAIL_DUE, DETAIL_AT_CENTER, DETAIL_MISMATCH = 0, 1, 2
 
 _KEY = (claim.c.visit_no == bindparam("visit"), claim.c.charge_batch_no == bindparam("batch"))
 
-# A settlement the centre committed is recorded also where an earlier sending was refused or given up: money has moved.
+# A settlement the centre committed is recorded also where an earlier sending was refused, cancelled or given up: money
+# has moved.
 _MAY_BE_SETTLED = or_(
-    claim.c.state == ClaimState.TOTALLED,
+    *(claim.c.state == state for state in (ClaimState.TOTALLED, ClaimState.PREPARED, ClaimState.CANCELLED)),
     claim.c.state == GIVEN_UP[0],
     and_(claim.c.state == GIVEN_UP[1], claim.c.refusal.is_not(None)),
 )
@@ -28,6 +30,7 @@ _SETTLED = (
     .values(
         state=ClaimState.SETTLED,
         refusal=None,
+        waits_for=None,
         handed_back=False,
         answer=bindparam("packed"),
         settled_at=bindparam("at"),
@@ -40,8 +43,11 @@ _SETTLED = (
 _REFUSED = (
     update(claim)
     .where(*_KEY, claim.c.state == ClaimState.TOTALLED)
-    .values(state=ClaimState.REFUSED, answer=bindparam("packed"), refusal=bindparam("code"))
+    .values(state=bindparam("to"), answer=bindparam("packed"), refusal=bindparam("code"), waits_for=None)
 )
+_HELD_UP = update(claim).where(*_KEY, claim.c.state == ClaimState.TOTALLED).values(waits_for=bindparam("code"))
+_TO: dict[str, ClaimState] = {Refusal.CANCELLED: ClaimState.CANCELLED, Refusal.PREPARE_EXPIRED: ClaimState.CANCELLED}
+"""Where a refusal leads that is not `refused`."""
 _DETAIL = (
     update(claim)
     .where(*_KEY, claim.c.state == ClaimState.SETTLED, claim.c.detail_state != DETAIL_AT_CENTER)
@@ -50,7 +56,10 @@ _DETAIL = (
 
 
 def record_answers(connection: Connection, answered: ClaimsAnswered, *, at: datetime) -> int:
-    """Record the answers of the centre; how many were new. A repeated or late answer changes nothing."""
+    """Record the answers of the centre; how many were new. A repeated or late answer changes nothing.
+
+    A refusal that only holds a claim up is noted for whoever asks; the claim stays in the outbox.
+    """
     settled = [_settled(answer, at) for answer in answered.answers if not answer.refusal]
     refused = [
         {
@@ -58,22 +67,32 @@ def record_answers(connection: Connection, answered: ClaimsAnswered, *, at: date
             "batch": answer.charge_batch_no,
             "packed": pack(answer),
             "code": answer.refusal,
+            "to": _TO.get(answer.refusal, ClaimState.REFUSED),
         }
         for answer in answered.answers
-        if answer.refusal
+        if answer.refusal and answer.refusal not in HOLDS
+    ]
+    held_up = [
+        {"visit": answer.visit_no, "batch": answer.charge_batch_no, "code": answer.refusal}
+        for answer in answered.answers
+        if answer.refusal in HOLDS
     ]
     recorded = 0
     if settled:
         recorded += execute_many(connection, _SETTLED, settled)
     if refused:
         recorded += connection.execute(_REFUSED, refused).rowcount
+    if held_up:
+        execute_many(connection, _HELD_UP, held_up)
     return recorded
 
 
 def doubted(connection: Connection, answered: ClaimsAnswered) -> list[str]:
     """The persons of claims we settled ourselves and the centre settled otherwise, or not: what we hold of them is
     not what the centre has. To be asked before the answers are recorded."""
-    doubtful = [answer for answer in answered.answers if answer.recomputed or answer.refusal]
+    doubtful = [
+        answer for answer in answered.answers if answer.recomputed or (answer.refusal and answer.refusal not in HOLDS)
+    ]
     if not doubtful:
         return []
     keys = [(answer.visit_no, answer.charge_batch_no) for answer in doubtful]

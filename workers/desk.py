@@ -15,6 +15,7 @@ from domain.entitlement import Entitlement
 from domain.lifecycle import ClaimState
 from domain.messages import ClaimTotals
 from domain.occasion import policy_day
+from domain.outcomes import Phase
 from domain.policy import PolicyBook, scheme_of
 from domain.policy.facts import NoPolicyInForce
 from domain.refusals import Refusal
@@ -46,6 +47,8 @@ class Turn:
     more: bool
     policy_version: str
     catalogue_version: str
+    prepares: Sequence[ClaimTotals] = ()
+    """Totals to be prepared at the centre, not settled yet."""
     unleased: Sequence[str] = ()
     """Persons whom we would have settled for ourselves, had the centre leased us their standing."""
 
@@ -59,6 +62,7 @@ _ACCEPTED = (
         claim.c.covers_to,
         claim.c.channel,
         claim.c.source,
+        claim.c.phase,
         claim_content.c.visit,
         claim_content.c.lines,
     )
@@ -139,6 +143,7 @@ def preprocess(
             totalled.append(
                 {
                     "id": row.claim_id,
+                    "is_prepare": row.phase == Phase.PREPARE,
                     "checked": checked,
                     "totals_": pack(checked),
                     "local": None,
@@ -157,11 +162,12 @@ def preprocess(
     if rows:
         ids = [row.claim_id for row in rows]
         totalled, returned = _note(engine, ids, (totalled, returned, set_aside), counter, warned)
-    totals = [row["checked"] for row in totalled]
+    totals = [row["checked"] for row in totalled if not row["is_prepare"]]
+    prepares = [row["checked"] for row in totalled if row["is_prepare"]]
     visits = [row.visit_no for row in rows]
     unleased = [] if counter is None else [each.citizen_id_no for each in totals if each.local is None]
     versions = reference.policy_version, reference.catalogue.version
-    return Turn(visits, totals, len(returned), len(rows) == limit, *versions, unleased)
+    return Turn(visits, totals, len(returned), len(rows) == limit, *versions, prepares, unleased)
 
 
 def _note(

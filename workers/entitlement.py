@@ -20,6 +20,7 @@ from domain.messages import PersonAnswered, PersonAsked
 from infra import lanes
 from infra.codec import pack, unpack
 from infra.database import execute_many
+from workers import epochs
 from workers.tables import entitlement, institution
 
 log = logging.getLogger("frontend")
@@ -70,6 +71,8 @@ def keep(engine: Engine, answered: PersonAnswered, *, at: datetime) -> int:
         if held.known and held.leased_until is not None and held.leased_until > at - OFFLINE
     }
     with engine.begin() as connection:
+        if not epochs.met(connection, answered.epoch, at=at):
+            return 0
         _keep_ways(connection, answered.settling_locally)
         connection.execute(delete(entitlement).where(entitlement.c.leased_until < at - OFFLINE))
         held_now = {

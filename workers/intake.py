@@ -7,14 +7,27 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Integer, bindparam, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Integer,
+    LargeBinary,
+    bindparam,
+    func,
+    insert,
+    literal,
+    select,
+    union_all,
+    update,
+)
 
 from domain.lifecycle import ClaimState
+from domain.outcomes import Phase
 from domain.visit import ChargeLine, Visit, pack_lines
 from infra.codec import pack
 from infra.database import execute_many
 from workers.numbers import Numbers, wait_for_turn
-from workers.tables import IS_OPEN, claim, claim_content, institution, visit
+from workers.tables import IS_OPEN, claim, claim_content, institution, tombstone, visit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +47,8 @@ class Submission:
     channel: str
     source: str = ""
     settle_now: bool = True
+    phase: Phase = Phase.SETTLE
+    """PREPARE: computed at the centre, and settled when the institution confirms it."""
     of_registered: bool = False
     final: bool = True
     covers_to: date | None = None
@@ -76,6 +91,11 @@ class BacklogFull:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The key was cancelled before a claim came under it; nothing is accepted under it any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotServed:
     """The institution is not, or no longer, served by this front-end."""
 
@@ -102,16 +122,31 @@ _STORED = select(
     claim.c.idempotency_key,
     claim.c.content_digest,
 )
-_STORED_BY_KEY = _STORED.where(
-    claim.c.institution_code == bindparam("code"),
-    claim.c.idempotency_key.in_(bindparam("keys", expanding=True)),
+_NO_CLAIM = 0
+"""Stands where a claim's id would: the key was cancelled."""
+_STORED_BY_KEY = union_all(
+    _STORED.where(
+        claim.c.institution_code == bindparam("code"),
+        claim.c.idempotency_key.in_(bindparam("keys", expanding=True)),
+    ),
+    select(
+        literal(_NO_CLAIM),
+        tombstone.c.institution_code,
+        literal(""),
+        literal(0),
+        tombstone.c.idempotency_key,
+        literal(b"", LargeBinary),
+    ).where(
+        tombstone.c.institution_code == bindparam("code"),
+        tombstone.c.idempotency_key.in_(bindparam("keys", expanding=True)),
+    ),
 )
 _STORED_BY_VISIT = _STORED.where(claim.c.visit_no.in_(bindparam("visits", expanding=True)))
 _REGISTERED = select(visit.c.visit_no).where(visit.c.visit_no.in_(bindparam("visits", expanding=True)))
 _LAST_ID = select(func.max(claim.c.claim_id))
 _INSERT_CLAIMS, _INSERT_CONTENTS = insert(claim), insert(claim_content)
 
-Outcome = Accepted | Replayed | KeyConflict | VisitConflict | BacklogFull | NotServed
+Outcome = Accepted | Replayed | KeyConflict | VisitConflict | BacklogFull | Cancelled | NotServed
 
 
 def accept(engine: Engine, submissions: Sequence[Submission], *, at: datetime) -> list[Outcome]:
@@ -190,6 +225,8 @@ class _Desk:
         visit_no, batch_no = submission.visit.visit_no, submission.charge_batch_no
         by_key = self._by_key.get((code, submission.idempotency_key))
         by_visit = self._by_visit.get((visit_no, batch_no or 0)) if visit_no else None
+        if by_key is not None and by_key.claim_id == _NO_CLAIM:
+            return Cancelled()
         same = by_key or by_visit
         if same is not None and same.content_digest == digest and same.institution_code == code:
             return Replayed(same.claim_id, same.visit_no, same.charge_batch_no)
@@ -219,6 +256,7 @@ class _Desk:
                 "accepted_at": self._at,
                 "final": submission.final,
                 "covers_to": submission.covers_to,
+                "phase": submission.phase,
             }
         )
         visit = submission.visit if submission.visit.visit_no else replace(submission.visit, visit_no=visit_no)

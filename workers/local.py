@@ -137,12 +137,13 @@ def _provisional(claim: ClaimTotals, settlement: Settlement, person: Person, at:
 # ── At the desk ───────────────────────────────────────────────────────────────────────────────────────────
 
 Row = dict[str, Any]
-"""A totalled claim on its way into the outbox: `checked` its totals, `totals_` and `local` as they are stored."""
+"""A totalled claim on its way into the outbox: `checked` its totals, `totals_` and `local` as they are stored,
+`is_prepare` whether it is to be prepared at the centre."""
 
 
 def settled(counter: LocalCounter, rows: Sequence[Row]) -> list[Row]:
-    """The claims with our own results, those that the centre has to settle as they were."""
-    results = [counter.settle(row["checked"]) for row in rows]
+    """The claims with our own results; those to be prepared, or that the centre has to settle, as they were."""
+    results = [None if row["is_prepare"] else counter.settle(row["checked"]) for row in rows]
     return [
         row if result is None else row | {"checked": result[0], "totals_": pack(result[0]), "local": pack(result[1])}
         for row, result in zip(rows, results, strict=True)

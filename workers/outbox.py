@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, bindparam, select, update
 
 from domain.lifecycle import ClaimState
 from domain.messages import ClaimTotals, TotalsSubmitted
+from domain.outcomes import Phase
 from infra import lanes
 from infra.broker import BrokerAway, Post
 from infra.codec import encode, unpack
@@ -125,6 +126,7 @@ class Sweep:
             )
             .where(IS_OPEN, claim.c.state == ClaimState.TOTALLED, claim.c.rung_at < now - self.after_seconds)
             .where(claim.c.kind == "normal")  # refunds are sent by `workers.refund`
+            .where(claim.c.phase == Phase.SETTLE)  # the others by `workers.outcomes`
             .order_by(claim.c.claim_id)
             .limit(SWEEP_CAP)
         ).all()

@@ -10,61 +10,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from hashlib import blake2b
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, and_, bindparam, or_, select, update
 
 from domain import messages
 from domain.checks import check_lines
 from domain.lifecycle import FINAL, REOPENED, ClaimState, VisitState
 from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals, RefundAnswered, RefundAsked
 from domain.money import amount_of
-from domain.refusals import VisitRefusal
+from domain.refusals import HOLDS, VisitRefusal
 from domain.totals import LineRules, total_up
-from domain.visit import ChargeLine, Visit, pack_lines, unpack_lines
+from domain.visit import FIRST_OF_CENTRE, ChargeLine, Visit, pack_lines, unpack_lines
 from infra import lanes
 from infra.codec import pack, unpack
 from infra.database import execute_many, reading
 from infra.reference import Reference, ReferenceShelf
-from workers import entitlement
-from workers.deliver import DETAIL_AT_CENTER, DETAIL_DUE, record_answers
+from workers import contra_claims, entitlement
+from workers.contra_claims import CONTRA, RESETTLED, Made
+from workers.deliver import record_answers
 from workers.desk import line_rules_of
 from workers.local import place_of
 from workers.numbers import wait_for_turn
 from workers.tables import REFUND_IS_OPEN, claim, claim_content, visit, visit_lines
 from workers.visits import rows
-from workers.visits.handout import Kind
 from workers.visits.outcomes import NotReady, Refunding, not_ready
 
 log = logging.getLogger("frontend")
 
-CONTRA, RESETTLED = "contra", "resettled"
-LONGEST_REASON = 120
 LONGEST_WAIT_SECONDS = 120.0
 
-_CLAIMS = (
-    select(
-        claim.c.claim_id,
-        claim.c.institution_code,
-        claim.c.visit_no,
-        claim.c.charge_batch_no,
-        claim.c.channel,
-        claim.c.state,
-        claim.c.kind,
-        claim.c.final,
-        claim.c.covers_to,
-        claim.c.line_count,
-        claim.c.total_fen,
-        claim.c.totals,
-        claim.c.refunded_by,
-        claim_content.c.visit,
-        claim_content.c.lines,
-    )
-    .join(claim_content, claim_content.c.claim_id == claim.c.claim_id)
-    .where(claim.c.visit_no == bindparam("visit"))
-    .order_by(claim.c.claim_id)
-)
 _UNDER_KEY = select(claim.c.claim_id, claim.c.visit_no, claim.c.charge_batch_no, claim.c.contra_of).where(
     claim.c.institution_code == bindparam("code"), claim.c.idempotency_key == bindparam("key")
 )
@@ -98,8 +73,6 @@ _ASKED = (
     .where(claim.c.claim_id == bindparam("id"))
     .values(rung_at=bindparam("due"), attempts=claim.c.attempts + 1)
 )
-_LAST_ID = select(func.max(claim.c.claim_id))
-_INSERT_CLAIM, _INSERT_CONTENT = insert(claim), insert(claim_content)
 
 
 class Asking(Protocol):
@@ -162,6 +135,9 @@ def send_due(frontend: Asking, *, now: float, after_seconds: float, institution_
 
 def record(connection: Connection, answered: RefundAnswered, *, at: datetime) -> int:
     """Record the centre's answer; how many claims it was new to. A repeated or late answer changes nothing."""
+    if answered.refusal in HOLDS:
+        _of(connection, answered, answered.contra_batch_no, waits_for=answered.refusal)
+        return 0
     if answered.refusal:
         return _record_refusal(connection, answered)
     recorded = record_answers(connection, ClaimsAnswered(answers=answered.answers), at=at)
@@ -199,15 +175,15 @@ class _Refund:
     ) -> None:
         self._connection, self._reference, self._at = connection, reference, at
         self._code, self._visit_no = institution_code, visit_no
-        self._claims = connection.execute(_CLAIMS, {"visit": visit_no}).all()
+        self._claims = contra_claims.claims_of(connection, visit_no)
         self._registered = rows.visits_by_no(connection, [visit_no]).get(visit_no)
 
     def ask(self, charge_batch_no: int, *, reason: str, kept: dict[int, int], key: str) -> Refunding | NotReady:
         """Write the contra, and what is kept, as claims that wait for the centre."""
         original = next((row for row in self._claims if row.charge_batch_no == charge_batch_no), None)
         if original is None or original.institution_code != self._code:
-            return not_ready(VisitRefusal.VISIT_UNKNOWN)
-        last = max(row.charge_batch_no for row in self._claims)
+            return not_ready(VisitRefusal.NOT_SETTLED if self._is_own() else VisitRefusal.VISIT_UNKNOWN)
+        last = max((row.charge_batch_no for row in self._claims if row.charge_batch_no < FIRST_OF_CENTRE), default=0)
         against = self._against(original, last)
         if against is not None:
             return against
@@ -216,7 +192,8 @@ class _Refund:
         if isinstance(kept_lines, NotReady):
             return kept_lines
         contra_no = last + 1
-        written = [self._contra(original, lines, contra_no, reason, key or f"refund:{self._visit_no}:{contra_no}")]
+        key = key or f"refund:{self._visit_no}:{contra_no}"
+        written = [contra_claims.contra_row(original, self._made(contra_no, key), reason=reason)]
         if kept_lines:
             resettled = self._resettled(original, kept_lines, contra_no + 1, written[0]["idempotency_key"])
             if isinstance(resettled, NotReady):
@@ -225,8 +202,17 @@ class _Refund:
         contra_id = self._write(original, written)
         return Refunding(self._visit_no, charge_batch_no, contra_no, contra_no + 1 if kept_lines else None, contra_id)
 
+    def _is_own(self) -> bool:
+        """Whether the visit is this institution's."""
+        known = [*self._claims, *([] if self._registered is None else [self._registered])]
+        return any(row.institution_code == self._code for row in known)
+
     def _against(self, original: Any, last: int) -> NotReady | None:
-        if original.kind == CONTRA or original.state != ClaimState.SETTLED or original.totals is None:
+        if original.kind == CONTRA:
+            return not_ready(VisitRefusal.REFUND_OF_REFUND)
+        if original.state == ClaimState.PREPARED:
+            return not_ready(VisitRefusal.NOT_CONFIRMED)
+        if original.state != ClaimState.SETTLED or original.totals is None:
             return not_ready(VisitRefusal.NOT_SETTLED)
         by = next((row for row in self._claims if row.charge_batch_no == original.refunded_by), None)
         if by is not None:
@@ -239,14 +225,9 @@ class _Refund:
             return not_ready(VisitRefusal.BATCH_UNDER_WAY, max(under_way))
         return not_ready(VisitRefusal.BATCHES_USED_UP) if last + 2 > rows.MOST_BATCHES else None
 
-    def _contra(self, original: Any, lines: Sequence[ChargeLine], number: int, reason: str, key: str) -> dict[str, Any]:
-        """The negative twin; its lines are at the centre with the original's."""
-        totals = unpack(original.totals, ClaimTotals)
-        return self._row(original, CONTRA, key, _negated(totals, number)) | {
-            "reason": reason[:LONGEST_REASON],
-            "detail_state": DETAIL_AT_CENTER,
-            "lines": pack_lines([_reversed(line) for line in lines]),
-        }
+    def _made(self, number: int, key: str) -> Made:
+        versions = self._reference.policy_version, self._reference.catalogue.version
+        return Made(number, key, self._at, *versions)
 
     def _resettled(
         self, original: Any, lines: list[ChargeLine], number: int, contra_key: str
@@ -272,57 +253,21 @@ class _Refund:
             groups=sums.groups,
             local=None,
         )
-        return self._row(original, RESETTLED, f"{contra_key}:kept"[:255], totals) | {
-            "reason": None,
-            "detail_state": DETAIL_DUE,
-            "lines": packed,
-        }
+        return contra_claims.resettled_row(original, self._made(number, f"{contra_key}:kept"[:255]), totals, packed)
 
     def _line_rules(self, original: Any, of: Visit) -> LineRules:
-        """How the policy splits the kept lines: as the desk would, if it took them today."""
+        """How the policy splits the kept lines: as the desk would have, on the day of the settlement."""
         held = entitlement.leases(self._connection, [of.citizen_id_no], at=self._at).get(of.citizen_id_no)
         level = place_of(self._connection, self._code).level
-        today = self._at.date()
-        return line_rules_of(self._reference.policy, original, of, held, level=level, settled_on=today)
-
-    def _row(self, original: Any, kind: str, key: str, totals: ClaimTotals) -> dict[str, Any]:
-        return {
-            "institution_code": self._code,
-            "visit_no": self._visit_no,
-            "charge_batch_no": totals.charge_batch_no,
-            "channel": original.channel,
-            "idempotency_key": key,
-            "content_digest": blake2b(pack(totals), digest_size=16).digest(),
-            "state": ClaimState.TOTALLED,
-            "line_count": totals.line_count,
-            "total_fen": totals.total_fen,
-            "accepted_at": self._at,
-            "totals": pack(totals),
-            "policy_version": self._reference.policy_version,
-            "catalogue_version": self._reference.catalogue.version,
-            "kind": kind,
-            "final": original.final,
-            "covers_to": original.covers_to,
-            "contra_of": original.charge_batch_no,
-        }
+        settled_on = original.settled_day or self._at.date()
+        return line_rules_of(self._reference.policy, original, of, held, level=level, settled_on=settled_on)
 
     def _write(self, original: Any, written: Sequence[dict[str, Any]]) -> int:
         """The claims, their contents, the link from the original, the visit's count; the id of the contra."""
-        first_id = (self._connection.execute(_LAST_ID).scalar() or 0) + 1
-        for claim_id, row in enumerate(written, first_id):
-            content = {"claim_id": claim_id, "visit": original.visit, "lines": row.pop("lines")}
-            self._connection.execute(_INSERT_CLAIM.values(row | {"claim_id": claim_id}))
-            self._connection.execute(_INSERT_CONTENT.values(content))
         last = written[-1]["charge_batch_no"]
-        self._connection.execute(
-            update(claim).where(claim.c.claim_id == original.claim_id).values(refunded_by=written[0]["charge_batch_no"])
-        )
+        first_id = contra_claims.write(self._connection, original, written)
         if self._registered is not None:
             self._connection.execute(update(visit).where(visit.c.visit_no == self._visit_no).values(last_batch_no=last))
-            of = rows.served(self._connection, [self._code]).get(self._code)
-            if of is not None:
-                results = [(of, self._visit_no, Kind.RESULT, row["charge_batch_no"]) for row in written]
-                rows.put_out(self._connection, results)
         return first_id
 
 
@@ -346,27 +291,6 @@ def _square(line: ChargeLine) -> int:
 def _with_quantity(line: ChargeLine, quantity_1e2: int) -> ChargeLine:
     amount = amount_of(line.unit_price_1e4 or 0, quantity_1e2)
     return line._replace(quantity_1e2=quantity_1e2, line_amount_fen=amount)
-
-
-def _reversed(line: ChargeLine) -> ChargeLine:
-    return line._replace(quantity_1e2=-(line.quantity_1e2 or 0), line_amount_fen=-(line.line_amount_fen or 0))
-
-
-def _negated(totals: ClaimTotals, number: int) -> ClaimTotals:
-    """The totals with the other sign; count and digest stay those of the original's lines."""
-    groups = tuple(
-        group._replace(**{name: -getattr(group, name) for name in group._fields[1:]}) for group in totals.groups
-    )
-    return totals._replace(
-        charge_batch_no=number,
-        total_fen=-totals.total_fen,
-        own_expense_fen=-totals.own_expense_fen,
-        over_limit_fen=-totals.over_limit_fen,
-        pre_self_pay_fen=-totals.pre_self_pay_fen,
-        in_scope_fen=-totals.in_scope_fen,
-        groups=groups,
-        local=None,
-    )
 
 
 def _message(row: Any) -> RefundAsked:
@@ -398,10 +322,19 @@ def _record_refusal(connection: Connection, answered: RefundAnswered) -> int:
             claim.c.contra_of == answered.charge_batch_no,
             claim.c.state == ClaimState.TOTALLED,
         )
-        .values(state=ClaimState.REFUSED, refusal=answered.refusal, answer=pack(answer))
+        .values(state=ClaimState.REFUSED, refusal=answered.refusal, answer=pack(answer), waits_for=None)
     ).rowcount
     if refused:
-        _of(connection, answered, answered.charge_batch_no, refunded_by=None)
+        # Not where the centre has corrected it meanwhile: then it is taken back, by another one.
+        connection.execute(
+            update(claim)
+            .where(
+                claim.c.visit_no == answered.visit_no,
+                claim.c.charge_batch_no == answered.charge_batch_no,
+                claim.c.refunded_by == answered.contra_batch_no,
+            )
+            .values(refunded_by=None)
+        )
     return refused
 
 

@@ -155,6 +155,17 @@ claim = Table(
         LargeBinary,
         comment="domain.messages.ClaimAnswer as this front-end settled it itself, until the centre's answer",
     ),
+    Column(
+        "phase",
+        String(8),
+        nullable=False,
+        server_default="settle",
+        comment="domain.outcomes.Phase: what is asked of the centre about it",
+    ),
+    Column("expires_at", Moment, comment="prepared: about when the centre lets it expire, by our clock; it decides"),
+    Column("waits_for", String(32), comment="totalled, prepared: the refusal that holds it up at the centre"),
+    Column("decided_at", Moment, comment="when it was said that it be confirmed or cancelled"),
+    Column("decided_by", String(40), comment="who said so; null: its institution"),
     UniqueConstraint("visit_no", "charge_batch_no", name="uq_claim_key"),
     UniqueConstraint("institution_code", "idempotency_key", name="uq_claim_idempotency"),
 )
@@ -163,6 +174,7 @@ claim = Table(
 IS_OPEN = text("claim.state IN ('accepted', 'totalled')")
 DETAIL_IS_DUE = text("claim.state = 'settled' AND claim.detail_state = 0")
 REFUND_IS_OPEN = text("claim.kind = 'contra' AND claim.state = 'totalled'")
+IS_UNDECIDED = text("claim.phase <> 'settle' AND claim.state IN ('totalled', 'prepared')")
 TO_HAND_BACK = text("claim.channel = 'dbf' AND NOT claim.handed_back")
 
 
@@ -173,9 +185,19 @@ def _partly(name: str, condition: TextClause, *columns: Column[Any]) -> None:
 
 _partly("ix_claim_open", IS_OPEN, claim.c.state, claim.c.institution_code, claim.c.claim_id)
 _partly("ix_claim_refund_open", REFUND_IS_OPEN, claim.c.state, claim.c.institution_code, claim.c.claim_id)
+_partly("ix_claim_undecided", IS_UNDECIDED, claim.c.institution_code, claim.c.claim_id)
 _partly("ix_claim_detail_due", DETAIL_IS_DUE, claim.c.claim_id)
 _partly("ix_claim_to_hand_back", TO_HAND_BACK, claim.c.institution_code, claim.c.claim_id)
 Index("ix_claim_settled_day", claim.c.settled_day, claim.c.institution_code)
+
+tombstone = Table(
+    "tombstone",
+    metadata,
+    Column("institution_code", String(18), primary_key=True),
+    Column("idempotency_key", String(255), primary_key=True),
+    Column("cancelled_at", Moment, nullable=False),
+    comment="Keys that were cancelled before a claim came under them: one that still comes is not accepted.",
+)
 
 claim_content = Table(
     "claim_content",
@@ -329,6 +351,15 @@ visit_counter = Table(
     Column("day", Date, primary_key=True),
     Column("last", Integer, nullable=False),
     comment="The last visit number issued per institution and day.",
+)
+
+center_epoch = Table(
+    "center_epoch",
+    metadata,
+    Column("only", Integer, primary_key=True, autoincrement=False, comment="1: there is one row"),
+    Column("epoch", BigInteger, nullable=False),
+    Column("met_at", Moment, comment="null: the first one"),
+    comment="The latest epoch of the centre this front-end has met: one row, which whoever records locks.",
 )
 
 lease = Table(

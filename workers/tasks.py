@@ -28,9 +28,12 @@ from infra.quarantine import Quarantine, keep_with
 from infra.reference import ReferenceShelf
 from infra.settings import Settings
 from infra.worker import Timer, run, show
-from workers import books, deliver, desk, entitlement, publications, refund, upload
+from workers import books, corrections, deliver, desk, entitlement, epochs, publications, refund, upload
 from workers.doorbell import Doorbell
 from workers.outbox import Outbox, Sweep
+from workers.outcomes import sending, told
+from workers.reconciling import books as institution_books
+from workers.reconciling import orders
 from workers.tables import institution, quarantine, reference
 
 log = logging.getLogger("frontend")
@@ -156,6 +159,13 @@ def desk_app(frontend: Frontend) -> Celery:
             frontend.outbox.send(
                 turn.totals, policy_version=turn.policy_version, catalogue_version=turn.catalogue_version
             )
+        if turn.prepares:
+            sending.send_prepare(
+                frontend,
+                turn.prepares,
+                policy_version=turn.policy_version,
+                catalogue_version=turn.catalogue_version,
+            )
         entitlement.ask(frontend, turn.unleased)
         if turn.visits:
             # The doorbell carried no visits: tell Flower which ones this turn took.
@@ -169,6 +179,12 @@ def desk_app(frontend: Frontend) -> Celery:
             after_seconds=frontend.settings.sweep_after_seconds,
             institution_code=institution,
         )
+        sending.send_due(
+            frontend,
+            now=frontend.clock.seconds(),
+            after_seconds=frontend.settings.sweep_after_seconds,
+            institution_code=institution,
+        )
 
     return app
 
@@ -177,12 +193,17 @@ def link_app(frontend: Frontend) -> Celery:
     """The application of the link: the centre's answers, grants and questions to this front-end."""
     frontend.keep_quarantine()
     app = build_app("link", frontend.settings.center_broker_url)
+    _answer_restored_center(app, frontend)
+    _record_outcomes(app, frontend)
+    _reconcile(app, frontend)
     results, uploads = lanes.results(frontend.code), lanes.uploads(frontend.code)
 
     @app.task(name=lanes.CLAIMS_DELIVER, shared=False)
     def claims_deliver(envelope: bytes) -> None:
         answered = frontend.opened(envelope, results, messages.ClaimsAnswered)
         with frontend.engine.begin() as connection:
+            if not epochs.met(connection, answered.epoch, at=frontend.now()):
+                return
             doubted = deliver.doubted(connection, answered)
             entitlement.forget(connection, doubted)
             deliver.record_answers(connection, answered, at=frontend.now())
@@ -198,12 +219,28 @@ def link_app(frontend: Frontend) -> Celery:
     def claims_refunded(envelope: bytes) -> None:
         answered = frontend.opened(envelope, results, messages.RefundAnswered)
         with frontend.engine.begin() as connection:
+            if not epochs.met(connection, answered.epoch, at=frontend.now()):
+                return
             refund.record(connection, answered, at=frontend.now())
+
+    @app.task(name=lanes.CLAIMS_CORRECTED, shared=False)
+    def claims_corrected(envelope: bytes) -> None:
+        corrected = frontend.opened(envelope, results, messages.SettlementCorrected)
+        with frontend.engine.begin() as connection:
+            if not epochs.met(connection, corrected.epoch, at=frontend.now()):
+                return
+            recorded = corrections.record(connection, corrected, at=frontend.now())
+        if recorded:
+            heard = messages.CorrectionHeard(correction_no=corrected.correction_no)
+            shown: dict[str, object] = {"institution": corrected.institution_code, "visit": corrected.visit_no}
+            frontend.send(lanes.CORRECTIONS_HEARD, lanes.ADMIN, heard, shown)
 
     @app.task(name=lanes.DETAILS_CONFIRM, shared=False)
     def details_confirm(envelope: bytes) -> None:
         received = frontend.opened(envelope, results, messages.DetailReceived)
         with frontend.engine.begin() as connection:
+            if not epochs.met(connection, received.epoch, at=frontend.now()):
+                return
             deliver.record_receipts(connection, received)
 
     @app.task(name=lanes.DETAILS_UPLOAD, shared=False)
@@ -228,6 +265,45 @@ def link_app(frontend: Frontend) -> Celery:
         if kept.wants:
             frontend.ask_for_reference(kept.wants)
 
+    return app
+
+
+def _record_outcomes(app: Celery, frontend: Frontend) -> None:
+    """What the centre tells of claims by their own keys, and what is to be sent because of it."""
+    results = lanes.results(frontend.code)
+
+    @app.task(name=lanes.OUTCOMES_TELL, shared=False)
+    def outcomes_tell(envelope: bytes) -> None:
+        outcomes = frontend.opened(envelope, results, messages.OutcomeTold)
+        with frontend.engine.begin() as connection:
+            if not epochs.met(connection, outcomes.epoch, at=frontend.now()):
+                return
+            came = told.record(connection, outcomes, at=frontend.now())
+            entitlement.forget(connection, came.doubted)
+        if came.again:
+            sending.send_again(frontend, came.again)
+        if came.is_due:
+            after = frontend.settings.sweep_after_seconds
+            sending.send_due(frontend, now=frontend.clock.seconds(), after_seconds=after)
+
+
+def _reconcile(app: Celery, frontend: Frontend) -> None:
+    """Our own books, as the centre asks for them; what it found in the institutions', and has done about it."""
+    results, uploads = lanes.results(frontend.code), lanes.uploads(frontend.code)
+
+    @app.task(name=lanes.BOOKS_COMPARED, shared=False)
+    def books_compared(envelope: bytes) -> None:
+        compared = frontend.opened(envelope, results, messages.BooksCompared)
+        with frontend.engine.begin() as connection:
+            institution_books.record(connection, compared, at=frontend.now())
+
+    @app.task(name=lanes.BOOKS_REPAIR, shared=False)
+    def books_repair(envelope: bytes) -> None:
+        ordered = frontend.opened(envelope, results, messages.RepairOrdered)
+        with frontend.engine.begin() as connection:
+            done = orders.carry_out(connection, ordered, at=frontend.now())
+        frontend.send(lanes.BOOKS_REPAIRED, lanes.BOOKS, done, {"institution": ordered.institution_code})
+
     @app.task(name=lanes.BOOKS_REPORT, shared=False)
     def books_report(envelope: bytes) -> None:
         asked = frontend.opened(envelope, uploads, messages.BooksAsked)
@@ -235,7 +311,27 @@ def link_app(frontend: Frontend) -> Celery:
             reported = books.report(connection, asked)
         frontend.send(lanes.BOOKS_RECONCILE, lanes.BOOKS, reported, {"institutions": len(reported.totals)})
 
-    return app
+
+def _answer_restored_center(app: Celery, frontend: Frontend) -> None:
+    """What a centre that was restored from a backup asks for."""
+    uploads = lanes.uploads(frontend.code)
+
+    @app.task(name=lanes.DOCUMENTS_ASK, shared=False)
+    def documents_ask(envelope: bytes) -> None:
+        asked = frontend.opened(envelope, uploads, messages.DocumentsAsked)
+        with frontend.engine.begin() as connection:
+            page = epochs.page(connection, asked, at=frontend.now())
+        if page is not None:
+            shown: dict[str, object] = {"epoch": page.epoch, "documents": len(page.documents)}
+            frontend.send(lanes.DOCUMENTS_RESEND, lanes.BOOKS, page, shown)
+
+    @app.task(name=lanes.DETAILS_ASK, shared=False)
+    def details_ask(envelope: bytes) -> None:
+        asked = frontend.opened(envelope, uploads, messages.DetailsAsked)
+        with frontend.engine.begin() as connection:
+            marked = epochs.mark_details(connection, asked, at=frontend.now())
+        if marked is not None:
+            frontend.send(lanes.DETAILS_MARK, lanes.BOOKS, marked, {"epoch": marked.epoch})
 
 
 def serve_desk(settings: Settings) -> int:
@@ -246,6 +342,8 @@ def serve_desk(settings: Settings) -> int:
     def swept() -> None:
         sweep.run(now=frontend.clock.seconds())
         refund.send_due(frontend, now=frontend.clock.seconds(), after_seconds=settings.sweep_after_seconds)
+        sending.send_due(frontend, now=frontend.clock.seconds(), after_seconds=settings.sweep_after_seconds)
+        institution_books.send_due(frontend, now=frontend.clock.seconds(), after_seconds=settings.sweep_after_seconds)
 
     return run(
         desk_app(frontend),

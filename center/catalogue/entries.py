@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Row, Table, and_, func, select, text, update
 
 from center.catalogue.files import Problem
 from center.catalogue.tables import REJECTED, STANDING, WAITING, catalogue_item, catalogue_match, delivery
+from center.ledger import audit as noted
 from center.tables import institution
 from domain import money
 from domain.catalogue import Match
@@ -130,6 +131,15 @@ def _enter(
         TABLES[kind],
         (*fields, "import_id", "row_no", "entered_by", "entered_at"),
         ((*values, import_id, row, by, at) for row, values in rows),
+    )
+    noted.note(
+        connection,
+        by=by,
+        action="catalogue.enter",
+        subject=f"{kind} {import_id}",
+        reason=source,
+        at=at,
+        details={"rows": len(rows), "digest": digest.hex()},
     )
     return Entered(import_id, len(rows), unchanged)
 
@@ -258,7 +268,17 @@ def audit(
     ).rowcount
     if not decided:
         raise NothingToAudit(f"批号 {import_id} 没有待审核的记录")
-    return Audited(decided, _close(connection, found.kind, import_id, at) if accept else 0)
+    closed = _close(connection, found.kind, import_id, at) if accept else 0
+    noted.note(
+        connection,
+        by=by,
+        action="catalogue.accept" if accept else "catalogue.reject",
+        subject=f"{found.kind} {import_id}",
+        reason=reason,
+        at=at,
+        details={"decided": decided, "closed": closed, "entered_by": found.entered_by},
+    )
+    return Audited(decided, closed)
 
 
 def _close(connection: Connection, kind: str, import_id: int, at: datetime) -> int:

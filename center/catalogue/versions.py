@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from center.catalogue.entries import standing_items, standing_matches, waiting_matches
 from center.catalogue.tables import catalogue_version, reference_part
+from center.ledger import audit
 from center.tables import institution, reference
 from domain.catalogue import Match
 from domain.catalogue_records import ItemRecord, classed, record_of
@@ -265,10 +266,19 @@ def publish(
         )
     )
     in_force = activate(connection, reference, at.date()) == name
+    audit.note(
+        connection,
+        by=by,
+        action="catalogue.publish",
+        subject=name,
+        reason=note,
+        at=at,
+        details={"effective_date": effective_date.isoformat(), "digest": digest.hex()},
+    )
     return Published(name, effective_date, digest, in_force, len(after.items), len(after.matches), changes)
 
 
-def withdraw(connection: Connection, version: str, *, at: datetime) -> None:
+def withdraw(connection: Connection, version: str, *, by: str, at: datetime, note: str = "") -> None:
     """Take back a version whose day has not come; it is never in force. Raises NoSuchVersion or CannotPublish."""
     row = next((row for row in versions(connection) if row.version == version), None)
     if row is None:
@@ -278,6 +288,7 @@ def withdraw(connection: Connection, version: str, *, at: datetime) -> None:
     connection.execute(
         update(reference).where(reference.c.kind == CATALOGUE, reference.c.version == version).values(withdrawn=True)
     )
+    audit.note(connection, by=by, action="catalogue.withdraw", subject=version, reason=note, at=at)
 
 
 def _check_order(connection: Connection, effective_date: date) -> None:

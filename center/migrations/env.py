@@ -5,7 +5,15 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import text
 
-import center.catalogue.tables  # noqa: F401  # its tables belong to the model
+import center.approving.tables  # its tables belong to the model
+import center.backup.tables  # its tables belong to the model
+import center.catalogue.tables  # its tables belong to the model
+import center.clearing.tables  # its tables belong to the model
+import center.conservation.tables  # its tables belong to the model
+import center.correcting.tables
+import center.ledger.tables  # its tables belong to the model
+import center.outcomes.tables  # its tables belong to the model
+import center.reconciling.tables  # noqa: F401  # its tables belong to the model
 from center.tables import metadata
 
 connection = context.config.attributes["connection"]

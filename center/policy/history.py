@@ -67,6 +67,12 @@ def settlements(connection: Connection, first_day: date, last_day: date) -> Gene
             yield Stored._make((*row[:12], LocalTotals(*row[12:19]), *row[19:]))
 
 
+def of_person(connection: Connection, person_no: int) -> list[Stored]:
+    """Every settlement of one person, in the order they were made."""
+    rows = connection.exec_driver_sql(_OF_PERSON, {"person": person_no})
+    return [Stored._make((*row[:12], LocalTotals(*row[12:19]), *row[19:])) for row in rows]
+
+
 def openings(connection: Connection, first_day: date) -> Generator[tuple[int, str, int]]:
     """Person, key, amount of every accumulator as it stood before the day: what stands now less what came since."""
     with _streaming(connection, "openings") as cursor:
@@ -74,15 +80,15 @@ def openings(connection: Connection, first_day: date) -> Generator[tuple[int, st
         yield from cursor
 
 
-_SETTLEMENTS = """
+_STORED = """
 SELECT s.settlement_no, s.person_no, s.contra_of, s.institution_code, s.visit_no, s.charge_batch_no, s.visit_type,
        s.settled_day, s.scheme, s.category, s.institution_level, s.policy_version,
        s.total_fen, s.own_expense_fen, s.over_limit_fen, s.pre_self_pay_fen, s.in_scope_fen, s.line_count, s.digest,
        s.inputs, s.answer, o.answer
 FROM settlement s LEFT JOIN settlement o ON o.settlement_no = s.contra_of
-WHERE s.settled_day BETWEEN %(first)s AND %(last)s
-ORDER BY s.person_no, s.settlement_no
 """
+_SETTLEMENTS = _STORED + "WHERE s.settled_day BETWEEN %(first)s AND %(last)s ORDER BY s.person_no, s.settlement_no"
+_OF_PERSON = _STORED + "WHERE s.person_no = %(person)s ORDER BY s.settlement_no"
 
 _OPENINGS = """
 WITH since AS (

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from center.ledger import audit
 from center.tables import policy_publication, reference
 from domain.policy import PolicyBook
 from domain.policy.check import check, overlaps
@@ -101,6 +102,15 @@ def publish(
         )
     )
     in_force = version in activate(connection, at.date())
+    audit.note(
+        connection,
+        by=by,
+        action="policy.publish",
+        subject=version,
+        reason=note,
+        at=at,
+        details={"effective_date": effective_date.isoformat(), "replaces": replaces},
+    )
     return PolicyPublished(version, effective_date, in_force, replaces, warnings)
 
 
@@ -128,7 +138,7 @@ def reviewed(
     return report.policy, tuple(report.warnings)
 
 
-def withdraw(connection: Connection, version: str, *, at: datetime) -> None:
+def withdraw(connection: Connection, version: str, *, by: str, at: datetime, note: str = "") -> None:
     """Take back a set whose day has not come; it is never in force. Raises CannotPublish."""
     made = policy_publication
     waiting = (made.c.version == version, ~made.c.withdrawn, made.c.effective_date > at.date())
@@ -139,6 +149,7 @@ def withdraw(connection: Connection, version: str, *, at: datetime) -> None:
         .where(reference.c.kind == POLICY, reference.c.version == version, ~reference.c.in_force)
         .values(withdrawn=True)
     )
+    audit.note(connection, by=by, action="policy.withdraw", subject=version, reason=note, at=at)
 
 
 def activate(connection: Connection, day: date) -> tuple[str, ...]:

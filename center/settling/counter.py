@@ -9,29 +9,33 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
 import psycopg
 
+from center.backup import epochs
+from center.conservation.freezing import is_frozen
+from center.outcomes import holds
 from center.settling import inputs, records
-from center.settling.records import Content, Institution, InsuredPerson, Settled, Standing
+from center.settling.records import Content, Institution, InsuredPerson, Settled, Standing, Unsettled
 from center.settling.well_formed import Refused, malformed, refuse, unequal
 from domain.benefit import accumulator_keys, settle
 from domain.checker import check
+from domain.clearing import clearing_type
 from domain.confirmation import difference
 from domain.entitlement import person_on
-from domain.ledger import postings_for
+from domain.ledger import family_pay_of, postings_for
 from domain.messages import ClaimAnswer, ClaimTotals, TotalsSubmitted
 from domain.money import yuan
 from domain.occasion import occasion_of
+from domain.outcomes import REFUSED_AFTER, OutcomeState
 from domain.policy import PolicyBook
 from domain.policy.cases import CATEGORIES
 from domain.policy.facts import CaseNotCovered, NoPolicyInForce
 from domain.refusals import Refusal
-from domain.settlement import FAMILY_ACCOUNT, Occasion, Person, Settlement
-from domain.totals import LocalTotals
+from domain.settlement import Occasion, Person, Settlement
 from infra.codec import pack
 from infra.reference import Reference
 
@@ -57,6 +61,7 @@ class Settling:
     content: Content
     insured: InsuredPerson
     institution_level: int
+    clearing_type: str
     settlement: Settlement
     postings: Sequence[tuple[str, int]]
     inputs: bytes
@@ -75,10 +80,11 @@ class Owner(NamedTuple):
 
 
 class _Case(NamedTuple):
-    """What the engine is asked about a claim, as far as it does not change from claim to claim of the batch."""
+    """What the engine is asked about a claim, as it stood when the batch was gathered."""
 
     occasion: Occasion
     keys: tuple[str, ...]
+    person: Person
 
 
 Decision = Settling | Settled | Refused
@@ -95,9 +101,13 @@ class Counter:
         reference: Reference,
         at: datetime,
         sent_policy: PolicyBook | None,
+        *,
+        settled_on: date | None = None,
     ) -> None:
+        """`settled_on` is the day whose rules count where they are those of the settlement; today if left out."""
         self.at = at
         self._day = at.date()
+        self._settled_on = settled_on or self._day
         self._sent_policy = sent_policy
         self.submitted, self.frontend, self.reference = submitted, frontend, reference
         self.settled: list[Settling] = []
@@ -108,12 +118,28 @@ class Counter:
         self._amounts: dict[int, dict[str, int]] = {}
         self._owners: dict[str, Owner] = {}
         self._cases: dict[int, _Case] = {}
+        self._spent: set[str] = set()
+        """Whose accounts this batch has drawn on."""
         self._known: dict[tuple[str, int], Settled | Settling] = {}
+        self._unsettled: dict[tuple[str, str, int], OutcomeState] = {}
+        self._held: set[str] = set()
+        self.epoch = epochs.NEVER_RESTORED
+
+    @property
+    def policy_version(self) -> str:
+        """What the claims are settled under."""
+        return self.reference.policy_version
+
+    @property
+    def catalogue_version(self) -> str:
+        """The catalogue in force."""
+        return self.reference.catalogue.version
 
     # ── Gather ──
 
     def gather(self, cursor: psycopg.Cursor[Any]) -> None:
         """Lock the persons and the visit numbers, then read what the claims will be decided by."""
+        self.epoch = epochs.current(cursor)
         claims = self.submitted.claims
         if self._malformed:
             claims = tuple(claim for claim in claims if claim not in self._malformed)
@@ -124,12 +150,37 @@ class Counter:
         }
         records.lock_visits(cursor, visit_nos)
         self._institutions = records.institutions(cursor, {claim.institution_code for claim in claims})
-        for settled in records.settled_visits(cursor, visit_nos):
+        self._see_holds(cursor)
+        known, unsettled = records.known_of_visits(cursor, visit_nos)
+        self._see_unsettled(unsettled)
+        for settled in known:
             self._owners[settled.visit_no] = Owner(settled.institution_code, settled.person_no)
             self._known[settled.visit_no, settled.charge_batch_no] = settled
         self._amounts = records.accumulators(
             cursor, [insured.person_no for insured in self._insured.values()], self._keys_of_all(claims)
         )
+
+    def _see_holds(self, cursor: psycopg.Cursor[Any]) -> None:
+        """Whom a prepared claim holds; where its time is up, it is let go of here."""
+        held = {number: until for number, row in self._insured.items() if (until := row.held_until) is not None}
+        if held:
+            expired = holds.met_expired(self._insured.values(), self.at)
+            if expired:
+                holds.release_expired(cursor, expired, at=self.at)
+            self._held = {number for number, until in held.items() if until > self.at}
+
+    def _see_unsettled(self, rows: Iterable[Unsettled]) -> None:
+        """What is prepared, cancelled or expired under these visit numbers; a prepared claim owns its number."""
+        for row in rows:
+            key = row.institution_code, row.visit_no, row.charge_batch_no
+            state = self._unsettled[key] = OutcomeState(row.state)
+            if state is OutcomeState.PREPARED and row.person_no is not None:
+                self._owners[row.visit_no] = Owner(row.institution_code, row.person_no)
+
+    def hold(self, claim: ClaimTotals) -> None:
+        """Let the claim's person, and the relative whose account they may use, be held for the rest of the batch."""
+        family = self._insured[claim.citizen_id_no].family_citizen_id_no
+        self._held.update((claim.citizen_id_no, *([family] if family in self._insured else ())))
 
     def _keys_of_all(self, claims: Iterable[ClaimTotals]) -> set[str]:
         """The accumulators the rules may look at for any of these claims; what cannot be said is refused later."""
@@ -147,8 +198,9 @@ class Counter:
         known = self._cases.get(id(claim))
         if known is None:
             occasion = self._occasion(claim)
-            keys = accumulator_keys(self._person(claim, occasion), occasion, self.reference.policy)
-            known = self._cases[id(claim)] = _Case(occasion, keys)
+            person = self._person(claim, occasion)
+            keys = accumulator_keys(person, occasion, self.reference.policy)
+            known = self._cases[id(claim)] = _Case(occasion, keys, person)
         return known
 
     def _occasion(self, claim: ClaimTotals) -> Occasion:
@@ -158,7 +210,7 @@ class Counter:
             self.reference.policy,
             self._insured[claim.citizen_id_no].scheme,
             institution_level=self._institutions[claim.institution_code].level,
-            settled_on=self._day,
+            settled_on=self._settled_on,
         )
 
     def _person(self, claim: ClaimTotals, occasion: Occasion) -> Person:
@@ -171,7 +223,7 @@ class Counter:
             category=insured.category,
             civil_servant=insured.civil_servant,
             rank=insured.rank,
-            groups=insured.groups,
+            groups=insured.groups or (),
             birth=insured.birth,
             account_balance_fen=self._standings[claim.citizen_id_no].account_balance_fen,
             family_balance_fen=family.account_balance_fen if family is not None else 0,
@@ -196,6 +248,10 @@ class Counter:
         if known is not None:
             return known
         return self._first(self.CHECKS_OF_NEW, claim) or self._settle(claim)
+
+    def refused_at_once(self, claim: ClaimTotals) -> Refused | None:
+        """Why the claim is refused whatever became of it before; none where it is to be decided."""
+        return self._first(self.CHECKS_OF_ANY, claim)
 
     def _first(self, checks: Iterable[_Check], claim: ClaimTotals) -> Refused | None:
         for check_ in checks:
@@ -227,6 +283,15 @@ class Counter:
         if known is None or known.content == content_of(claim):
             return None
         return refuse(Refusal.CONTENT_CONFLICT, yuan(claim.total_fen), yuan(known.content.total_fen))
+
+    def _is_to_be_settled(self, claim: ClaimTotals) -> Refused | None:
+        if not self._unsettled:
+            return None
+        state = self._unsettled.get((claim.institution_code, claim.visit_no, claim.charge_batch_no))
+        return None if state is None else refuse(REFUSED_AFTER.get(state, Refusal.BUSY))
+
+    def _center_is_whole(self, _claim: ClaimTotals) -> Refused | None:
+        return None if self.epoch.is_open else Refused(Refusal.BUSY, epochs.RECOVERING)
 
     def _institution_is_active(self, claim: ClaimTotals) -> Refused | None:
         return None if self._institutions[claim.institution_code].active else refuse(Refusal.INSTITUTION_UNKNOWN)
@@ -274,6 +339,22 @@ class Counter:
     def _totals_add_up(self, claim: ClaimTotals) -> Refused | None:
         return unequal(claim)
 
+    def _person_is_free(self, claim: ClaimTotals) -> Refused | None:
+        if not self._held:
+            return None
+        family = self._insured[claim.citizen_id_no].family_citizen_id_no
+        return refuse(Refusal.BUSY) if claim.citizen_id_no in self._held or family in self._held else None
+
+    def _flow_is_open(self, claim: ClaimTotals) -> Refused | None:
+        frozen = self._institutions[claim.institution_code].frozen
+        if not frozen:
+            return None
+        insured = self._insured[claim.citizen_id_no]
+        family = self.family_person_no(insured)
+        persons = (insured.person_no,) if family is None else (insured.person_no, family)
+        shut = is_frozen(frozen, insured.scheme, clearing_type(claim.visit_type), persons)
+        return refuse(Refusal.FROZEN) if shut else None
+
     # Order matters: a claim is refused for the first check it fails. A claim that was settled before is answered as
     # it was then, even if its institution or its person could not settle today.
     CHECKS_OF_ANY: ClassVar[tuple[_Check, ...]] = (
@@ -283,12 +364,16 @@ class Counter:
         _is_as_settled,
     )
     CHECKS_OF_NEW: ClassVar[tuple[_Check, ...]] = (
+        _center_is_whole,
+        _is_to_be_settled,
         _institution_is_active,
         _person_is_entitled,
         _category_is_known,
         _policy_splits_alike,
         _catalogue_is_in_force,
         _totals_add_up,
+        _flow_is_open,
+        _person_is_free,
     )
 
     # ── Settle ──
@@ -299,8 +384,9 @@ class Counter:
         totals = claim.local_totals()
         policy = self.reference.policy
         try:
-            occasion, keys = self._case(claim)
-            person = self._person(claim, occasion)
+            occasion, keys, person = self._case(claim)
+            if self._spent and not self._spent.isdisjoint((claim.citizen_id_no, insured.family_citizen_id_no or "")):
+                person = self._person(claim, occasion)
             settlement = settle(totals, person, amounts, policy, occasion)
         except CaseNotCovered as why:
             log.warning("case_not_covered", extra={"why": str(why)})
@@ -308,35 +394,39 @@ class Counter:
         except NoPolicyInForce as why:
             log.warning("no_policy", extra={"why": str(why)})
             scheme = SCHEME_WORDS.get(insured.scheme, insured.scheme)
-            day = claim.visit_date if claim.visit_started is None else self._day
+            day = claim.visit_date if claim.visit_started is None else self._settled_on
             return refuse(Refusal.NO_POLICY, scheme, day.isoformat())
-        postings = postings_for(
-            settlement,
-            institution_code=claim.institution_code,
-            person_no=insured.person_no,
-            family_person_no=self._family_person_no(insured),
-        )
-        _prove(totals, settlement, postings, person)
+        # What checks has postings that balance, pays no more than accounts hold, and keeps every CHECK of the table.
         wrong = check(settlement, totals, person, amounts, policy=policy, at=occasion)
         if wrong:
             raise BrokenSettlement(wrong)
+        of_clearing = clearing_type(claim.visit_type)
+        postings = postings_for(
+            settlement,
+            institution_code=claim.institution_code,
+            clearing_type=of_clearing,
+            person_no=insured.person_no,
+            family_person_no=self.family_person_no(insured),
+        )
 
         settling = Settling(
             claim,
             content_of(claim),
             insured,
             occasion.institution_level,
+            of_clearing,
             settlement,
             postings,
             inputs.packed(totals, person, amounts, occasion, keys),
             person.account_balance_fen,
-            *_before(claim.visit_type, keys, amounts),
+            *paid_before(claim.visit_type, keys, amounts),
             self._confirmed(claim, settlement, person, amounts, keys),
         )
         self._move(settling)
         return settling
 
-    def _family_person_no(self, insured: InsuredPerson) -> int | None:
+    def family_person_no(self, insured: InsuredPerson) -> int | None:
+        """The relative whose account the person may use, if there is one."""
         family = self._insured.get(insured.family_citizen_id_no or "")
         return None if family is None else family.person_no
 
@@ -382,7 +472,7 @@ class Counter:
         amounts = self._amounts[insured.person_no]
         for key, before, applied in settlement.entries:
             amounts[key] = before + applied
-        family_pay = family_pay_of(settlement) if settlement.account_pay_fen else 0
+        family_pay = family_pay_of(settlement)
         self._pay(insured.citizen_id_no, settlement.account_pay_fen - family_pay)
         if family_pay:
             assert insured.family_citizen_id_no is not None
@@ -390,6 +480,8 @@ class Counter:
 
     def _pay(self, citizen_id_no: str, amount_fen: int) -> None:
         balance, version = self._standings[citizen_id_no]
+        if amount_fen:
+            self._spent.add(citizen_id_no)
         self._standings[citizen_id_no] = Standing(balance - amount_fen, version + 1)
 
     # ── What is left when all are decided ──
@@ -417,26 +509,7 @@ def content_of(claim: ClaimTotals) -> Content:
     return Content._make((claim.visit_type, claim.visit_date, *claim[6:13], b"" if rest == _PLAIN else pack(rest)))
 
 
-def family_pay_of(settlement: Settlement) -> int:
-    """What somebody else's account pays of a settlement."""
-    return sum(amount for _, payer, amount in settlement.cells if payer == FAMILY_ACCOUNT)
-
-
-def _prove(totals: LocalTotals, settlement: Settlement, postings: Sequence[tuple[str, int]], person: Person) -> None:
-    """Raise BrokenSettlement for what the database would refuse the whole batch for; `check` proves the rest."""
-    broken = []
-    if settlement.total_fen != totals.total_fen:
-        broken.append("total")
-    family_pay = family_pay_of(settlement) if settlement.account_pay_fen else 0
-    if settlement.account_pay_fen - family_pay > person.account_balance_fen or family_pay > person.family_balance_fen:
-        broken.append("account balance")
-    if sum(amount_fen for _, amount_fen in postings):
-        broken.append("double entry")
-    if broken:
-        raise BrokenSettlement(broken)
-
-
-def _before(visit_type: str, keys: tuple[str, ...], amounts: Mapping[str, int]) -> tuple[int, int]:
+def paid_before(visit_type: str, keys: tuple[str, ...], amounts: Mapping[str, int]) -> tuple[int, int]:
     """What the basic fund had paid, and what deductible was charged, on visits of this type in the benefit year."""
     fund, deductible = _keys_of_the_year(visit_type, keys)
     return sum([amounts.get(key, 0) for key in fund]), sum([amounts.get(key, 0) for key in deductible])

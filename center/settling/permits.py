@@ -6,6 +6,7 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, insert, select
 
+from center.ledger import audit
 from center.tables import refund_permit, settlement
 
 LONGEST_REASON = 200
@@ -46,6 +47,15 @@ def permit(
         until=until,
     )
     number: int = connection.execute(written.returning(refund_permit.c.permit_no)).scalar_one()
+    audit.note(
+        connection,
+        by=by,
+        action="refund.unlock",
+        subject=f"{visit_no}/{charge_batch_no}",
+        reason=reason,
+        at=at,
+        details={"permit": number, "settlement": settled, "until": until.isoformat()},
+    )
     return number
 
 

@@ -17,6 +17,12 @@ from sqlalchemy import Connection
 
 NORMAL = "normal"
 
+FROZEN_OF = (
+    "ARRAY(SELECT scheme || ':' || clearing_type || ':' || coalesce(person_no::text, '*') FROM frozen_flow"
+    " WHERE released_at IS NULL AND frozen_flow.institution_code IN (institution.institution_code, '*'))"
+)
+"""What is frozen of an institution, as `center.conservation.freezing.is_frozen` reads it: scheme, type, person."""
+
 VISITS = 7371
 """The class of advisory locks on visit numbers."""
 
@@ -32,10 +38,13 @@ class InsuredPerson(NamedTuple):
     entitled: bool
     account_balance_fen: int
     rank: str
-    groups: list[str]
+    groups: list[str] | None
+    """None where there is none: an empty array costs as much to read as the rest of the row."""
     birth: date | None
     family_citizen_id_no: str | None
     version: int
+    held_until: datetime | None = None
+    """A prepared claim holds the person until then (`center.outcomes.holds`)."""
 
 
 class Standing(NamedTuple):
@@ -52,6 +61,8 @@ class Institution(NamedTuple):
     level: int
     frontend: str
     active: bool
+    frozen: Sequence[str] = ()
+    """What of its flows is frozen (`center.conservation.freezing`); empty on nearly every day."""
 
 
 class Content(NamedTuple):
@@ -82,28 +93,29 @@ class Settled(NamedTuple):
     answer: bytes
 
 
-class SettlementRow(NamedTuple):
-    """A row of `settlement`, in the order it is copied."""
+class Unsettled(NamedTuple):
+    """A claim that is prepared, or is not to be settled any more (`center.outcomes`)."""
 
-    settlement_no: int
-    institution_code: str
     visit_no: str
     charge_batch_no: int
-    kind: str
-    frontend: str
+    institution_code: str
+    person_no: int | None
+    state: str
+
+
+class SettlementRow(NamedTuple):
+    """A row of `settlement`, in the order of its layout (`center.ledger.layouts`)."""
+
+    settlement_no: int
     person_no: int
-    settled_at: datetime
-    settled_day: date
-    visit_type: str
+    charge_batch_no: int
+    line_count: int
     visit_date: date
     total_fen: int
     own_expense_fen: int
     over_limit_fen: int
     pre_self_pay_fen: int
     in_scope_fen: int
-    line_count: int
-    digest: bytes
-    circumstances: bytes
     fund_pay_fen: int
     account_pay_fen: int
     deductible_fen: int
@@ -111,21 +123,26 @@ class SettlementRow(NamedTuple):
     over_cap_fen: int
     institution_share_fen: int
     own_pay_fen: int
-    policy_version: str
-    catalogue_version: str
+    institution_level: int
+    institution_code: str
+    visit_type: str
+    clearing_type: str
     scheme: str
     category: str
-    institution_level: int
+    kind: str
+    frontend: str
+    settled_at: datetime
+    settled_day: date
+    policy_version: str
+    catalogue_version: str
+    contra_of: int | None
+    reason: str
+    visit_no: str
+    digest: bytes
+    circumstances: bytes
     inputs: bytes
     steps: bytes
     answer: bytes
-
-
-PostingRow = tuple[int, str, int]
-"""settlement_no, account, amount_fen"""
-
-EntryRow = tuple[int, int, str, int, int]
-"""settlement_no, person_no, key, before_fen, applied_fen"""
 
 
 class ParkedRow(NamedTuple):
@@ -149,6 +166,20 @@ def cursor_of(connection: Connection) -> psycopg.Cursor[Any]:
     return driver.cursor(binary=True)
 
 
+def of_numbers(numbers: Iterable[int]) -> str:
+    """Numbers as PostgreSQL reads an array: for a parameter that says its type. The driver's own arrays cost more than
+    the rows they name."""
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def of_texts(texts: Collection[str]) -> str:
+    """Texts in the same way, whatever stands in them."""
+    joined = '","'.join(texts)
+    if "\\" in joined or joined.count('"') != 2 * max(0, len(texts) - 1):
+        joined = '","'.join([text.replace("\\", "\\\\").replace('"', '\\"') for text in texts])
+    return f'{{"{joined}"}}' if texts else "{}"
+
+
 # ── Gather ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -163,16 +194,31 @@ def lock_persons(cursor: psycopg.Cursor[Any], citizen_id_nos: Collection[str]) -
 
     With them go those whose account one of them may use: that account may pay, too.
     """
-    wanted = list(citizen_id_nos)
+    wanted = of_texts(citizen_id_nos)
     cursor.execute(
-        "SELECT citizen_id_no, person_no, scheme, category, civil_servant, entitled, account_balance_fen, rank, groups,"
-        " birth, family_citizen_id_no, version FROM person WHERE citizen_id_no = ANY(%s::text[] || ARRAY("
+        "SELECT citizen_id_no, person_no, scheme, category, civil_servant, entitled, account_balance_fen, rank,"
+        " nullif(groups, '{}'),"
+        " birth, family_citizen_id_no, version, held_until FROM person WHERE citizen_id_no = ANY(%s::text[] || ARRAY("
         "SELECT family_citizen_id_no::text FROM person"
-        " WHERE citizen_id_no = ANY(%s) AND family_citizen_id_no IS NOT NULL))"
+        " WHERE citizen_id_no = ANY(%s::text[]) AND family_citizen_id_no IS NOT NULL))"
         " ORDER BY citizen_id_no FOR UPDATE",
         [wanted, wanted],
     )
     return {row[0]: InsuredPerson(*row) for row in cursor.fetchall()}
+
+
+def lock_persons_numbered(cursor: psycopg.Cursor[Any], person_nos: Collection[int]) -> dict[int, InsuredPerson]:
+    """Lock these very persons, in the order of `lock_persons`, and return them by number."""
+    if not person_nos:
+        return {}
+    cursor.execute(
+        "SELECT citizen_id_no, person_no, scheme, category, civil_servant, entitled, account_balance_fen, rank,"
+        " nullif(groups, '{}'),"
+        " birth, family_citizen_id_no, version, held_until FROM person WHERE person_no = ANY(%s::bigint[])"
+        " ORDER BY person.citizen_id_no FOR UPDATE",
+        [list(person_nos)],
+    )
+    return {row[1]: InsuredPerson(*row) for row in cursor.fetchall()}
 
 
 def lock_visits(cursor: psycopg.Cursor[Any], visit_nos: Collection[str]) -> None:
@@ -184,28 +230,38 @@ def lock_visits(cursor: psycopg.Cursor[Any], visit_nos: Collection[str]) -> None
     cursor.execute(
         "SELECT pg_advisory_xact_lock(%s, hash) FROM (SELECT DISTINCT hashtext(visit_no) AS hash"
         " FROM unnest(%s::text[]) AS visit_no ORDER BY hash) AS visit",
-        [VISITS, list(visit_nos)],
+        [VISITS, of_texts(visit_nos)],
     )
 
 
 def institutions(cursor: psycopg.Cursor[Any], codes: Collection[str]) -> dict[str, Institution]:
     """The institutions there are under these codes."""
     cursor.execute(
-        "SELECT institution_code, level, frontend, active FROM institution WHERE institution_code = ANY(%s)",
+        f"SELECT institution_code, level, frontend, active, {FROZEN_OF} FROM institution"
+        " WHERE institution_code = ANY(%s)",
         [list(codes)],
     )
     return {row[0]: Institution(*row) for row in cursor.fetchall()}
 
 
-def settled_visits(cursor: psycopg.Cursor[Any], visit_nos: Collection[str]) -> list[Settled]:
-    """Everything already settled under these visit numbers. Read after the persons are locked, it is the newest."""
+def known_of_visits(cursor: psycopg.Cursor[Any], visit_nos: Collection[str]) -> tuple[list[Settled], list[Unsettled]]:
+    """Everything settled, and everything prepared or cancelled, under these visit numbers.
+
+    Read after the persons and the visits are locked, it is the newest.
+    """
+    visits = of_texts(visit_nos)
     cursor.execute(
         "SELECT visit_no, charge_batch_no, institution_code, person_no, frontend, visit_type, visit_date, total_fen,"
         " own_expense_fen, over_limit_fen, pre_self_pay_fen, in_scope_fen, line_count, digest, circumstances,"
-        " answer FROM settlement WHERE visit_no = ANY(%s) AND kind = 'normal'",
-        [list(visit_nos)],
+        " answer, '' AS state FROM settlement WHERE visit_no = ANY(%s::text[]) AND kind = 'normal'"
+        " UNION ALL SELECT visit_no, charge_batch_no, institution_code, person_no, NULL, NULL, NULL, NULL, NULL, NULL,"
+        " NULL, NULL, NULL, NULL, NULL, NULL, state FROM outcome WHERE visit_no = ANY(%s::text[])"
+        " AND state <> 'confirmed'",
+        [visits, visits],
     )
-    return [Settled._make((*row[:5], Content(*row[5:15]), row[15])) for row in cursor.fetchall()]
+    rows = cursor.fetchall()
+    settled = [Settled._make((*row[:5], Content(*row[5:15]), row[15])) for row in rows if not row[16]]
+    return settled, [Unsettled._make((*row[:4], row[16])) for row in rows if row[16]]
 
 
 def accumulators(
@@ -213,8 +269,9 @@ def accumulators(
 ) -> dict[int, dict[str, int]]:
     """The accumulators of the persons under the keys; one that has no row stands at zero."""
     cursor.execute(
-        "SELECT person_no, key, amount_fen FROM accumulator WHERE person_no = ANY(%s::bigint[]) AND key = ANY(%s)",
-        [list(person_nos), list(keys)],
+        "SELECT person_no, key, amount_fen FROM accumulator"
+        " WHERE person_no = ANY(%s::bigint[]) AND key = ANY(%s::text[])",
+        [of_numbers(person_nos), of_texts(keys)],
     )
     held: dict[int, dict[str, int]] = {person_no: {} for person_no in person_nos}
     for person_no, key, amount_fen in cursor.fetchall():
@@ -231,26 +288,16 @@ def settlement_numbers(cursor: psycopg.Cursor[Any], count: int) -> list[int]:
 # ── Record ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def append_settlements(
-    cursor: psycopg.Cursor[Any],
-    settlements: Iterable[SettlementRow],
-    postings: Iterable[PostingRow],
-    entries: Iterable[EntryRow],
-) -> None:
-    """Append what was settled, its postings and its movements of accumulators."""
-    ordered = sorted(settlements, key=lambda row: (row.visit_no, row.charge_batch_no))
-    _copy(cursor, "settlement", SettlementRow._fields, ordered)
-    _copy(cursor, "posting", ("settlement_no", "account", "amount_fen"), postings)
-    columns = ("settlement_no", "person_no", "key", "before_fen", "applied_fen")
-    _copy(cursor, "accumulator_entry", columns, entries)
-
-
 def set_accumulators(cursor: psycopg.Cursor[Any], amounts: Mapping[tuple[int, str], int]) -> None:
     """Set accumulators of locked persons."""
     cursor.execute(
         "INSERT INTO accumulator SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[])"
         " ON CONFLICT (person_no, key) DO UPDATE SET amount_fen = EXCLUDED.amount_fen",
-        [[person_no for person_no, _ in amounts], [key for _, key in amounts], list(amounts.values())],
+        [
+            of_numbers(person_no for person_no, _ in amounts),
+            of_texts([key for _, key in amounts]),
+            of_numbers(amounts.values()),
+        ],
     )
 
 
@@ -261,7 +308,7 @@ def set_standings(cursor: psycopg.Cursor[Any], standings: Mapping[int, Standing]
         "UPDATE person SET account_balance_fen = new.balance, version = new.version"
         " FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS new (person_no, balance, version)"
         " WHERE person.person_no = new.person_no",
-        [list(standings), list(balances), list(versions)],
+        [of_numbers(standings), of_numbers(balances), of_numbers(versions)],
     )
 
 
@@ -276,9 +323,3 @@ def park(cursor: psycopg.Cursor[Any], rows: Iterable[ParkedRow]) -> None:
         " ON CONFLICT ON CONSTRAINT uq_parked DO NOTHING",
         columns,
     )
-
-
-def _copy(cursor: psycopg.Cursor[Any], table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with cursor.copy(f"COPY {table} ({', '.join(columns)}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)

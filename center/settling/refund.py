@@ -1,68 +1,44 @@
 """Refund (退费) at the centre: a settlement is taken back by a contra settlement (冲正), and what is kept of it is
 settled anew, both or neither, in one transaction under the locks of settling.
 
-The contra is the original's negative twin under its own number: every amount, step, posting and movement of an
-accumulator with the other sign. It is linked to the original once, by a unique key. Nothing settled is changed.
+What a contra settlement is, `center.settling.contra` says and writes; here it is decided whether there is one.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date, datetime
 from typing import NamedTuple
 
-import msgpack
 from sqlalchemy import Connection, Engine
 
-from center.settling import records
+from center.backup import epochs
+from center.conservation import sums
+from center.conservation.freezing import is_frozen
+from center.ledger import chain
+from center.outcomes import holds
+from center.outcomes.states import state_of
+from center.settling import contra, records
+from center.settling.contra import CONTRA, Original
 from center.settling.permits import is_permitted
-from center.settling.records import NORMAL, Institution, Standing
+from center.settling.records import NORMAL, Institution
 from center.settling.settle import settle_batch
 from center.settling.well_formed import MAX_INTEGER, Refused, is_code, refuse
 from center.transactions import in_transaction
 from domain.messages import ClaimAnswer, RefundAnswered, RefundAsked, TotalsSubmitted
-from domain.refund import refund_rules, taken_back
+from domain.money import yuan
+from domain.outcomes import OutcomeState
+from domain.refund import refund_rules
 from domain.refusals import Refusal
-from domain.settlement import AccumulatorEntry, Step
 from domain.visit import VisitType
-from infra.codec import pack, unpack
+from infra.codec import unpack
 from infra.reference import Reference, ReferenceShelf
 
 log = logging.getLogger("center")
 
-CONTRA = "contra"
 LONGEST_REASON = 120
-ACCOUNT_PREFIX = "account:"
-
-_NEGATED = (
-    "total_fen",
-    "own_expense_fen",
-    "over_limit_fen",
-    "pre_self_pay_fen",
-    "in_scope_fen",
-    "fund_pay_fen",
-    "account_pay_fen",
-    "deductible_fen",
-    "self_pay_fen",
-    "over_cap_fen",
-    "institution_share_fen",
-)
-_KEPT = (
-    "institution_code",
-    "visit_no",
-    "person_no",
-    "visit_type",
-    "visit_date",
-    "line_count",
-    "digest",
-    "circumstances",
-    "policy_version",
-    "catalogue_version",
-    "scheme",
-    "category",
-    "institution_level",
-)
 
 
 class _Row(NamedTuple):
@@ -74,6 +50,10 @@ class _Row(NamedTuple):
     institution_code: str
     person_no: int
     visit_type: str
+    visit_date: date
+    line_count: int
+    total_fen: int
+    clearing_type: str
     scheme: str
     settled_day: date
     contra_of: int | None
@@ -93,15 +73,26 @@ def refund(engine: Engine, shelf: ReferenceShelf, asked: RefundAsked, *, fronten
     """Take a settlement back and commit it, or say why not. Asked again it answers as it did the first time."""
 
     def refund_now(connection: Connection) -> RefundAnswered:
-        reference = shelf.current(connection, records.versions_in_force(records.cursor_of(connection)))
-        return _Refund(connection, reference, asked, frontend, at).answer()
+        cursor = records.cursor_of(connection)
+        reference = shelf.current(connection, records.versions_in_force(cursor))
+        answered = refund_within(connection, reference, asked, frontend=frontend, at=at)
+        return replace(answered, epoch=epochs.current(cursor).number)
 
-    try:
-        answered = in_transaction(engine, refund_now)
-    except _KeptRefused as kept:
-        answered = _told(asked, refusal=kept.answer.refusal, detail=kept.answer.detail)
+    answered = in_transaction(engine, refund_now)
     log.info("refunded", extra={"frontend": frontend, "refusal": answered.refusal, "kept": len(asked.kept)})
     return answered
+
+
+def refund_within(
+    connection: Connection, reference: Reference, asked: RefundAsked, *, frontend: str, at: datetime
+) -> RefundAnswered:
+    """The same in the caller's transaction. A refusal has written nothing; it locks persons, visits, heads of chains,
+    in this order."""
+    try:
+        with connection.begin_nested():
+            return _Refund(connection, reference, asked, frontend, at).answer()
+    except _KeptRefused as kept:
+        return _told(asked, refusal=kept.answer.refusal, detail=kept.answer.detail)
 
 
 class _Refund:
@@ -121,38 +112,40 @@ class _Refund:
             return self._refused(refuse(Refusal.MALFORMED, wrong))
         rows = self._locked()
         refused = self._against_frontend()
-        if refused is not None:
-            return self._refused(refused)
         before = _find(rows, self._asked.contra_batch_no, CONTRA)
-        original = _find(rows, self._asked.charge_batch_no, NORMAL)
-        if before is not None:
-            return self._stored(before, original, rows)
-        if original is None:
-            taken = _find(rows, self._asked.charge_batch_no, CONTRA)
-            return self._refused(refuse(Refusal.NOT_SETTLED if taken is None else Refusal.REFUND_OF_REFUND))
-        refused = self._against(original, rows)
-        if refused is not None:
-            return self._refused(refused)
-        answers = [self._take_back(original)]
-        answers += self._settle_kept()
+        if refused is None and before is not None:
+            return self._stored(before, rows)
+        decided = refused or self._recovering() or self._to_take_back(rows)
+        if isinstance(decided, Refused):
+            return self._refused(decided)
+        answers = [self._take_back(decided)]
+        answers += self._settle_kept(decided.settled_day)
+        self._seal(answers[0].settlement_no)
         return _told(self._asked, answers=tuple(answers))
+
+    def _recovering(self) -> Refused | None:
+        return None if epochs.current(self._cursor).is_open else Refused(Refusal.BUSY, epochs.RECOVERING)
+
+    def _to_take_back(self, rows: Iterable[_Row]) -> _Row | Refused:
+        """The settlement to take back, or the first reason not to."""
+        original = _find(rows, self._asked.charge_batch_no, NORMAL)
+        if original is None:
+            return refuse(self._why_no_original(rows))
+        return self._against(original, rows) or self._held_up(original) or original
 
     def _locked(self) -> list[_Row]:
         """The settlements of the visit, read after everybody concerned is locked, in the order of settling."""
-        visit_no, batch_no = self._asked.visit_no, self._asked.charge_batch_no
+        visit_no = self._asked.visit_no
         self._cursor.execute(
-            "SELECT citizen_id_no FROM person WHERE person_no IN"
-            " (SELECT person_no FROM settlement WHERE visit_no = %(visit)s AND charge_batch_no = %(batch)s"
-            "  UNION SELECT substr(account, 9)::bigint FROM posting JOIN settlement USING (settlement_no)"
-            "  WHERE visit_no = %(visit)s AND charge_batch_no = %(batch)s AND account LIKE 'account:%%')",
-            {"visit": visit_no, "batch": batch_no},
+            "SELECT settlement_no FROM settlement WHERE visit_no = %s AND charge_batch_no = %s",
+            [visit_no, self._asked.charge_batch_no],
         )
-        persons = [citizen_id_no for (citizen_id_no,) in self._cursor.fetchall()]
-        self._insured = {row.person_no: row for row in records.lock_persons(self._cursor, persons).values()}
-        records.lock_visits(self._cursor, [visit_no])
+        numbers = [number for (number,) in self._cursor.fetchall()]
+        self._insured = contra.lock_concerned(self._cursor, numbers, [visit_no])
         self._cursor.execute(
-            "SELECT settlement_no, kind, charge_batch_no, institution_code, person_no, visit_type, scheme,"
-            " settled_day, contra_of, steps, answer FROM settlement WHERE visit_no = %s",
+            "SELECT settlement_no, kind, charge_batch_no, institution_code, person_no, visit_type, visit_date,"
+            " line_count, total_fen, clearing_type, scheme, settled_day, contra_of, steps, answer"
+            " FROM settlement WHERE visit_no = %s",
             [visit_no],
         )
         return [_Row._make(row) for row in self._cursor.fetchall()]
@@ -162,18 +155,47 @@ class _Refund:
         institution: Institution | None = records.institutions(self._cursor, [code]).get(code)
         if institution is None or not institution.active:
             return refuse(Refusal.INSTITUTION_UNKNOWN)
+        self._frozen = institution.frozen
         return None if institution.frontend == self._frontend else refuse(Refusal.FRONTEND_WRONG)
+
+    def _why_no_original(self, rows: Iterable[_Row]) -> Refusal:
+        asked = self._asked
+        if _find(rows, asked.charge_batch_no, CONTRA) is not None:
+            return Refusal.REFUND_OF_REFUND
+        state = state_of(self._cursor, asked.institution_code, asked.visit_no, asked.charge_batch_no)
+        return Refusal.NOT_CONFIRMED if state is OutcomeState.PREPARED else Refusal.NOT_SETTLED
+
+    def _held_up(self, original: _Row) -> Refused | None:
+        """What only holds it up: the front-end asks again."""
+        persons = self._insured.values()
+        if is_frozen(self._frozen, original.scheme, original.clearing_type, self._insured):
+            return refuse(Refusal.FROZEN)
+        if holds.is_held(persons, self._at):
+            return refuse(Refusal.BUSY)
+        expired = holds.met_expired(persons, self._at)
+        if expired:
+            holds.release_expired(self._cursor, expired, at=self._at)
+        return None
 
     def _against(self, original: _Row, rows: Iterable[_Row]) -> Refused | None:
         """The first reason not to take it back."""
         if original.institution_code != self._asked.institution_code:
             return refuse(Refusal.REFUND_OF_ANOTHER)
-        contra = next((row for row in rows if row.contra_of == original.settlement_no), None)
-        if contra is not None:
-            return refuse(Refusal.REFUNDED_ALREADY, held=str(contra.settlement_no))
+        taken = next((row for row in rows if row.contra_of == original.settlement_no), None)
+        if taken is not None:
+            return refuse(Refusal.REFUNDED_ALREADY, held=str(taken.settlement_no))
         if _find(rows, self._asked.contra_batch_no, NORMAL) is not None:
             return refuse(Refusal.MALFORMED, "费用批次")
-        return self._against_rules(original)
+        return self._against_kept(original) or self._against_rules(original)
+
+    def _against_kept(self, original: _Row) -> Refused | None:
+        """What is kept is of the same visit, and no more than there was."""
+        for kept in self._asked.kept:
+            if (kept.visit_type, kept.visit_date) != (original.visit_type, original.visit_date):
+                return refuse(Refusal.MALFORMED, "保留的费用")
+            if kept.total_fen > original.total_fen or kept.line_count > original.line_count:
+                return refuse(Refusal.KEPT_MORE, yuan(kept.total_fen), yuan(original.total_fen))
+        return None
 
     def _against_rules(self, original: _Row) -> Refused | None:
         """What the policy of the day of the settlement says against it."""
@@ -199,93 +221,44 @@ class _Refund:
 
     def _later(self, original: _Row, year_begins: date, year_ends: date) -> int | None:
         """The newest settlement of the person after this one, in its benefit year, that moved accumulators and
-        stands."""
+        stands. A corrected one is where the one it corrects was (`correction.place_no`)."""
         self._cursor.execute(
-            "SELECT max(later.settlement_no) FROM settlement later"
+            "WITH original AS (SELECT coalesce((SELECT place_no FROM correction WHERE resettled_no = %(number)s),"
+            "  %(number)s) AS place_no)"
+            " SELECT max(later.settlement_no) FROM original, settlement later"
             " WHERE later.settlement_no IN (SELECT settlement_no FROM accumulator_entry"
-            "  WHERE person_no = %s AND settlement_no > %s)"
-            " AND later.kind = 'normal' AND later.settled_day >= %s AND later.settled_day < %s"
-            " AND NOT EXISTS (SELECT FROM settlement contra WHERE contra.contra_of = later.settlement_no)",
-            [original.person_no, original.settlement_no, year_begins, year_ends],
+            "  WHERE person_no = %(person)s AND settlement_no > original.place_no)"
+            " AND later.settlement_no <> %(number)s"
+            " AND later.kind = 'normal' AND later.settled_day >= %(begins)s AND later.settled_day < %(ends)s"
+            " AND NOT EXISTS (SELECT FROM settlement contra WHERE contra.contra_of = later.settlement_no)"
+            " AND NOT EXISTS (SELECT FROM correction WHERE resettled_no = later.settlement_no"
+            "  AND correction.place_no < original.place_no)",
+            {
+                "number": original.settlement_no,
+                "person": original.person_no,
+                "begins": year_begins,
+                "ends": year_ends,
+            },
         )
         found = self._cursor.fetchone()
         return None if found is None else found[0]
 
-    def _take_back(self, original: _Row) -> ClaimAnswer:
-        """Write the negative twin, and let accumulators and accounts go back by what the original moved."""
-        (number,) = records.settlement_numbers(self._cursor, 1)
-        entries = self._entries_back(number, original.settlement_no)
-        balances = self._accounts_back(number, original)
-        was = unpack(original.answer, ClaimAnswer)
-        answer = taken_back(was)._replace(
-            charge_batch_no=self._asked.contra_batch_no,
-            settlement_no=number,
-            settled_at=self._at,
-            account_before_fen=balances.get(original.person_no, 0),
-            fund_before_fen=was.fund_before_fen + was.fund_pay_fen,
-            deductible_before_fen=was.deductible_before_fen + was.deductible_fen,
-            entries=tuple(AccumulatorEntry(*entry[1:]) for entry in entries),
-        )
-        same, negated = ", ".join(_KEPT), ", ".join(_NEGATED)
-        self._cursor.execute(
-            f"INSERT INTO settlement (settlement_no, charge_batch_no, kind, frontend, settled_at, settled_day,"
-            f" contra_of, reason, steps, answer, {same}, {negated})"
-            f" SELECT %s, %s, 'contra', %s, %s, %s, settlement_no, %s, %s, %s, {same},"
-            f" {', '.join(f'-{name}' for name in _NEGATED)} FROM settlement WHERE settlement_no = %s",
-            [
-                number,
-                self._asked.contra_batch_no,
-                self._frontend,
-                self._at,
-                self._at.date(),
-                self._asked.reason,
-                _steps_back(original.steps),
-                pack(answer),
-                original.settlement_no,
-            ],
-        )
-        return answer
-
-    def _entries_back(self, number: int, original_no: int) -> list[tuple[int, str, int, int]]:
-        """(person, key, before, applied) of the contra's movements, written and counted into the accumulators."""
-        self._cursor.execute(
-            "WITH back AS (SELECT person_no, key, -sum(applied_fen)::bigint AS applied_fen"
-            "  FROM accumulator_entry WHERE settlement_no = %s GROUP BY person_no, key),"
-            " added AS (INSERT INTO accumulator_entry (settlement_no, person_no, key, before_fen, applied_fen)"
-            "  SELECT %s, back.person_no, back.key, coalesce(amount_fen, 0), back.applied_fen"
-            "  FROM back LEFT JOIN accumulator USING (person_no, key)"
-            "  RETURNING person_no, key, before_fen, applied_fen),"
-            " moved AS (UPDATE accumulator SET amount_fen = before_fen + applied_fen FROM added"
-            "  WHERE accumulator.person_no = added.person_no AND accumulator.key = added.key)"
-            " SELECT person_no, key, before_fen, applied_fen FROM added ORDER BY person_no, key",
-            [original_no, number],
-        )
-        return self._cursor.fetchall()
-
-    def _accounts_back(self, number: int, original: _Row) -> dict[int, int]:
-        """Write the postings with the other sign and pay the accounts back; each person's balance before it."""
-        self._cursor.execute(
-            "INSERT INTO posting (settlement_no, account, amount_fen)"
-            " SELECT %s, account, -amount_fen FROM posting WHERE settlement_no = %s RETURNING account, amount_fen",
-            [number, original.settlement_no],
-        )
-        paid_back = {
-            int(account.removeprefix(ACCOUNT_PREFIX)): -amount_fen
-            for account, amount_fen in self._cursor.fetchall()
-            if account.startswith(ACCOUNT_PREFIX)
-        }
-        before = {person_no: self._insured[person_no] for person_no in {original.person_no, *paid_back}}
-        records.set_standings(
+    def _take_back(self, original: _Row, number: int | None = None) -> ClaimAnswer:
+        """Write the negative twin, under `number` where it has one already."""
+        return contra.take_back(
             self._cursor,
-            {
-                person_no: Standing(insured.account_balance_fen + paid_back.get(person_no, 0), insured.version + 1)
-                for person_no, insured in before.items()
-            },
+            Original(original.settlement_no, original.person_no, original.steps, original.answer),
+            charge_batch_no=self._asked.contra_batch_no,
+            frontend=self._frontend,
+            reason=self._asked.reason,
+            at=self._at,
+            number=number,
         )
-        return {person_no: insured.account_balance_fen for person_no, insured in before.items()}
 
-    def _settle_kept(self) -> tuple[ClaimAnswer, ...]:
-        """Settle the kept lines as any claim, after the contra. Raises _KeptRefused."""
+    def _settle_kept(self, settled_on: date) -> tuple[ClaimAnswer, ...]:
+        """Settle the kept lines as any claim, after the contra, by the rules of the day of the original.
+
+        Raises _KeptRefused."""
         if not self._asked.kept:
             return ()
         submitted = TotalsSubmitted(
@@ -294,21 +267,32 @@ class _Refund:
             claims=self._asked.kept,
         )
         answers = settle_batch(
-            submitted, frontend=self._frontend, connection=self._connection, reference=self._reference, at=self._at
+            submitted,
+            frontend=self._frontend,
+            connection=self._connection,
+            reference=self._reference,
+            at=self._at,
+            settled_on=settled_on,
         ).answers
         for answer in answers:
             if answer.refusal:
                 raise _KeptRefused(answer)
         return answers
 
-    def _stored(self, contra: _Row, original: _Row | None, rows: Iterable[_Row]) -> RefundAnswered:
+    def _seal(self, number: int) -> None:
+        """Link the contra into the chain and count it; last, because it locks the head of the chain."""
+        chain.seal(self._cursor, {self._asked.institution_code: [number]}, at=self._at)
+        sums.add_documents(self._cursor, [number])
+
+    def _stored(self, before: _Row, rows: Iterable[_Row]) -> RefundAnswered:
         """The answer that was given; another request under the same number is a conflict."""
         asked = self._asked
+        original = _find(rows, asked.charge_batch_no, NORMAL)
         kept = [_find(rows, claim.charge_batch_no, NORMAL) for claim in asked.kept]
-        same = original is not None and contra.contra_of == original.settlement_no
-        if not same or contra.institution_code != asked.institution_code or None in kept:
+        same = original is not None and before.contra_of == original.settlement_no
+        if not same or before.institution_code != asked.institution_code or None in kept:
             return self._refused(refuse(Refusal.MALFORMED, "费用批次"))
-        answers = [unpack(row.answer, ClaimAnswer) for row in (contra, *kept) if row is not None]
+        answers = [unpack(row.answer, ClaimAnswer) for row in (before, *kept) if row is not None]
         return _told(asked, answers=tuple(answers))
 
     def _refused(self, refused: Refused) -> RefundAnswered:
@@ -331,19 +315,6 @@ def _told(
         detail=detail,
         answers=answers,
     )
-
-
-_SIGNED = (Step._fields.index("input_fen"), Step._fields.index("output_fen"))
-
-
-def _steps_back(packed: bytes) -> bytes:
-    """The steps with the other sign: what went in and what came out."""
-    steps = [list(step) for step in msgpack.unpackb(packed)]
-    for step in steps:
-        for place in _SIGNED:
-            step[place] = -step[place]
-    written: bytes = msgpack.packb(steps)
-    return written
 
 
 def _malformed(asked: RefundAsked) -> str:

@@ -7,23 +7,30 @@ person to look at and never disturbs its neighbours.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
+from typing import Any, Protocol
 
 import msgspec
 import psycopg
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from center.backup import epochs
+from center.conservation import sums
+from center.ledger import chain
+from center.ledger.layouts import LEDGER
 from center.policy.shelf import PolicyShelf
 from center.settling import records
+from center.settling.copying import Encoded
 from center.settling.counter import Counter, Decision, Settling
 from center.settling.records import NORMAL, ParkedRow, Settled, SettlementRow
 from center.settling.well_formed import MAX_INTEGER, Refused, refuse
 from center.transactions import driver_error, in_transaction, sqlstate_of
 from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals, TotalsSubmitted
 from domain.policy import PolicyBook
-from domain.refusals import Refusal
+from domain.refusals import HOLDS, Refusal
 from infra.codec import pack, unpack
 from infra.reference import Reference, ReferenceShelf
 
@@ -31,7 +38,7 @@ log = logging.getLogger("center")
 
 _pack_steps = msgspec.msgpack.Encoder().encode
 
-_BAD_CONTENT = (psycopg.DataError, psycopg.IntegrityError)
+BAD_CONTENT = (psycopg.DataError, psycopg.IntegrityError)
 """What the database says when a row, not the database, is wrong."""
 
 
@@ -61,7 +68,7 @@ def settle_submitted(
     try:
         answered = in_transaction(engine, settle_now)
     except (DBAPIError, psycopg.Error) as error:
-        if not isinstance(driver_error(error), _BAD_CONTENT):
+        if not isinstance(driver_error(error), BAD_CONTENT):
             raise
         log.error("batch_refused_by_database", extra={"claims": len(submitted.claims), "sqlstate": sqlstate_of(error)})
         if len(submitted.claims) == 1:
@@ -73,7 +80,7 @@ def settle_submitted(
             )
             for claims in (submitted.claims[:middle], submitted.claims[middle:])
         ]
-        return ClaimsAnswered(answers=halves[0].answers + halves[1].answers)
+        return ClaimsAnswered(answers=halves[0].answers + halves[1].answers, epoch=halves[1].epoch)
     log.info(
         "batch_settled",
         extra={
@@ -93,14 +100,16 @@ def settle_batch(
     reference: Reference,
     at: datetime,
     sent_policy: PolicyBook | None = None,
+    settled_on: date | None = None,
 ) -> ClaimsAnswered:
     """Answer every claim of the batch, in its order: settled now, settled before, or refused.
 
-    `sent_policy` is the book of the policy versions the batch names, where they are not those in force. Running it
-    twice changes nothing: what is settled answers as it did the first time, byte for byte.
+    `sent_policy` is the book of the policy versions the batch names, where they are not those in force; `settled_on`
+    the day of the settlement the rules go by, where it is not today. Running it twice changes nothing: what is settled
+    answers as it did the first time, byte for byte.
     """
     cursor = records.cursor_of(connection)
-    counter = Counter(submitted, frontend, reference, at, sent_policy)
+    counter = Counter(submitted, frontend, reference, at, sent_policy, settled_on=settled_on)
     counter.gather(cursor)
 
     decisions = [counter.decide(claim) for claim in submitted.claims]
@@ -108,74 +117,115 @@ def settle_batch(
     refused = [
         (claim, decision)
         for claim, decision in zip(submitted.claims, decisions, strict=True)
-        if isinstance(decision, Refused)
+        if isinstance(decision, Refused) and decision.refusal not in HOLDS
     ]
-    if counter.settled:
-        _record(cursor, counter, at)
+    record(cursor, counter, at)
     if refused:
-        records.park(cursor, [_parked(claim, decision, frontend, at) for claim, decision in refused])
-    return ClaimsAnswered(answers=tuple(_answer(*pair) for pair in zip(submitted.claims, decisions, strict=True)))
+        records.park(cursor, [parked_row(claim, decision, frontend, at) for claim, decision in refused])
+    answers = tuple(_answer(*pair) for pair in zip(submitted.claims, decisions, strict=True))
+    return ClaimsAnswered(answers=answers, epoch=counter.epoch.number)
 
 
 # ── Record ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _record(cursor: psycopg.Cursor[tuple[object, ...]], counter: Counter, at: datetime) -> None:
-    """Append what was decided, and let accumulators, balances and versions stand where the batch leaves them."""
-    numbers = records.settlement_numbers(cursor, len(counter.settled))
-    settlements: list[SettlementRow] = []
-    postings: list[records.PostingRow] = []
-    entries: list[records.EntryRow] = []
-    for settlement_no, settling in zip(numbers, counter.settled, strict=True):
-        person_no = settling.insured.person_no
-        settling.answer = _settled_answer(settlement_no, settling, at)
-        settlements.append(_row(settlement_no, settling, counter, at))
-        postings += [(settlement_no, *posting) for posting in settling.postings]
-        entries += [(settlement_no, person_no, *entry) for entry in settling.settlement.entries]
+class Batch(Protocol):
+    """Claims decided together, under locks that are still held: what `record` needs of them."""
 
-    records.append_settlements(cursor, settlements, postings, entries)
-    records.set_accumulators(cursor, counter.accumulators_now())
-    records.set_standings(cursor, counter.standings_now())
+    @property
+    def settled(self) -> Sequence[Settling]:
+        """Each gets its answer when it is recorded."""
+
+    @property
+    def frontend(self) -> str:
+        """Who speaks for them."""
+
+    @property
+    def policy_version(self) -> str:
+        """What they were settled under."""
+
+    @property
+    def catalogue_version(self) -> str:
+        """What their lines were split by."""
+
+    def accumulators_now(self) -> Mapping[tuple[int, str], int]:
+        """(person, key) to where the batch leaves it."""
+
+    def standings_now(self) -> Mapping[int, records.Standing]:
+        """Person to where the batch leaves them."""
 
 
-def _settled_answer(settlement_no: int, settling: Settling, at: datetime) -> ClaimAnswer:
+def record(
+    cursor: psycopg.Cursor[tuple[object, ...]], batch: Batch, at: datetime, told: Sequence[ClaimAnswer] = ()
+) -> None:
+    """Append what was decided, let accumulators, balances and versions stand where the batch leaves them, and link the
+    documents into their institutions' chains. Last in its transaction: it locks the heads of the chains.
+
+    `told` are the answers that were given already, in the order of the batch, each under its number: a restored centre
+    takes them up as they are."""
+    if not batch.settled:
+        return
+    answers: Sequence[ClaimAnswer | None] = told or [None] * len(batch.settled)
+    numbers = [answer.settlement_no for answer in told] or records.settlement_numbers(cursor, len(batch.settled))
+    same = (NORMAL, batch.frontend, at, at.date(), batch.policy_version, batch.catalogue_version, None, "")
+    rows, encoded = [], Encoded()
+    for settlement_no, settling, answer in zip(numbers, batch.settled, answers, strict=True):
+        settling.answer = answer or answer_to(settlement_no, settling, at)
+        row = _row(settlement_no, settling, same)
+        encoded.add(row, settling.postings, settling.settlement.entries)
+        rows.append(row)
+
+    encoded.copy(cursor)
+    records.set_accumulators(cursor, batch.accumulators_now())
+    records.set_standings(cursor, batch.standings_now())
+    chain.append(cursor, {code: chain.Link(LEDGER, *of) for code, of in encoded.digests.items()}, at=at)
+    sums.add(cursor, rows)
+
+
+def answer_to(settlement_no: int, settling: Settling, at: datetime | None) -> ClaimAnswer:
+    """What the front-end is told; of a claim that is only prepared there is no number and no moment yet."""
     claim, settlement = settling.claim, settling.settlement
     return ClaimAnswer(
-        visit_no=claim.visit_no,
-        charge_batch_no=claim.charge_batch_no,
-        settlement_no=settlement_no,
-        fund_pay_fen=settlement.fund_pay_fen,
-        account_pay_fen=settlement.account_pay_fen,
-        deductible_fen=settlement.deductible_fen,
-        self_pay_fen=settlement.self_pay_fen,
-        over_cap_fen=settlement.over_cap_fen,
-        institution_share_fen=settlement.institution_share_fen,
-        account_before_fen=settling.account_before_fen,
-        fund_before_fen=settling.fund_before_fen,
-        deductible_before_fen=settling.deductible_before_fen,
-        settled_at=at,
-        cells=settlement.cells,
-        entries=settlement.entries,
-        scheme=settlement.scheme,
-        category=settling.insured.category,
-        recomputed=settling.recomputed,
+        claim.visit_no,
+        claim.charge_batch_no,
+        "",
+        "",
+        settlement_no,
+        settlement.fund_pay_fen,
+        settlement.account_pay_fen,
+        settlement.deductible_fen,
+        settlement.self_pay_fen,
+        settlement.over_cap_fen,
+        settlement.institution_share_fen,
+        settling.account_before_fen,
+        settling.fund_before_fen,
+        settling.deductible_before_fen,
+        at,
+        settlement.cells,
+        settlement.entries,
+        settlement.scheme,
+        settling.insured.category,
+        settling.recomputed,
     )
 
 
-def _row(settlement_no: int, settling: Settling, counter: Counter, at: datetime) -> SettlementRow:
-    claim, settlement = settling.claim, settling.settlement
+def _row(settlement_no: int, settling: Settling, same: tuple[Any, ...]) -> SettlementRow:
+    claim, content, insured, settlement = settling.claim, settling.content, settling.insured, settling.settlement
+    visit_type, visit_date, total, own_expense, over_limit, pre_self_pay, in_scope, lines, digest, circumstances = (
+        content
+    )
     return SettlementRow._make(
         (
             settlement_no,
-            claim.institution_code,
-            claim.visit_no,
+            insured.person_no,
             claim.charge_batch_no,
-            NORMAL,
-            counter.frontend,
-            settling.insured.person_no,
-            at,
-            at.date(),
-            *settling.content,
+            lines,
+            visit_date,
+            total,
+            own_expense,
+            over_limit,
+            pre_self_pay,
+            in_scope,
             settlement.fund_pay_fen,
             settlement.account_pay_fen,
             settlement.deductible_fen,
@@ -183,11 +233,16 @@ def _row(settlement_no: int, settling: Settling, counter: Counter, at: datetime)
             settlement.over_cap_fen,
             settlement.institution_share_fen,
             settlement.own_pay_fen,
-            counter.reference.policy_version,
-            counter.reference.catalogue.version,
-            settling.insured.scheme,
-            settling.insured.category,
             settling.institution_level,
+            claim.institution_code,
+            visit_type,
+            settling.clearing_type,
+            insured.scheme,
+            insured.category,
+            *same,
+            claim.visit_no,
+            digest,
+            circumstances,
             settling.inputs,
             _pack_steps(settlement.steps),
             pack(settling.answer),
@@ -203,7 +258,8 @@ def _answer(claim: ClaimTotals, decision: Decision) -> ClaimAnswer:
     return ClaimAnswer(claim.visit_no, claim.charge_batch_no, str(decision.refusal), decision.detail)
 
 
-def _parked(claim: ClaimTotals, refused: Refused, frontend: str, at: datetime) -> ParkedRow:
+def parked_row(claim: ClaimTotals, refused: Refused, frontend: str, at: datetime) -> ParkedRow:
+    """A refused claim as a person will look at it."""
     return ParkedRow(
         frontend=frontend,
         institution_code=_storable(claim.institution_code, 18),
@@ -227,5 +283,6 @@ def _park_internal(
     """Park the claims because the database refused their rows."""
     refused = refuse(Refusal.INTERNAL)
     cursor = records.cursor_of(connection)
-    records.park(cursor, [_parked(claim, refused, frontend, at) for claim in submitted.claims])
-    return ClaimsAnswered(answers=tuple(_answer(claim, refused) for claim in submitted.claims))
+    records.park(cursor, [parked_row(claim, refused, frontend, at) for claim in submitted.claims])
+    answers = tuple(_answer(claim, refused) for claim in submitted.claims)
+    return ClaimsAnswered(answers=answers, epoch=epochs.current(cursor).number)

@@ -102,7 +102,7 @@ def publish(  # noqa: PLR0917  # options of a command line, handed over by name
     from city.commands import catalogue_publish
 
     if withdraw:
-        catalogue_publish.withdraw(withdraw, as_json=as_json)
+        catalogue_publish.withdraw(withdraw, note=note, by=by, as_json=as_json)
         return
     catalogue_publish.publish(effective, version=version, note=note, dry_run=dry_run, by=by, as_json=as_json)
 

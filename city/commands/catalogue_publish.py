@@ -54,11 +54,11 @@ def publish(effective: str, *, version: str, note: str, dry_run: bool, by: str, 
         print(f"另有 {waiting} 条等待审核，未包括在内")
 
 
-def withdraw(version: str, *, as_json: bool) -> None:
+def withdraw(version: str, *, note: str, by: str, as_json: bool) -> None:
     """Take back a version whose day has not come. Raises Stop."""
     with at_the_centre() as (connection, at):
         try:
-            catalogue_versions.withdraw(connection, version, at=at)
+            catalogue_versions.withdraw(connection, version, by=operator(by), at=at, note=note)
         except NoSuchVersion as error:
             raise Stop(str(error), WRONG_USAGE) from None
         except CannotPublish as error:

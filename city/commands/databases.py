@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
+
+from sqlalchemy import Engine
 
 from city.commands import Stop
 from infra.database import open_database
@@ -13,10 +17,9 @@ def migrate(place: str) -> None:
     """Run the migrations that are missing. Raises MissingSetting."""
     settings = Settings()
     if place == "center":
-        from center import schema
-
         settings.need("center_database_url")
-        url, upgrade = settings.center_database_url, schema.upgrade
+        url: str = settings.center_migration_url
+        upgrade: Callable[[Engine], None] = partial(_center, application_url=settings.center_database_url)
     else:
         from workers import schema as frontend_schema
 
@@ -30,3 +33,15 @@ def migrate(place: str) -> None:
     finally:
         engine.dispose()
     print("数据库已是本版本的结构" if sys.stderr.isatty() else f"{place}: migrated", file=sys.stderr)
+
+
+def _center(engine: Engine, *, application_url: str) -> None:
+    from center import privileges, schema
+
+    schema.upgrade(engine)
+    with engine.begin() as connection:
+        if not privileges.admit(connection, application_url):
+            print(
+                f"应用登录还没有权限：请由数据库管理员建立该登录，并执行 GRANT {privileges.ROLE} TO 该登录",
+                file=sys.stderr,
+            )

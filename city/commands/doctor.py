@@ -19,6 +19,8 @@ from infra.settings import MissingSetting, Settings
 FREE_BYTES = 1 << 30
 LOOKS_WITHIN = timedelta(minutes=5)
 """Shared tables are looked at thoroughly every minute; longer silence means that nobody does."""
+CHECKED_WITHIN = timedelta(minutes=10)
+"""The books are checked several times a minute; longer silence means that nobody does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _disk(settings.data_dir)
     yield from _place("中心数据库", settings.center_database_url, "center")
     yield from _place("前置机数据库", settings.frontend_database_url, "frontend")
+    yield from _books(settings)
     yield from _shared_tables(settings)
     yield from _exchange_folders(settings)
     yield _broker("中心消息服务", settings.center_broker_url)
@@ -106,6 +109,59 @@ def _place(name: str, url: str, place: str) -> Iterator[Finding]:
         else f"版本 {version or '无'}，应为 {newest}：运行 jiesuan migrate {place}"
     )
     yield Finding(f"{name}结构", version == newest, words)
+    if place == "center" and version == newest:
+        yield _privileges(url)
+
+
+def _privileges(url: str) -> Finding:
+    """Whether the login of the application could change what is settled."""
+    from center.privileges import may_change_the_ledger
+    from infra.database import open_database, reading
+
+    engine = open_database(url, pool_size=1)
+    try:
+        with reading(engine) as connection:
+            may = may_change_the_ledger(connection)
+    finally:
+        engine.dispose()
+    words = (
+        "只能添加和读取已结算的账"
+        if not may
+        else (
+            "可以改动已结算的账：请给应用另设登录（JIESUAN_CENTER_DATABASE_URL），"
+            "所有者登录放在 JIESUAN_CENTER_OWNER_DATABASE_URL，只用于 jiesuan migrate"
+        )
+    )
+    return Finding("中心数据库权限", None if may else True, words)
+
+
+def _books(settings: Settings) -> Iterator[Finding]:
+    """Whether the centre's books add up, and whether anybody looks."""
+    if not settings.center_database_url:
+        return
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from center.conservation.metrics import standing
+    from infra.database import open_database, reading
+
+    try:
+        engine = open_database(settings.center_database_url, pool_size=1)
+        with reading(engine) as connection:
+            found = standing(connection)
+        engine.dispose()
+    except (SQLAlchemyError, OSError):
+        return  # said of the centre's database already
+    if found.frozen:
+        words = f"{sum(found.broken.values())} 处不符，{found.frozen} 类结算冻结：jiesuan books frozen"
+        yield Finding("账目", False, words)
+        return
+    newest = max(found.checked_at.values(), default=None)
+    if newest is None:
+        yield Finding("账目", None if found.unchecked_links == 0 else False, "还没有核对过：jiesuan books check")
+        return
+    late = found.unchecked_links > 0 and settings.time.now() - newest > CHECKED_WITHIN
+    words = f"{newest:%m-%d %H:%M:%S} 核对相符" + (f"，此后 {found.unchecked_links} 笔入账没有核对" if late else "")
+    yield Finding("账目", not late, words)
 
 
 def _shared_tables(settings: Settings) -> Iterator[Finding]:

@@ -96,7 +96,7 @@ def publish(  # noqa: PLR0917  # options of a command line, handed over by name
     from city.commands import policy_publish
 
     if withdraw:
-        policy_publish.withdraw(withdraw, as_json=as_json)
+        policy_publish.withdraw(withdraw, note=note, by=by, as_json=as_json)
     elif not policy:
         policy_publish.listed(as_json=as_json)
     else:

@@ -60,11 +60,11 @@ def publish(name: str, effective: str, *, note: str, dry_run: bool, by: str, as_
     print(f"已发布政策 {version}，{state}" + (f"，取代 {replaces}" if replaces else ""))
 
 
-def withdraw(version: str, *, as_json: bool) -> None:
+def withdraw(version: str, *, note: str, by: str, as_json: bool) -> None:
     """Take back a set whose day has not come. Raises Stop."""
     with at_the_centre() as (connection, at):
         try:
-            policy_publications.withdraw(connection, version, at=at)
+            policy_publications.withdraw(connection, version, by=operator(by), at=at, note=note)
         except CannotPublish as error:
             raise Stop(str(error), WRONG_USAGE) from None
     if as_json:

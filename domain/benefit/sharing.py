@@ -118,7 +118,7 @@ def _covered(room: int, carry: Exact, shares: Shares) -> Exact:
     if not carry:
         return room * SHARE_SCALE
     given = ROUNDINGS[shares.mode](carry, SHARE_SCALE) * SHARE_SCALE - carry
-    return room * SHARE_SCALE + (given if shares.rest == "person" else -given)
+    return max(0, room * SHARE_SCALE + (given if shares.rest == "person" else -given))
 
 
 def _to_the_cap(

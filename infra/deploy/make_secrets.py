@@ -21,7 +21,7 @@ BROKER_RIGHTS = "~* &* +@all -@admin -flushall -flushdb -keys -swapdb"
 def contents() -> dict[str, str]:
     """New secrets for one city: the files docker-compose.yml names, and what each holds."""
     center_secret = secrets.token_bytes(32)
-    database, exchange = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
+    database, application, exchange = (secrets.token_urlsafe(24) for _ in range(3))
     broker = {site: secrets.token_urlsafe(24) for site in ("center", *FRONTENDS)}
     broker_url = {site: f"redis://{site}:{password}@broker:6379/0" for site, password in broker.items()}
 
@@ -31,8 +31,11 @@ def contents() -> dict[str, str]:
         "exchange_db_password": exchange,
         "broker_acl": "user default off\n"
         + "".join(f"user {site} on >{password} {BROKER_RIGHTS}\n" for site, password in broker.items()),
-        "center.env": f"JIESUAN_CENTER_DATABASE_URL=postgresql://jiesuan:{database}@db/center\n"
+        "center.env": f"JIESUAN_CENTER_DATABASE_URL=postgresql://center:{application}@db/center\n"
         f"JIESUAN_CENTER_BROKER_URL={broker_url['center']}\n",
+        # Migrations own the tables; nobody else has this file, and the application's login is made by it.
+        "center-owner.env": f"JIESUAN_CENTER_OWNER_DATABASE_URL=postgresql://jiesuan:{database}@db/center\n"
+        f"JIESUAN_CENTER_DATABASE_URL=postgresql://center:{application}@db/center\n",
     }
     for frontend in FRONTENDS:
         files[f"{frontend}_key"] = frontend_key(center_secret, frontend).hex()

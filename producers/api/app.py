@@ -21,8 +21,10 @@ from infra import metrics
 from infra.logs import hide_identity_numbers
 from producers.api import claims, openapi
 from producers.api.claims import Reply
+from producers.api.outcome_routes import router as outcome_router
 from producers.api.problems import MEDIA_TYPE, Problem, field_errors
 from producers.api.reading import read_body
+from producers.api.reconciliation import router as reconciliation_router
 from producers.api.routes import known_caller, router
 from producers.api.site import Site
 from producers.api.visit_routes import router as visit_router
@@ -117,7 +119,8 @@ def build(site: Site) -> Front:
         lifespan=lifespan,
     )
     app.state.site = site
-    for part in (router, visit_router, lookups.router, sheets.router, pages.router):
+    parts = (router, reconciliation_router, outcome_router, visit_router, lookups.router, sheets.router, pages.router)
+    for part in parts:
         app.include_router(part)
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_wrong_parameters)

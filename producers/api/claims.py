@@ -10,6 +10,7 @@ from time import perf_counter
 import msgspec
 
 from domain.lifecycle import FINAL, ClaimState
+from domain.outcomes import Phase
 from infra import metrics
 from producers import statement
 from producers.api.commit import Away, TooManyWaiting
@@ -17,11 +18,12 @@ from producers.api.keys import Caller
 from producers.api.problems import Problem
 from producers.api.reading import document, idempotency_key, preferred_wait
 from producers.api.site import Site
-from producers.api.wire import CLAIM_IN, ClaimOut, claim_accepted, claim_seen, lines_of, visit_of
+from producers.api.wire import CLAIM_IN, ClaimOut, claim_accepted, claim_answered, claim_seen, lines_of, visit_of
 from workers.claims import ClaimView, claim_no, show
 from workers.intake import (
     Accepted,
     BacklogFull,
+    Cancelled,
     KeyConflict,
     NotServed,
     Outcome,
@@ -56,7 +58,8 @@ async def submit(site: Site, caller: Caller, headers: Headers, raw: bytes) -> Re
     key = idempotency_key(headers)
     wait = preferred_wait(headers)
     given, written = document(raw, CLAIM_IN)
-    settle_now = given.get("settle", "now") == "now"
+    settle_now = given.get("settle") != "later"
+    first = ClaimState.ACCEPTED if settle_now else ClaimState.HELD
     submission = Submission(
         institution_code=caller.institution_code,
         visit=visit_of(given["visit"], caller.institution_code),
@@ -66,21 +69,21 @@ async def submit(site: Site, caller: Caller, headers: Headers, raw: bytes) -> Re
         content_digest=blake2b(written, digest_size=16).digest(),
         channel="api",
         settle_now=settle_now,
+        phase=Phase.PREPARE if given.get("settle") == "prepare" else Phase.SETTLE,
     )
     stored = _stored(await _commit(site, submission))
     _accept_seconds.observe(perf_counter() - started)
 
     if isinstance(stored, Replayed):
         _replayed.inc()
-        return await _again(site, caller, stored, wait)
+        return await _again(site, caller, stored, wait, first)
     _accepted.inc()
     if wait and settle_now:
         view = await site.watch.settled(stored.claim_id, wait)
         if view is not None:
             _total_seconds.observe(perf_counter() - started)
             return _found(view, {"Preference-Applied": f"wait={wait}"})
-    state = ClaimState.ACCEPTED if settle_now else ClaimState.HELD
-    return _under_way(claim_accepted(stored.visit_no, stored.charge_batch_no, state), {})
+    return _under_way(claim_accepted(stored.visit_no, stored.charge_batch_no, first), {})
 
 
 async def settle(site: Site, caller: Caller, number: str, headers: Headers) -> Reply:
@@ -100,7 +103,7 @@ async def settle(site: Site, caller: Caller, number: str, headers: Headers) -> R
                 return _found(finished, {"Preference-Applied": f"wait={wait}"})
             return _under_way(claim_accepted(view.visit_no, view.charge_batch_no, ClaimState.ACCEPTED), {})
     stored = Replayed(view.claim_id, view.visit_no, view.charge_batch_no)
-    return await _again(site, caller, stored, wait)
+    return await _again(site, caller, stored, wait, ClaimState.ACCEPTED)
 
 
 async def look_up(site: Site, caller: Caller, number: str) -> ClaimView:
@@ -119,23 +122,33 @@ def seen(view: ClaimView) -> Reply:
     return Reply(200, _written.encode(claim_seen(view)), {})
 
 
-def printed(view: ClaimView, caller: Caller, accept: str) -> Reply:
-    """The settlement statement (结算单): a page, or text where the caller would rather have text. Raises Problem."""
-    if view.state is not ClaimState.SETTLED or view.answer is None:
+def printed(view: ClaimView, caller: Caller, accept: str, key: bytes | None) -> Reply:
+    """The settlement statement (结算单): a page, or a PDF or text where the caller would rather. Raises Problem."""
+    if view.state is not ClaimState.SETTLED:
         raise Problem("claim-not-settled")
-    if _prefers_text(accept):
-        words = statement.as_text(view, institution_name=caller.name)
-        return Reply(200, words.encode(), {}, "text/plain; charset=utf-8")
-    return Reply(200, statement.as_page(view, institution_name=caller.name).encode(), {}, "text/html; charset=utf-8")
+    try:
+        if _prefers(accept, "application/pdf"):
+            paper = statement.as_paper(view, institution_name=caller.name, key=key)
+            named = {"Content-Disposition": f'inline; filename="{view.claim_no}.pdf"'}
+            return Reply(200, paper, named, "application/pdf")
+        if _prefers(accept, "text/plain"):
+            words = statement.as_text(view, institution_name=caller.name, key=key)
+            return Reply(200, words.encode(), {}, "text/plain; charset=utf-8")
+        page = statement.as_page(view, institution_name=caller.name, key=key)
+        return Reply(200, page.encode(), {}, "text/html; charset=utf-8")
+    except statement.NotSettled:
+        raise Problem("claim-not-settled") from None
 
 
 _PATH = {
     ClaimState.HELD: (ClaimState.HELD,),
     ClaimState.ACCEPTED: (ClaimState.ACCEPTED,),
     ClaimState.TOTALLED: (ClaimState.ACCEPTED, ClaimState.TOTALLED),
+    ClaimState.PREPARED: (ClaimState.ACCEPTED, ClaimState.TOTALLED, ClaimState.PREPARED),
     ClaimState.SETTLED: (ClaimState.ACCEPTED, ClaimState.TOTALLED, ClaimState.SETTLED),
     ClaimState.RETURNED: (ClaimState.ACCEPTED, ClaimState.RETURNED),
     ClaimState.REFUSED: (ClaimState.ACCEPTED, ClaimState.TOTALLED, ClaimState.REFUSED),
+    ClaimState.CANCELLED: (ClaimState.ACCEPTED, ClaimState.CANCELLED),
 }
 """The states a claim has been through, as far as the caller needs to know; a quick step is told with the next."""
 
@@ -162,10 +175,17 @@ async def steps(
 
 
 async def _commit(site: Site, submission: Submission) -> Outcome:
+    """Raises Problem; for a key whose first request has not been answered yet, that it is busy."""
+    flight = submission.institution_code, submission.idempotency_key
+    if flight in site.in_flight:
+        raise Problem("request-in-flight", headers={"Retry-After": "1"})
+    site.in_flight.add(flight)
     try:
         return await site.commit.accept(submission)
     except (*Away, TooManyWaiting) as error:
         raise try_again() from error
+    finally:
+        site.in_flight.discard(flight)
 
 
 def _stored(outcome: Outcome) -> Accepted | Replayed:
@@ -177,6 +197,8 @@ def _stored(outcome: Outcome) -> Accepted | Replayed:
             problem = Problem("idempotency-key-reused")
         case VisitConflict():
             problem = Problem("visit-conflict")
+        case Cancelled():
+            problem = Problem("claim-cancelled")
         case BacklogFull(open_claims, cap):
             problem = Problem(
                 "backlog-full",
@@ -189,13 +211,15 @@ def _stored(outcome: Outcome) -> Accepted | Replayed:
     raise problem
 
 
-async def _again(site: Site, caller: Caller, stored: Replayed, wait: int) -> Reply:
-    """The stored claim once more, as far as it has come by now."""
+async def _again(site: Site, caller: Caller, stored: Replayed, wait: int, first: ClaimState) -> Reply:
+    """The answer once more: what it came to, if it came to something; else, byte for byte, what was said at first."""
     view = await look_up(site, caller, claim_no(stored.visit_no, stored.charge_batch_no))
     if wait and view.state not in FINAL and view.state is not ClaimState.HELD:
         view = await site.watch.settled(view.claim_id, wait) or view
     replayed = {"Idempotency-Replayed": "true"}
-    return _found(view, replayed) if view.state in FINAL else _under_way(claim_seen(view), replayed)
+    if view.state in FINAL or view.state is ClaimState.PREPARED:
+        return _found(view, replayed)
+    return _under_way(claim_accepted(view.visit_no, view.charge_batch_no, first), replayed)
 
 
 def _release(site: Site, institution_code: str, claim_id: int) -> bool:
@@ -205,7 +229,7 @@ def _release(site: Site, institution_code: str, claim_id: int) -> bool:
 
 def _found(view: ClaimView, headers: dict[str, str]) -> Reply:
     headers["Location"] = f"/v1/claims/{view.claim_no}"
-    return Reply(200, _written.encode(claim_seen(view)), headers)
+    return Reply(200, _written.encode(claim_answered(view)), headers)
 
 
 def _under_way(document: ClaimOut, headers: dict[str, str]) -> Reply:
@@ -213,9 +237,9 @@ def _under_way(document: ClaimOut, headers: dict[str, str]) -> Reply:
     return Reply(202, _written.encode(document), headers)
 
 
-def _prefers_text(accept: str) -> bool:
-    kinds = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]
-    return "text/plain" in kinds and "text/html" not in kinds
+def _prefers(accept: str, kind: str) -> bool:
+    kinds = [each.partition(";")[0].strip().lower() for each in accept.split(",")]
+    return kind in kinds and "text/html" not in kinds
 
 
 def try_again() -> Problem:

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from producers.api.error_list import XLSX
 from producers.api.problems import KINDS, MEDIA_TYPE, ProblemOut
+from producers.api.reconciliation_wire import BookOut, DayLinesIn, DayTotalsIn, NoticesOut
 from producers.api.visit_wire import (
     DischargeIn,
     ErrorListOut,
@@ -23,7 +24,15 @@ from producers.api.visit_wire import (
     VisitListOut,
     VisitOut,
 )
-from producers.api.wire import CataloguePageOut, ClaimIn, ClaimOut, ReadyOut
+from producers.api.wire import (
+    CancellationIn,
+    CataloguePageOut,
+    ClaimIn,
+    ClaimOut,
+    OutcomeListOut,
+    OutcomeOut,
+    ReadyOut,
+)
 from producers.desk.documents import InstitutionOut, MatchesOut, SheetOut, VisitsOut
 from producers.quote import QuoteIn, QuoteOut
 
@@ -34,7 +43,10 @@ _READ = {
     "SettlementIn": SettlementIn,
     "DischargeIn": DischargeIn,
     "RefundIn": RefundIn,
+    "DayTotalsIn": DayTotalsIn,
+    "DayLinesIn": DayLinesIn,
     "ClaimIn": ClaimIn,
+    "CancellationIn": CancellationIn,
     "QuoteIn": QuoteIn,
 }
 _WRITTEN = {
@@ -44,7 +56,11 @@ _WRITTEN = {
     "ImportOut": ImportOut,
     "ErrorListOut": ErrorListOut,
     "RefundOut": RefundOut,
+    "BookOut": BookOut,
+    "NoticesOut": NoticesOut,
     "ClaimOut": ClaimOut,
+    "OutcomeOut": OutcomeOut,
+    "OutcomeListOut": OutcomeListOut,
     "QuoteOut": QuoteOut,
     "CataloguePageOut": CataloguePageOut,
     "InstitutionOut": InstitutionOut,
@@ -151,6 +167,8 @@ SUBMIT: Route = {
             "idempotency-key-invalid",
             "idempotency-key-reused",
             "visit-conflict",
+            "request-in-flight",
+            "claim-cancelled",
             "backlog-full",
         ),
     },
@@ -176,6 +194,49 @@ SETTLE: Route = {
     "openapi_extra": _SECURE | {"parameters": [_KEY, _WAIT]},
     "tags": ["claims"],
 }
+_NO_BODY = ("parameters-invalid", "not-found", "content-invalid", "body-too-slow", "body-too-large")
+CONFIRM: Route = {
+    "status_code": 202,
+    "responses": {
+        200: _DONE,
+        202: _json("ClaimOut", "confirmed, the centre's answer is awaited") | _LOCATION,
+        **_problems(
+            *_ALWAYS,
+            *_NO_BODY,
+            "claim-not-prepared",
+            "claim-expired",
+            "claim-cancelled",
+            "claim-refused",
+        ),
+    },
+    "openapi_extra": _SECURE | {"parameters": [_WAIT]},
+}
+_NOT_CANCELLED = ("claim-settled", "claim-confirming", "claim-of-visit")
+CANCEL_CLAIM: Route = {
+    "status_code": 202,
+    "responses": {
+        200: _json("ClaimOut", "cancelled, or returned or refused before: it is not settled") | _LOCATION,
+        202: _json("ClaimOut", "to be cancelled, the centre's answer is awaited") | _LOCATION,
+        **_problems(*_ALWAYS, *_NO_BODY, *_NOT_CANCELLED),
+    },
+    "openapi_extra": _SECURE | {"parameters": [_WAIT]},
+}
+CANCEL_BY_KEY: Route = {
+    "status_code": 202,
+    "responses": {
+        200: _json("OutcomeOut", "cancelled; without a claim where none came under the key"),
+        202: _json("OutcomeOut", "to be cancelled, the centre's answer is awaited"),
+        **_problems(*_ALWAYS, *_JSON_BODY, *_NOT_CANCELLED),
+    },
+    "openapi_extra": _SECURE | {"parameters": [_WAIT], "requestBody": _body("CancellationIn")},
+}
+OUTCOMES: Route = {
+    "responses": {
+        200: _json("OutcomeListOut", "one for a key, or all that are not finished"),
+        **_problems(*_ALWAYS, "parameters-invalid"),
+    },
+    "openapi_extra": _SECURE,
+}
 SHOW: Route = {
     "responses": {
         200: _json("ClaimOut", "the claim"),
@@ -187,7 +248,8 @@ SHOW: Route = {
 EVENTS: Route = {
     "responses": {
         200: {
-            "description": "events held, accepted, totalled, settled, returned, refused; the data is the claim",
+            "description": "events held, accepted, totalled, prepared, settled, returned, refused, cancelled;"
+            " the data is the claim",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
         **_problems(*_ALWAYS, "parameters-invalid", "not-found"),
@@ -199,7 +261,11 @@ STATEMENT: Route = {
     "responses": {
         200: {
             "description": "结算单",
-            "content": {"text/html": {"schema": {"type": "string"}}, "text/plain": {"schema": {"type": "string"}}},
+            "content": {
+                "text/html": {"schema": {"type": "string"}},
+                "application/pdf": {"schema": {"type": "string", "format": "binary"}},
+                "text/plain": {"schema": {"type": "string"}},
+            },
         },
         **_problems(*_ALWAYS, "parameters-invalid", "not-found", "claim-not-settled"),
     },
@@ -409,4 +475,48 @@ REFUND: Route = {
         **_problems(*_ALWAYS, *_JSON_BODY, *_KEYED, *_OF_A_VISIT),
     },
     "openapi_extra": _SECURE | {"parameters": [_KEY, _WAIT]} | _example("RefundIn"),
+}
+
+_BOOK = _json("BookOut", "durably kept, the centre's comparison is awaited") | _LOCATION
+_DAY = ("parameters-invalid", "not-found")
+_ZIP: Route = {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
+HAND_IN_TOTALS: Route = {
+    "status_code": 202,
+    "responses": {202: _BOOK, **_problems(*_ALWAYS, *_JSON_BODY)},
+    "openapi_extra": _SECURE | {"requestBody": _body("DayTotalsIn")},
+}
+HAND_IN_LINES: Route = {
+    "status_code": 202,
+    "responses": {202: _BOOK, **_problems(*_ALWAYS, *_JSON_BODY)},
+    "openapi_extra": _SECURE | {"requestBody": _body("DayLinesIn")},
+}
+HAND_IN_FILE: Route = {
+    "status_code": 202,
+    "responses": {
+        202: _BOOK,
+        **_problems(
+            *_ALWAYS,
+            *_DAY,
+            "media-type-unsupported",
+            "body-too-slow",
+            "body-too-large",
+            "content-invalid",
+        ),
+    },
+    "openapi_extra": _SECURE | {"requestBody": {"required": True} | _ZIP},
+}
+SHOW_BOOK: Route = {
+    "responses": {200: _json("BookOut", "how the day stands"), **_problems(*_ALWAYS, *_DAY)},
+    "openapi_extra": _SECURE,
+}
+RESULT_FILE: Route = {
+    "responses": {
+        200: {"description": "the differences, TAB-separated in a ZIP"} | _ZIP,
+        **_problems(*_ALWAYS, *_DAY, "not-compared"),
+    },
+    "openapi_extra": _SECURE,
+}
+NOTICES: Route = {
+    "responses": {200: _json("NoticesOut", "what was done"), **_problems(*_ALWAYS, "parameters-invalid")},
+    "openapi_extra": _SECURE,
 }

@@ -35,28 +35,28 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
     return await read_bounded(headers, receive)
 
 
-async def read_bounded(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+async def read_bounded(headers: Mapping[bytes, bytes], receive: Receive, *, most: int = MAX_BODY) -> bytes:
     """The body, whatever its type. Raises Problem for one that is too large, as soon as that is known."""
     announced = headers.get(b"content-length", b"")
-    if announced.isdigit() and int(announced) > MAX_BODY:
+    if announced.isdigit() and int(announced) > most:
         raise Problem("body-too-large", headers={"Connection": "close"})
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            body = await _received(receive)
+            body = await _received(receive, most)
     except TimeoutError:
         raise Problem("body-too-slow", headers={"Connection": "close"}) from None
-    if len(body) > MAX_BODY:
+    if len(body) > most:
         raise Problem("body-too-large", headers={"Connection": "close"})
     return body
 
 
-async def _received(receive: Receive) -> bytes:
+async def _received(receive: Receive, most: int) -> bytes:
     """The body up to the part that takes it over the limit."""
     message = await receive()
     body: bytes = message.get("body", b"")
     if message.get("more_body"):
         parts, size = [body], len(body)
-        while message.get("more_body") and size <= MAX_BODY:
+        while message.get("more_body") and size <= most:
             message = await receive()
             parts.append(message.get("body", b""))
             size += len(parts[-1])

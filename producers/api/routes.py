@@ -134,12 +134,12 @@ async def events(
 async def statement(
     request: Request,
     claim_no: ClaimNo,
-    accept: Annotated[str, Header(description="text/plain for plain text")] = "text/html",
+    accept: Annotated[str, Header(description="application/pdf for a PDF, text/plain for plain text")] = "text/html",
 ) -> Response:
     """The settlement statement (结算单) of a settled claim, to print."""
-    caller = await caller_of(request)
-    view = await claims.look_up(site_of(request), caller, claim_no)
-    return answered(claims.printed(view, caller, accept))
+    caller, site = await caller_of(request), site_of(request)
+    view = await claims.look_up(site, caller, claim_no)
+    return answered(await site.aside(claims.printed, view, caller, accept, site.statement_key))
 
 
 @router.post("/v1/quotes", **openapi.QUOTE)

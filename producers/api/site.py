@@ -26,6 +26,7 @@ from producers.his.unread import unread_by
 from workers import entitlement
 from workers.doorbell import Doorbell
 from workers.intake import Outcome, Submission, accept
+from workers.outcomes.unknown import oldest_seconds
 from workers.tables import DETAIL_IS_DUE, claim, institution, reference
 from workers.tasks import Frontend
 from workers.visits import Unread
@@ -46,10 +47,14 @@ class Site:
         *,
         ask: Callable[[Sequence[str]], object] | None = None,
         unread: Unread | None = None,
+        statement_key: bytes | None = None,
     ) -> None:
-        """`ask` asks the centre for the entitlement of these persons; `unread` counts rows a door has not read yet."""
+        """`ask` asks the centre for the entitlement of these persons; `unread` counts rows a door has not read yet;
+        without `statement_key` statements have no check value."""
         self.engine, self.post, self.clock = engine, post, clock
-        self.ask, self.unread = ask, unread
+        self.ask, self.unread, self.statement_key = ask, unread, statement_key
+        self.in_flight: set[tuple[str, str]] = set()
+        """Institution and key of the claims that are being written right now."""
         self.keys = KeyRing(engine)
         self._impatient = impatient(engine)
         self.commit = GroupCommit(
@@ -117,6 +122,7 @@ class Site:
                 .group_by(claim.c.institution_code)
             ).all()
             codes = connection.execute(select(institution.c.institution_code)).scalars().all()
+            unknown = oldest_seconds(connection, at=self.now())
         yield metrics.gauge_by(
             "jiesuan_claims_in_state",
             "Claims by state.",
@@ -125,6 +131,9 @@ class Site:
         )
         yield metrics.gauge_by(
             "jiesuan_upload_backlog", "Detail lines not at the centre yet.", "tenant", {c: int(n) for c, n in due}
+        )
+        yield metrics.gauge(
+            "jiesuan_oldest_unknown_seconds", "Age of the oldest claim the centre has not answered.", unknown
         )
         with contextlib.suppress(*BrokerAway):
             yield metrics.gauge_by(
@@ -164,7 +173,16 @@ def open_site(settings: Settings) -> Site:
         settings.time,
         ask=_asking(settings),
         unread=unread_by(settings),
+        statement_key=_key(settings),
     )
+
+
+def _key(settings: Settings) -> bytes | None:
+    """The front-end's key; None where this process was given none."""
+    try:
+        return settings.sealing_key()
+    except MissingSetting:
+        return None
 
 
 def _asking(settings: Settings) -> Callable[[Sequence[str]], object] | None:

@@ -9,7 +9,7 @@ from typing import NoReturn, TypeVar
 import msgspec
 from sqlalchemy import Connection
 
-from domain.lifecycle import ClaimState, VisitState
+from domain.lifecycle import FINAL, ClaimState, VisitState
 from domain.refusals import Reason, VisitRefusal
 from infra.reference import NothingPublished
 from producers.api.claims import Headers, Reply, look_up, try_again
@@ -235,7 +235,7 @@ async def _settling(site: Site, caller: Caller, outcome: Settling, wait: int) ->
     if wait:
         await site.watch.settled(outcome.claim_id, wait)
     view = await look_up(site, caller, number)
-    reply = _claim(claim_seen(view), 200 if view.state in _ENDED else 202)
+    reply = _claim(claim_seen(view), 200 if view.state in FINAL else 202)
     reply.headers |= _REPLAYED
     return reply
 
@@ -250,11 +250,10 @@ async def _refunding(site: Site, caller: Caller, outcome: Refunding) -> Reply:
         "resettled": None if resettled is None else claim_seen(resettled),
     }
     headers = {"Location": f"/v1/claims/{contra.claim_no}"} | ({} if outcome.is_new else _REPLAYED)
-    return Reply(200 if contra.state in _ENDED else 202, _written.encode(body), headers)
+    return Reply(200 if contra.state in FINAL else 202, _written.encode(body), headers)
 
 
 _REPLAYED = {"Idempotency-Replayed": "true"}
-_ENDED = frozenset({ClaimState.SETTLED, ClaimState.RETURNED, ClaimState.REFUSED})
 
 
 def _claim(document: ClaimOut, status: int) -> Reply:

@@ -18,6 +18,7 @@ from domain import identity, money
 from domain.codes import CODES
 from domain.lifecycle import ClaimState
 from domain.messages import ClaimAnswer
+from domain.outcomes import Phase
 from domain.refusals import refusal_words as words_of_refusal
 from domain.visit import ChargeLine, Visit, VisitType
 from infra.clock import SHANGHAI
@@ -25,9 +26,9 @@ from producers.settled import AmountsOut, CellOut, NationalOut, amounts_out, mat
 from producers.values import (
     STRICT,
     Amount,
-    BatchNo,
     Category,
     LineNo,
+    NewBatchNo,
     Price,
     Quantity,
     Text3,
@@ -92,9 +93,14 @@ class ClaimIn(TypedDict):
 
     visit: VisitIn
     lines: Annotated[list[LineIn], Field(min_length=1, max_length=MAX_LINES)]
-    settle: NotRequired[Annotated[Literal["now", "later"], Field(description="now when left out")]]
+    settle: NotRequired[
+        Annotated[
+            Literal["now", "later", "prepare"],
+            Field(description="now when left out; prepare: computed and held, settled when it is confirmed"),
+        ]
+    ]
     charge_batch_no: NotRequired[
-        Annotated[BatchNo, Field(description="费用批次 FYPC; left out: the next of the visit")]
+        Annotated[NewBatchNo, Field(description="费用批次 FYPC; left out: the next of the visit")]
     ]
 
 
@@ -131,6 +137,13 @@ class RefusalOut(TypedDict):
     detail: str
 
 
+class PreparationOut(TypedDict):
+    """A claim that is settled in two phases, until it is settled or cancelled."""
+
+    expires_at: Annotated[str | None, Field(description="RFC 3339; about when the centre lets it expire")]
+    decision: Annotated[Literal["confirm", "cancel"] | None, Field(description="what was decided, not answered yet")]
+
+
 class ClaimOut(TypedDict):
     """A claim as its institution sees it."""
 
@@ -138,8 +151,8 @@ class ClaimOut(TypedDict):
     visit_no: str
     charge_batch_no: int
     state: Annotated[
-        Literal["held", "accepted", "totalled", "settled", "returned", "refused"],
-        Field(description="settled, returned and refused are final"),
+        Literal["held", "accepted", "totalled", "prepared", "settled", "returned", "refused", "cancelled"],
+        Field(description="settled, returned, refused and cancelled are final; prepared waits for its institution"),
     ]
     line_count: NotRequired[int]
     total_amount: NotRequired[Amount]
@@ -147,8 +160,38 @@ class ClaimOut(TypedDict):
     settlement: NotRequired[SettlementOut]
     verdicts: NotRequired[list[VerdictOut]]
     refusal: NotRequired[RefusalOut]
+    preparation: NotRequired[PreparationOut]
+    waiting: NotRequired[
+        Annotated[RefusalOut, Field(description="what holds it up at the centre; it goes on by itself")]
+    ]
     contra_of: NotRequired[Annotated[str, Field(description="the claim this one takes back, or is what was kept of")]]
     refunded_by: NotRequired[Annotated[str, Field(description="the claim that takes, or took, this one back")]]
+
+
+class OutcomeOut(TypedDict):
+    """What became of a claim, found by the key it was sent under."""
+
+    key: str
+    state: Annotated[
+        Literal["unknown", "held", "accepted", "totalled", "prepared", "settled", "returned", "refused", "cancelled"],
+        Field(description="unknown: it never came; send it again under this key"),
+    ]
+    claim: Annotated[ClaimOut | None, Field(description="null where none came, or its key was cancelled before it did")]
+
+
+class OutcomeListOut(TypedDict):
+    """Outcomes, oldest claim first."""
+
+    outcomes: list[OutcomeOut]
+
+
+@with_config(STRICT)
+class CancellationIn(TypedDict):
+    """Cancel whatever was sent under this key, whether it came or not."""
+
+    key: Annotated[
+        str, StringConstraints(pattern=r"^[!-~]{1,255}$"), Field(description="the Idempotency-Key of the claim")
+    ]
 
 
 class CatalogueItemOut(TypedDict):
@@ -182,6 +225,7 @@ class ReadyOut(TypedDict):
 
 
 CLAIM_IN: TypeAdapter[ClaimIn] = TypeAdapter(ClaimIn)
+CANCELLATION_IN: TypeAdapter[CancellationIn] = TypeAdapter(CancellationIn)
 _canonical = msgspec.json.Encoder(order="deterministic")
 
 
@@ -262,7 +306,8 @@ def claim_seen(view: ClaimView) -> ClaimOut:
     document["line_count"] = view.line_count
     document["total_amount"] = money.yuan(view.total_fen)
     document["accepted_at"] = moment(view.accepted_at)
-    if (view.state is ClaimState.SETTLED or view.provisional) and view.answer is not None:
+    shown = view.state in (ClaimState.SETTLED, ClaimState.PREPARED) or view.provisional
+    if shown and view.answer is not None:
         document["settlement"] = _settlement(view, view.answer)
     if view.verdicts:
         document["verdicts"] = [
@@ -278,10 +323,28 @@ def claim_seen(view: ClaimView) -> ClaimOut:
         ]
     if view.refusal:
         document["refusal"] = {"code": view.refusal, "detail": refusal_words(view)}
+    if view.phase is not Phase.SETTLE and view.state in _UNDECIDED:
+        document["preparation"] = {
+            "expires_at": None if view.expires_at is None else moment(view.expires_at),
+            "decision": _DECISION.get(view.phase),
+        }
+    if view.waits_for and view.state in _UNDECIDED:
+        document["waiting"] = {"code": view.waits_for, "detail": words_of_refusal(view.waits_for, "")}
     if view.contra_of is not None:
         document["contra_of"] = claim_no(view.visit_no, view.contra_of)
     if view.refunded_by is not None:
         document["refunded_by"] = claim_no(view.visit_no, view.refunded_by)
+    return document
+
+
+_UNDECIDED = (ClaimState.TOTALLED, ClaimState.PREPARED)
+_DECISION: dict[Phase, Literal["confirm", "cancel"]] = {Phase.CONFIRM: "confirm", Phase.CANCEL: "cancel"}
+
+
+def claim_answered(view: ClaimView) -> ClaimOut:
+    """What a request that handed the claim in is answered, the first time and every time: nothing that came after."""
+    document = claim_seen(view)
+    document.pop("refunded_by", None)
     return document
 
 

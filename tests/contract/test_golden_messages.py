@@ -126,6 +126,57 @@ VALUES = {
         catalogue_version="2026-03",
         kept=(STAY._replace(charge_batch_no=3, local=None),),
     ),
+    "claims.answered.v1+epoch": m.ClaimsAnswered(answers=(REFUSED,), epoch=31_536_000),
+    "person.answered.v1+epoch": m.PersonAnswered(entitlements=(), epoch=31_536_000),
+    "detail.received.v1+epoch": m.DetailReceived(receipts=(), epoch=31_536_000),
+    "documents.asked.v1": m.DocumentsAsked(
+        epoch=31_536_000, since=datetime(2026, 3, 2, 17, 0, tzinfo=SHANGHAI), after=7, most=500
+    ),
+    "documents.resent.v1": m.DocumentsResent(
+        epoch=31_536_000,
+        after=7,
+        last=9,
+        complete=True,
+        documents=(
+            m.Resent("normal", STAY, EXPLAINED, "guangzhou-2024@00000000", "2026-03"),
+            m.Resent(
+                "contra",
+                CLAIM._replace(charge_batch_no=2, total_fen=-12_345),
+                EXPLAINED._replace(charge_batch_no=2, settlement_no=43, fund_pay_fen=-7_150),
+                "guangzhou-2024@00000000",
+                "2026-03",
+                1,
+                "退一盒",
+            ),
+        ),
+    ),
+    "details.asked.v1": m.DetailsAsked(epoch=31_536_000, upto=42, claims=(m.ClaimKey("H0001", "F001260302000001", 1),)),
+    "details.marked.v1": m.DetailsMarked(epoch=31_536_000, upto=42),
+    "prepare.asked.v1": m.PrepareAsked(
+        policy_version="guangzhou-2024@00000000", catalogue_version="2026-03", claims=(STAY, CLAIM)
+    ),
+    "outcome.decided.v1": m.OutcomeDecided(
+        decisions=(
+            m.OutcomeDecision("H0001", "F001260302000001", 1, True),
+            m.OutcomeDecision("H0001", "F001260302000002", 1, False),
+        )
+    ),
+    "outcome.asked.v1": m.OutcomeAsked(keys=(m.ClaimKey("H0001", "F001260302000001", 1),)),
+    "outcome.told.v1": m.OutcomeTold(
+        outcomes=(
+            m.ToldOutcome(
+                "H0001",
+                "F001260302000001",
+                1,
+                "prepared",
+                answer=EXPLAINED._replace(settlement_no=0, settled_at=None),
+                seconds_left=600,
+            ),
+            m.ToldOutcome("H0001", "F001260302000002", 1, "cancelled", "cancelled", "该笔结算已取消"),
+            m.ToldOutcome("H0001", "F001260302000003", 1, "unknown"),
+        ),
+        epoch=31_536_000,
+    ),
     "refund.answered.v1": m.RefundAnswered(
         institution_code="H0001",
         visit_no="F001260302000001",
@@ -136,6 +187,18 @@ VALUES = {
             EXPLAINED._replace(charge_batch_no=3, settlement_no=44),
         ),
     ),
+    "settlement.corrected.v1": m.SettlementCorrected(
+        correction_no=7,
+        institution_code="H0001",
+        visit_no="F001260302000001",
+        charge_batch_no=1,
+        reason="更正：结算 41 已退费",
+        answers=(
+            EXPLAINED._replace(charge_batch_no=9001, settlement_no=43, fund_pay_fen=-7_150),
+            EXPLAINED._replace(charge_batch_no=9002, settlement_no=44),
+        ),
+    ),
+    "correction.heard.v1": m.CorrectionHeard(correction_no=7),
     "upload.granted.v1": m.UploadGranted(
         window="noon", fence=9, lines=5_000, cut_off=datetime(2026, 3, 2, 14, 0, tzinfo=SHANGHAI)
     ),
@@ -156,6 +219,66 @@ VALUES = {
         parts=(m.ReferencePart(DIGEST, b"\x90\x00\xff"),),
     ),
     "books.asked.v1": m.BooksAsked(day=DAY, lines_of=("H0001",)),
+    "books.submitted.v1": m.BooksSubmitted(
+        institution_code="H0001",
+        day=DAY,
+        submission_no=1772413200000,
+        line_count=3,
+        part=0,
+        parts=2,
+        totals=(
+            m.ScopeTotals("employee", "11", True, 3, 12_345, 7_150, 2_000, 3_195),
+            m.ScopeTotals("", "", False, 1, 100, 0, 0),
+        ),
+        lines=(
+            m.InstitutionLine(1, "F001260302000001", 42, False, 12_345, 7_150, 2_000),
+            m.InstitutionLine(
+                2, "F001260302000001", 0, True, -12_345, -7_150, -2_000, 2, "employee", "11", -3_195, DAY, 42
+            ),
+        ),
+    ),
+    "books.compared.v1": m.BooksCompared(
+        institution_code="H0001",
+        day=DAY,
+        submission_no=1772413200000,
+        result="3",
+        part=0,
+        parts=1,
+        compared_at=datetime(2026, 3, 3, 4, 0, tzinfo=SHANGHAI),
+        lines_wanted=True,
+        totals=(
+            m.ComparedTotals(
+                "employee", "11", True, "2", (3, 12_345, 7_150, 2_000, 3_195), (2, 12_245, 7_150, 2_000, 3_095)
+            ),
+        ),
+        differences=(
+            m.FoundDifference(
+                7,
+                "institution-only",
+                "F001260302000009",
+                1,
+                0,
+                False,
+                "open",
+                "机构账上已结算 1.00 元，中心没有",
+                "resubmit",
+                "机构账 不变；中心账 增加 1 笔，总金额 +1.00 元",
+                (1, 100, 0, 0, 100),
+                (0, 0, 0, 0, 0),
+            ),
+        ),
+    ),
+    "repair.ordered.v1": m.RepairOrdered(
+        order_no=5,
+        institution_code="H0001",
+        repair="send-contra",
+        visit_no="F001260302000001",
+        charge_batch_no=9_999,
+        words="2026-03-02 对账：中心对同一笔费用记了两次",
+        answer=SETTLED._replace(charge_batch_no=9_999, settlement_no=43, fund_pay_fen=-7_150),
+        contra_of=1,
+    ),
+    "repair.done.v1": m.RepairDone(order_no=5, done=True, words="反向结算已记账，并交给机构"),
     "books.reported.v1": m.BooksReported(
         day=DAY,
         totals=(m.DayTotals("H0001", DAY, 1, 12_345, 7_150, 2_000),),
@@ -214,11 +337,17 @@ ROWS = {
     "detail.uploaded.v1": "claims",
     "detail.received.v1": "receipts",
     "books.reported.v1": "totals",
+    "books.submitted.v1": "lines",
+    "books.compared.v1": "differences",
     "totals.submitted.v1+stays": "claims",
     "claims.answered.v1+cells": "answers",
     "person.answered.v1": "entitlements",
     "refund.asked.v1": "kept",
     "refund.answered.v1": "answers",
+    "prepare.asked.v1": "claims",
+    "outcome.decided.v1": "decisions",
+    "outcome.asked.v1": "keys",
+    "outcome.told.v1": "outcomes",
 }
 """Messages with rows as long as this release writes them."""
 

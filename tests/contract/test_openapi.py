@@ -22,11 +22,18 @@ from tests.support.served import served
 ROOT = Path(__file__).parents[2]
 
 
+@schemathesis.serializer("application/zip")
+def as_it_is(_context, value):
+    """A file is sent as the bytes it is made of."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
 @pytest.fixture(scope="module")
 def api(tmp_path_factory) -> Iterator[Api]:
     with open_sample_site(tmp_path_factory.mktemp("site"), cap=100_000) as site, Api(site) as running:
         running.submit(claim(visit={"visit_no": "V1"}, charge_batch_no=1), "settled")
         running.submit(claim(settle="later", visit={"visit_no": "V2"}, charge_batch_no=1), "held")
+        running.submit(claim(settle="prepare", visit={"visit_no": "V3"}, charge_batch_no=1), "prepared")
         site.settle_all()
         yield running
 
@@ -51,6 +58,10 @@ OPERATIONS = [
     ("POST", "/v1/claims"),
     ("GET", "/v1/claims/{claim_no}"),
     ("POST", "/v1/claims/{claim_no}/settlement"),
+    ("POST", "/v1/claims/{claim_no}/confirmation"),
+    ("POST", "/v1/claims/{claim_no}/cancellation"),
+    ("POST", "/v1/cancellations"),
+    ("GET", "/v1/outcomes"),
     ("GET", "/v1/claims/{claim_no}/events"),
     ("GET", "/v1/claims/{claim_no}/statement"),
     ("POST", "/v1/visits"),
@@ -65,6 +76,12 @@ OPERATIONS = [
     ("POST", "/v1/visits/{visit_no}/batches/{charge_batch_no}/withdrawal"),
     ("GET", "/v1/errors"),
     ("POST", "/v1/quotes"),
+    ("POST", "/v1/reconciliation/totals"),
+    ("POST", "/v1/reconciliation/lines"),
+    ("GET", "/v1/reconciliation/notices"),
+    ("GET", "/v1/reconciliation/{day}"),
+    ("POST", "/v1/reconciliation/{day}/file"),
+    ("GET", "/v1/reconciliation/{day}/file"),
     ("GET", "/v1/catalogue"),
     ("GET", "/v1/matches"),
     ("GET", "/v1/institution"),
@@ -101,7 +118,9 @@ def test_every_answer_is_as_described(schema, method, path, mode):
         # A parameter without a value is not sent, so it cannot be what makes a request wrong.
         assume(all(value not in (None, [], {}) for value in query.values()))
         # A quote in good form may still be one no policy settles, and an identity number has a check character.
-        excluded = [positive_data_acceptance] if path in ("/v1/quotes", "/v1/visits") else []
+        # A book is of no future day, and not every ZIP holds one.
+        by_content = path in ("/v1/quotes", "/v1/visits") or path.startswith("/v1/reconciliation")
+        excluded = [positive_data_acceptance] if by_content else []
         headers = {"Authorization": f"Bearer {KEYS[HOSPITAL]}", "Prefer": "wait=0"}
         if mode is GenerationMode.POSITIVE:
             headers["Idempotency-Key"] = f"fresh-{next(fresh)}"
@@ -124,6 +143,7 @@ def test_nothing_unknown_is_accepted_and_no_amount_is_a_number(document):
         "RegistrationIn",
         "LinesIn",
         "RefundIn",
+        "CancellationIn",
         "QuoteIn",
         "PersonIn",
         "QuotedLineIn",

@@ -8,6 +8,8 @@ UNIT = "tests/unit/"
 REAL = "tests/integration/"
 KILLED = f"{REAL}test_his_tables_file.py::test_killed_two_hundred_times_it_imports_and_hands_out_everything_once"
 
+BOOKS = f"{REAL}test_conservation.py::"
+
 
 @dataclass(frozen=True, slots=True)
 class Guard:
@@ -31,6 +33,7 @@ TWICE = "Nothing is paid twice"
 FEN = "Every fen is accounted for"
 DETAIL = "The detail is the detail"
 CONTRA = "Corrections are contra documents"
+FOUR_EYES = "Money moved by hand has two persons"
 TENANTS = "No tenant starves or sees another"
 SEALED = "The broker is no security boundary"
 QUIET = "No person in a log"
@@ -168,8 +171,8 @@ GUARDS = (
         (f"{UNIT}test_workers_outbox.py",),
     ),
     Guard(
-        "the postings of a settlement balance", FEN, "center/migrations/versions/r0001_first_schema.py",
-        "HAVING sum(amount_fen) <> 0", "HAVING false",
+        "the postings of a document balance", FEN, "center/migrations/versions/r0007_ledger.py",
+        "FROM inserted GROUP BY document_no HAVING sum(amount_fen) <> 0", "FROM inserted GROUP BY 1 HAVING false",
         (f"{REAL}test_center_schema.py",),
     ),
     Guard(
@@ -189,8 +192,40 @@ GUARDS = (
         (f"{UNIT}test_workers_upload.py",),
     ),
     Guard(
+        "a chain's head covers the head before", CONTRA, "center/ledger/chain.py",
+        "                before,\n                pack(", "                pack(",
+        (f"{REAL}test_ledger_chain.py",),
+    ),
+    Guard(
+        "a document is compared with its digest", CONTRA, "center/ledger/verifying.py",
+        "elif document.digest != digest:", "elif False:",
+        (f"{REAL}test_ledger_chain.py",),
+    ),
+    Guard(
+        "rows past the application are seen (chain)", CONTRA, "center/ledger/verifying.py",
+        "_unlinked(cursor, institution_codes))", ")",
+        (f"{REAL}test_ledger_chain.py",),
+    ),
+    Guard(
+        "exported heads are compared", CONTRA, "center/ledger/verifying.py",
+        "if self._exported.get(row.link_no, row.head) != row.head:", "if False:",
+        (f"{REAL}test_ledger_chain.py",),
+    ),
+    Guard(
+        "writers of a chain follow each other (FOR UPDATE)", CONTRA, "center/ledger/chain.py",
+        " ORDER BY institution_code FOR UPDATE", " ORDER BY institution_code",
+        (f"{REAL}test_ledger_chain.py",),
+    ),
+    Guard(
+        "the application may not change what is settled (privileges)", CONTRA, "center/privileges.py",
+        'READ_AND_ADD = "SELECT, INSERT"', 'READ_AND_ADD = "SELECT, INSERT, UPDATE, DELETE"',
+        (f"{REAL}test_center_schema.py",),
+    ),
+    Guard(
         "what is settled is never changed", CONTRA, "center/migrations/versions/r0001_first_schema.py",
-        'WRITTEN_ONCE = ("settlement", "posting", "accumulator_entry", "detail")', "WRITTEN_ONCE = ()",
+        "    RAISE EXCEPTION 'rows of % are written once: % refused, corrections are contra documents', TG_TABLE_NAME,"
+        " TG_OP\n        USING ERRCODE = 'restrict_violation';\n",
+        "    RETURN NULL;\n",
         (f"{REAL}test_center_schema.py",),
     ),
     Guard(
@@ -277,8 +312,8 @@ GUARDS = (
     ),
     Guard(
         "no settlement is taken back twice (link)", TWICE, "center/settling/refund.py",
-        "        if contra is not None:\n"
-        "            return refuse(Refusal.REFUNDED_ALREADY, held=str(contra.settlement_no))\n",
+        "        if taken is not None:\n"
+        "            return refuse(Refusal.REFUNDED_ALREADY, held=str(taken.settlement_no))\n",
         "",
         (f"{REAL}test_center_refund.py",),
     ),
@@ -288,9 +323,80 @@ GUARDS = (
         (f"{REAL}test_center_refund.py",),
     ),
     Guard(
-        "a contra moves the accounts back", CONTRA, "center/settling/refund.py",
-        "insured.account_balance_fen + paid_back.get(person_no, 0)", "insured.account_balance_fen",
+        "a contra moves the accounts back", CONTRA, "center/settling/contra.py",
+        "SET account_balance_fen = account_balance_fen - paid.fen, version", "SET version",
         (f"{REAL}test_center_refund.py",),
+    ),
+    Guard(
+        "a contra takes back every amount there is", CONTRA, "center/settling/contra.py",
+        'if negated and name.endswith("_fen") else name', 'if negated and name == "total_fen" else name',
+        (f"{REAL}test_refund_accounts.py",),
+    ),
+    Guard(
+        "no more is kept than there was", FEN, "center/settling/refund.py",
+        "kept.total_fen > original.total_fen or kept.line_count > original.line_count", "False",
+        (f"{REAL}test_center_refund.py",),
+    ),
+    Guard(
+        "what is prepared is not refunded", FEN, "center/settling/refund.py",
+        "Refusal.NOT_CONFIRMED if state is OutcomeState.PREPARED else Refusal.NOT_SETTLED", "Refusal.NOT_SETTLED",
+        (f"{REAL}test_center_refund.py",),
+    ),
+    Guard(
+        "a held person's settlement is not refunded", FEN, "center/settling/refund.py",
+        "        if holds.is_held(persons, self._at):\n", "        if False:\n",
+        (f"{REAL}test_center_refund.py",),
+    ),
+    Guard(
+        "a second person approves", FOUR_EYES, "center/approving/decisions.py",
+        "if by.strip().casefold() == found.proposed_by.casefold():", "if False:",
+        (f"{REAL}test_approvals.py",),
+    ),
+    Guard(
+        "a second person approves (database)", FOUR_EYES, "center/migrations/versions/r0011_proposals.py",
+        "decided_by IS NULL OR decided_by <> proposed_by", "true",
+        (f"{REAL}test_approvals.py",),
+    ),
+    Guard(
+        "books that moved make a proposal stale", FOUR_EYES, "center/approving/decisions.py",
+        "    if now != found.effect:\n", "    if False:\n",
+        (f"{REAL}test_approvals.py",),
+    ),
+    Guard(
+        "a proposal is decided once (database)", FOUR_EYES, "center/migrations/versions/r0011_proposals.py",
+        "    IF OLD.state <> 'open' THEN\n", "    IF false THEN\n",
+        (f"{REAL}test_approvals.py",),
+    ),
+    Guard(
+        "what was proposed is what is approved (database)", FOUR_EYES, "center/migrations/versions/r0011_proposals.py",
+        "BEFORE UPDATE ON proposal\n", "BEFORE UPDATE OF decided_by ON proposal\n",
+        (f"{REAL}test_approvals.py",),
+    ),
+    Guard(
+        "a proposal expires", FOUR_EYES, "center/approving/decisions.py",
+        "    if not found.is_open(at):\n", "    if False:\n",
+        (f"{REAL}test_approvals.py",),
+    ),
+    Guard(
+        "nothing is corrected that cannot be recomputed", FEN, "center/correcting/actions.py",
+        "    if recomputed.impossible:\n", "    if False:\n",
+        (f"{REAL}test_corrections.py",),
+    ),
+    Guard(
+        "a correction starts from what still stands", FEN, "center/correcting/recomputing.py",
+        "root.accumulators.get(key, 0) - then[key] + self._moved[key]", "own.accumulators.get(key, 0)",
+        (f"{REAL}test_corrections.py",),
+    ),
+    Guard(
+        "a correction is told until it is heard", LOST, "center/correcting/telling.py",
+        'correction.c.heard_at.is_(None), correction.c.due_at <= bindparam("now")',
+        'correction.c.heard_at.is_(None), correction.c.attempts == 0, correction.c.due_at <= bindparam("now")',
+        (f"{REAL}test_corrections_told.py",),
+    ),
+    Guard(
+        "a refused refund leaves a correction's link alone", CONTRA, "workers/refund.py",
+        "                claim.c.refunded_by == answered.contra_batch_no,\n", "",
+        (f"{REAL}test_corrections_told.py",),
     ),
     Guard(
         "what is kept is settled with the refund or not at all", FEN, "center/settling/refund.py",
@@ -397,5 +503,204 @@ GUARDS = (
         "a difference although the snapshot still holds is an alarm", FEN, "center/settling/counter.py",
         "local.snapshot_version == self._version(self._insured[claim.citizen_id_no])", "False",
         (f"{REAL}test_local_settlement.py::test_a_difference_although_nothing_moved_is_an_alarm",),
+    ),
+    Guard(
+        "what is committed after its day was closed is in the next clearing", FEN, "center/clearing/members.py",
+        "        late = _committed_after(connection, flow, held.link_no, held.last_day)\n", "        pass\n",
+        (f"{REAL}test_clearing.py::test_what_is_committed_after_its_day_was_closed_is_in_exactly_one_clearing",),
+    ),
+    Guard(
+        "a period is closed only when the ledger and the sums of its days agree", FEN, "center/clearing/reckoning.py",
+        "    compare(flow, days, open_days(connection, flow, last_day))\n", "",
+        (f"{REAL}test_clearing.py::test_books_that_differ_are_not_closed_and_the_day_is_named",),
+    ),
+    Guard(
+        "what a period leaves negative is carried into the next", FEN, "center/clearing/reckoning.py",
+        "min(held.due_fen, 0)", "0",
+        (f"{REAL}test_clearing.py::test_a_contra_after_closing_is_in_the_next_clearing_and_a_negative_one_is_carried",),
+    ),
+    Guard(
+        "no more is deducted than the fund paid", FEN, "center/clearing/deductions.py",
+        "        if part.amount_fen > rest:\n", "        if False:\n",
+        (f"{REAL}test_clearing.py::test_a_deduction_goes_back_to_its_fund_and_is_in_the_next_clearing",),
+    ),
+    Guard(
+        "a deduction is given back with its settlement", FEN, "center/clearing/closing.py",
+        "deductions.give_back(cursor_of(connection), period.flow, until=period.last_day, by=by, at=at)", "[]",
+        (f"{REAL}test_clearing.py::test_a_deduction_is_given_back_when_its_settlement_is",),
+    ),
+    Guard(
+        "a statement says what the ledger says", FEN, "center/clearing/statement.py",
+        "    _require_same(held, layers, days, funds, persons)\n", "",
+        (f"{REAL}test_clearing_commands.py::test_a_statement_that_says_something_else_than_the_clearing_is_not_made",),
+    ),
+    Guard(
+        "a cancellation leaves a tombstone", TWICE, "center/outcomes/decide.py",
+        "rows.insert_tombstone(self._cursor, self._key, frontend=self._frontend, at=self._at, by=self._by)", "pass",
+        (f"{REAL}test_center_outcomes.py::test_a_cancellation_before_its_original_makes_the_original_refused",),
+    ),
+    Guard(
+        "a tombstone refuses its original", TWICE, "center/settling/counter.py",
+        "        _is_to_be_settled,\n", "",
+        (f"{REAL}test_center_outcomes.py::test_a_cancellation_before_its_original_makes_the_original_refused",),
+    ),
+    Guard(
+        "a prepared claim expires by the centre's clock", TWICE, "center/outcomes/decide.py",
+        "    if row.expires_at is None or row.expires_at <= at:\n", "    if False:\n",
+        (f"{REAL}test_center_outcomes.py::test_a_confirmation_after_the_interval_is_told_to_submit_again",),
+    ),
+    Guard(
+        "whoever meets an expired hold ends it for good", TWICE, "center/settling/counter.py",
+        "                holds.release_expired(cursor, expired, at=self.at)\n", "                pass\n",
+        (f"{REAL}test_center_outcomes.py::test_whoever_meets_an_expired_hold_lets_go_of_it_for_good",),
+    ),
+    Guard(
+        "an outcome that is decided is told, not decided again", TWICE, "center/outcomes/decide.py",
+        "    if OutcomeState(row.state) not in EDGES:\n        return deciding.again(",
+        "    if False:\n        return deciding.again(",
+        (f"{REAL}test_center_outcomes.py::test_each_edge_once_and_the_loser_hears_of_the_winner",),
+    ),
+    Guard(
+        "an outcome leaves its state once (database)", TWICE, "center/migrations/versions/r0009_outcomes.py",
+        "IF TG_OP = 'DELETE' OR OLD.state <> 'prepared' THEN", "IF FALSE THEN",
+        (f"{REAL}test_center_outcomes.py::test_the_database_lets_an_outcome_move_once",),
+    ),
+    Guard(
+        "a prepared claim holds its person", FEN, "center/settling/counter.py",
+        "        _person_is_free,\n", "",
+        (f"{REAL}test_center_outcomes.py::test_while_a_claim_is_prepared_nothing_else_of_its_person_moves",),
+    ),
+    Guard(
+        "the relative whose account may pay is held, too", FEN, "center/outcomes/prepare.py",
+        "holds.hold(self._cursor, row.persons(), until=self._until)",
+        "holds.hold(self._cursor, row.persons()[:1], until=self._until)",
+        (f"{REAL}test_center_outcomes.py::test_the_relative_whose_account_may_pay_is_held_too",),
+    ),
+    Guard(
+        "a preparation is compared by its content", TWICE, "center/outcomes/prepare.py",
+        "known.content != pack(content_of(claim))", "False",
+        (f"{REAL}test_center_outcomes.py::test_preparing_twice_is_preparing_once_and_other_content_is_a_conflict",),
+    ),
+    Guard(
+        "amounts nobody has seen are not confirmed", FEN, "workers/outcomes/told.py",
+        "unpack(row.answer, ClaimAnswer) != answer", "False",
+        (f"{REAL}test_outcomes.py::test_what_comes_out_otherwise_the_second_time_is_not_confirmed",),
+    ),
+    Guard(
+        "a prepared claim is not sent to be settled", TWICE, "workers/outbox.py",
+        "            .where(claim.c.phase == Phase.SETTLE)  # the others by `workers.outcomes`\n", "",
+        (f"{REAL}test_outcomes.py::test_whatever_is_lost_is_asked_for_until_it_is_known",),
+    ),
+    Guard(
+        "an institution decides once", TWICE, "workers/outcomes/decide.py",
+        "    if found.phase == Phase.CONFIRM:\n        return Against.CONFIRMING\n", "",
+        (f"{UNIT}test_api_outcomes.py",),
+    ),
+    Guard(
+        "a cancelled key takes no claim", TWICE, "workers/intake.py",
+        "            return Cancelled()\n", "            pass\n",
+        (f"{UNIT}test_api_outcomes.py",),
+    ),
+    Guard(
+        "a key in flight is busy", TWICE, "producers/api/claims.py",
+        "    if flight in site.in_flight:\n", "    if False:\n",
+        (f"{UNIT}test_api_outcomes.py",),
+    ),
+    Guard(
+        "what only holds a claim up does not refuse it", LOST, "workers/deliver.py",
+        "        if answer.refusal and answer.refusal not in HOLDS\n    ]\n    held_up",
+        "        if answer.refusal\n    ]\n    held_up",
+        (f"{UNIT}test_api_outcomes.py",),
+    ),
+    Guard(
+        "what is held up is not parked", LOST, "center/settling/settle.py",
+        "if isinstance(decision, Refused) and decision.refusal not in HOLDS", "if isinstance(decision, Refused)",
+        (f"{REAL}test_center_outcomes.py::test_while_a_claim_is_prepared_nothing_else_of_its_person_moves",),
+    ),
+    Guard(
+        "the sums of a day are kept with its settlements", FEN, "center/settling/settle.py",
+        "    sums.add(cursor, rows)\n", "",
+        (f"{BOOKS}test_what_is_settled_and_taken_back_holds_at_every_level",),
+    ),
+    Guard(
+        "a contra settlement is in the sums of its day", FEN, "center/settling/refund.py",
+        "        sums.add_documents(self._cursor, [number])\n", "",
+        (f"{BOOKS}test_what_is_settled_and_taken_back_holds_at_every_level",),
+    ),
+    Guard(
+        "nothing is settled in a frozen flow", FEN, "center/settling/counter.py",
+        "        _flow_is_open,\n", "",
+        (f"{BOOKS}test_only_the_broken_flow_is_frozen_until_two_persons_release_it",),
+    ),
+    Guard(
+        "nothing is taken back in a frozen flow", FEN, "center/settling/refund.py",
+        "if is_frozen(self._frozen, original.scheme, original.clearing_type, self._insured):", "if False:",
+        (f"{BOOKS}test_only_the_broken_flow_is_frozen_until_two_persons_release_it",),
+    ),
+    Guard(
+        "what was released freezes again when it is worse", FEN, "center/conservation/findings.py",
+        "            self.found_fen - self.expected_fen,\n", "",
+        (f"{BOOKS}test_only_the_broken_flow_is_frozen_until_two_persons_release_it",),
+    ),
+    Guard(
+        "a check sees whole transactions (one snapshot)", FEN, "center/conservation/checking.py",
+        'isolation_level="REPEATABLE READ"', 'isolation_level="READ COMMITTED"',
+        (f"{BOOKS}test_while_batches_commit_nothing_is_broken_and_the_running_sums_are_those_of_the_documents",),
+    ),
+    Guard(
+        "sums are compared where the chain is read to its end", FEN, "center/conservation/checking.py",
+        "    codes = news.at_head\n", "    codes = frozenset(news.upto)\n",
+        (f"{BOOKS}test_while_batches_commit_nothing_is_broken_and_the_running_sums_are_those_of_the_documents",),
+    ),
+    Guard(
+        "a check that slept past its lease writes nothing (fencing)", FEN, "center/conservation/checking.py",
+        "    guard(connection, lease, name=LEASE, fence=fence)\n", "",
+        (f"{BOOKS}test_who_slept_past_its_lease_writes_nothing_and_nothing_is_missed",),
+    ),
+    Guard(
+        "links are dense", FEN, "center/conservation/links.py",
+        "        if link_no != last + 1:\n", "        if False:\n",
+        (f"{BOOKS}test_a_gap_in_the_chain_is_found",),
+    ),
+    Guard(
+        "uploaded lines wait for their check (trigger)", DETAIL, "center/migrations/versions/r0008_conservation.py",
+        "    op.execute(DETAILS_DUE)\n", "    op.execute(DETAILS_DUE.partition('CREATE TRIGGER')[0])\n",
+        (f"{BOOKS}test_uploaded_lines_are_checked_once",),
+    ),
+    Guard(
+        "an account opens with what it came in with (trigger)", FEN, "center/migrations/versions/r0008_conservation.py",
+        "    op.execute(OPENINGS)\n", "    op.execute(OPENINGS.partition('CREATE TRIGGER')[0])\n",
+        (f"{BOOKS}test_what_is_settled_and_taken_back_holds_at_every_level",),
+    ),
+    Guard(
+        "a front-end hands in its own institutions' books only", TENANTS, "center/reconciling/submissions.py",
+        "if book.institution_code not in institutions_of(connection, frontend):", "if False:",
+        (f"{REAL}test_reconciling.py::test_a_front_end_hands_in_the_books_of_its_own_institutions_only",),
+    ),
+    Guard(
+        "every entry is in one difference", FEN, "domain/reconciliation.py",
+        "if contra is not None and contra in lone and contra not in joined:",
+        "if contra is not None and contra in lone:",
+        (f"{UNIT}test_reconciliation.py::test_whatever_the_books_the_differences_add_up_to_that_of_the_totals",),
+    ),
+    Guard(
+        "settled again after a refund is not settled twice", FEN, "domain/reconciliation.py",
+        "and self._stands(other) and", "and",
+        (f"{UNIT}test_reconciliation.py",),
+    ),
+    Guard(
+        "what a front-end may know of is not taken back", TWICE, "center/reconciling/actions.py",
+        "if unknown is not True:", "if False:",
+        (f"{REAL}test_reconciling.py::test_what_only_the_centre_has_is_asked_about_before_it_is_taken_back",),
+    ),
+    Guard(
+        "an order is carried out once", TWICE, "workers/reconciling/orders.py",
+        "if before is not None:", "if False and before is not None:",
+        (f"{UNIT}test_workers_reconciling.py",),
+    ),
+    Guard(
+        "a file is not unpacked beyond its bounds", FLOOD, "producers/reconciling/files.py",
+        "if len(content) > MAX_TEXT:", "if False:",
+        (f"{UNIT}test_settlement_files.py::test_what_is_no_file_of_ours_is_refused_clearly",),
     ),
 )  # fmt: skip

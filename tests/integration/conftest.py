@@ -8,9 +8,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import sql
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
 
-from center import schema
+from center import privileges, schema
 from infra.database import open_database
 from infra.embedded import postgres, valkey
 from infra.supervisor import Supervisor
@@ -26,6 +26,8 @@ def servers(tmp_path_factory) -> Iterator[tuple[str, str]]:
         supervisor.start(database.service, broker.service)
         template = open_database(database.urls["center_template"])
         schema.upgrade(template)
+        with template.begin() as connection:
+            assert privileges.admit(connection, as_application(database.url))
         template.dispose()
         yield database.url, broker.url
 
@@ -60,18 +62,37 @@ def empty_database(postgres_url) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def center_database_url(postgres_url) -> Iterator[str]:
-    """The address of a centre's database of this module's own, migrated, empty."""
+def center_owner_url(postgres_url) -> Iterator[str]:
+    """The address of a centre's database of this module's own, migrated, empty; as the owner of its tables."""
     with FreshDatabase(postgres_url, "center_template") as url:
         yield url
 
 
 @pytest.fixture(scope="module")
+def center_database_url(center_owner_url) -> str:
+    """The address of the same database as the workers have it: as the application, which changes nothing settled."""
+    return as_application(center_owner_url)
+
+
+@pytest.fixture(scope="module")
 def center_engine(center_database_url) -> Iterator[Engine]:
-    """An engine on a centre's database of this module's own, migrated, empty."""
+    """An engine on a centre's database of this module's own, migrated, empty; as the application."""
     engine = open_database(center_database_url, pool_size=8)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def owner_engine(center_owner_url) -> Iterator[Engine]:
+    """The same database as `center_engine`, as the owner of its tables: for what nobody should be able to do."""
+    engine = open_database(center_owner_url)
+    yield engine
+    engine.dispose()
+
+
+def as_application(url: str) -> str:
+    """The address of the same database for the application's login."""
+    return make_url(url).set(username="center", password="centers-word").render_as_string(hide_password=False)
 
 
 class FreshDatabase:

@@ -103,8 +103,9 @@ def test_a_client_that_waits_gets_the_settlement(running):
         assert settled["state"] == "settled"
         assert settled["settlement"]["total_amount"] == "125.00"
         assert client.show(settled["claim_no"]) == settled
-        assert client.statement(settled["claim_no"]).startswith("<!doctype html>")
-        assert "应收现金" in client.statement(settled["claim_no"], plain=True)
+        assert client.statement(settled["claim_no"]).startswith(b"<!doctype html>")
+        assert client.statement(settled["claim_no"], form="pdf").startswith(b"%PDF-")
+        assert "应收现金" in client.statement(settled["claim_no"], form="txt").decode()
 
 
 def test_a_client_lets_a_held_claim_be_settled(running):

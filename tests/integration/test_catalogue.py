@@ -37,9 +37,9 @@ CLERK, AUDITOR = "张录入", "李审核"
 
 
 @pytest.fixture
-def centre(center_engine):
+def centre(center_engine, owner_engine):
     """An empty centre with two institutions at two front-ends."""
-    with center_engine.begin() as connection:
+    with owner_engine.begin() as connection:
         connection.execute(
             text(
                 "TRUNCATE catalogue_import, catalogue_item, catalogue_match, catalogue_version, reference_part,"
@@ -217,11 +217,11 @@ def test_what_cannot_be_published(centre, tmp_path):
         accept(connection, enter(connection, tmp_path, [changed("T001", 限价="12")]).import_id)
         with pytest.raises(CannotPublish, match=ahead.version):
             publish(connection, TODAY)
-        versions.withdraw(connection, ahead.version, at=AT)
+        versions.withdraw(connection, ahead.version, by="office", at=AT)
         today = publish(connection, TODAY)
         assert activate(connection, reference, TOMORROW) == ""
         with pytest.raises(CannotPublish, match="已经生效"):
-            versions.withdraw(connection, today.version, at=AT)
+            versions.withdraw(connection, today.version, by="office", at=AT)
 
 
 def test_nothing_is_published_when_publishing_breaks(centre, tmp_path, monkeypatch):
@@ -374,7 +374,7 @@ def test_a_withdrawn_version_never_comes_into_force(centre, frontend, tmp_path):
         second = publish(connection, TOMORROW)
     fetch(centre, frontend)
     with centre.begin() as connection:
-        versions.withdraw(connection, second.version, at=AT)
+        versions.withdraw(connection, second.version, by="office", at=AT)
     fetch(centre, frontend)
     with frontend.begin() as connection:
         assert publications.bring_into_force(connection, at=AT + timedelta(days=5)) == ""

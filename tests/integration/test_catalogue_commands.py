@@ -25,7 +25,7 @@ from tests.support.frontend import HOSPITAL
 
 
 @pytest.fixture
-def jiesuan(monkeypatch, capsys, tmp_path, center_engine, center_database_url):
+def jiesuan(monkeypatch, capsys, tmp_path, center_engine, owner_engine, center_database_url):  # noqa: PLR0917
     """Run a command of the catalogue as an operator; its exit code, stdout and stderr. The centre is empty."""
     for name in list(os.environ):
         if name.startswith("JIESUAN_"):
@@ -34,13 +34,14 @@ def jiesuan(monkeypatch, capsys, tmp_path, center_engine, center_database_url):
     monkeypatch.setenv("JIESUAN_CENTER_DATABASE_URL", center_database_url)
     monkeypatch.setenv("JIESUAN_CLOCK", "2026-03-02T10:00:00+08:00@0.0x0.0")
     monkeypatch.setenv("COLUMNS", "200")
-    with center_engine.begin() as connection:
+    with owner_engine.begin() as connection:
         connection.execute(
             text(
                 "TRUNCATE catalogue_import, catalogue_item, catalogue_match, catalogue_version, reference_part,"
                 " reference_report, reference, institution RESTART IDENTITY CASCADE"
             )
         )
+    with center_engine.begin() as connection:
         connection.execute(insert(institution), institution_row(HOSPITAL, FRONTEND))
 
     def run(by: str, *words: object) -> tuple[int, str, str]:

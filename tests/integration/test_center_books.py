@@ -7,8 +7,8 @@ from itertools import count
 
 import pytest
 
-from center import books
-from center.cases import Kind
+from center.reconciling import books
+from center.reconciling.cases import Kind
 from center.settling.settle import settle_submitted
 from domain.messages import BookLine, BooksAsked, BooksReported, DayTotals
 from infra.codec import UnreadableMessage
@@ -105,7 +105,12 @@ def test_books_that_agree_are_written_down_and_nothing_is_asked(center_engine, m
         ),
         pytest.param(
             lambda lines: [*lines, lines[0]._replace(charge_batch_no=2)],
-            (11000, Kind.FRONTEND_ONLY, 0, 11000, "前置机账上已结算 110.00 元，中心没有"),
+            (11000, Kind.SUBMITTED_TWICE, 0, 11000, "前置机对同一笔费用记了两次，多记 110.00 元，中心没有"),
+            id="a settlement that is there twice",
+        ),
+        pytest.param(
+            lambda lines: [*lines, lines[0]._replace(charge_batch_no=2, settlement_no=10**9, total_fen=500)],
+            (500, Kind.INSTITUTION_ONLY, 0, 500, "前置机账上已结算 5.00 元，中心没有"),
             id="a settlement the centre never made",
         ),
         pytest.param(

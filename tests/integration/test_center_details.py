@@ -8,10 +8,10 @@ from itertools import count
 import pytest
 from sqlalchemy import insert, text, update
 
-from center.cases import Kind
 from center.catalogue.shelf import CatalogueShelf
 from center.details import StaleSlice, receive_details
 from center.policy.shelf import PolicyShelf
+from center.reconciling.cases import Kind
 from center.settling.settle import settle_submitted
 from center.tables import reference, upload_grant
 from domain.catalogue import Catalogue

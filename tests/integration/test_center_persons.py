@@ -154,7 +154,7 @@ def test_a_relatives_account_pays_what_the_own_does_not_and_both_versions_rise(c
     posted = dict(
         rows_of(
             center_engine,
-            "SELECT account, amount_fen FROM posting WHERE settlement_no = :no",
+            "SELECT account, amount_fen FROM posting WHERE document_no = :no",
             no=answers[0].settlement_no,
         )
     )

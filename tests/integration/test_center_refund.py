@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -10,16 +11,17 @@ from itertools import count
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from center.outcomes.prepare import prepare
 from center.settling import refund as refunding
 from center.settling.permits import CannotPermit, permit
 from center.settling.refund import refund
 from center.settling.settle import settle_submitted
 from center.tables import settlement
-from domain.messages import RefundAsked
+from domain.messages import PrepareAsked, RefundAsked
 from domain.policy import PolicyBook
 from domain.policy.reading import parse
 from domain.refund import RefundRules, refund_rules
-from domain.refusals import Refusal
+from domain.refusals import Refusal, sentence
 from domain.visit import VisitType
 from tests.support.center import (
     AT,
@@ -38,6 +40,7 @@ from tests.support.center import (
 from tests.support.frontend import POLICY
 
 BALANCE = 3000
+YESTERDAY = AT.date() - timedelta(days=1)
 _serials = count(1)
 _persons = count()
 
@@ -117,8 +120,8 @@ def test_a_refund_is_the_negative_twin_and_everything_is_back_where_it_was(cente
     sums = "SELECT sum(total_fen), sum(fund_pay_fen), sum(account_pay_fen), sum(self_pay_fen) FROM settlement"
     assert rows_of(center_engine, f"{sums} WHERE visit_no = :v", v=of.visit_no) == [(0, 0, 0, 0)]
     postings = (
-        "SELECT account, sum(amount_fen) FROM posting JOIN settlement USING (settlement_no) WHERE visit_no = :v"
-        " GROUP BY account HAVING sum(amount_fen) <> 0"
+        "SELECT account, sum(amount_fen) FROM posting JOIN settlement ON settlement_no = document_no"
+        " WHERE visit_no = :v GROUP BY account HAVING sum(amount_fen) <> 0"
     )
     assert rows_of(center_engine, postings, v=of.visit_no) == []
     linked = "SELECT contra_of, reason, kind FROM settlement WHERE settlement_no = :n"
@@ -147,6 +150,11 @@ def test_a_redelivered_claim_after_its_refund_settles_nothing(center_engine, set
     assert standing(center_engine, person) == ({}, BALANCE)
 
 
+def kept(**change):
+    """What is kept, of the claim it is kept of."""
+    return {"kept": {"charge_batch_no": 3} | change}
+
+
 REFUSED = [
     pytest.param(({"visit_no": "T00001260302ZZZZ"}, FRONTEND, Refusal.NOT_SETTLED), id="never settled"),
     pytest.param(({"charge_batch_no": 7}, FRONTEND, Refusal.NOT_SETTLED), id="another batch"),
@@ -158,6 +166,13 @@ REFUSED = [
     pytest.param(({"reason": "因" * 121}, FRONTEND, Refusal.MALFORMED), id="a reason too long"),
     pytest.param(({"visit_no": "\0"}, FRONTEND, Refusal.MALFORMED), id="a number that cannot be stored"),
     pytest.param(({"contra_batch_no": 1}, FRONTEND, Refusal.MALFORMED), id="the original's own number"),
+    pytest.param((kept(total_fen=11001, in_scope_fen=10001), FRONTEND, Refusal.KEPT_MORE), id="more kept than paid"),
+    pytest.param((kept(line_count=6), FRONTEND, Refusal.KEPT_MORE), id="more lines kept than there were"),
+    pytest.param((kept(visit_type="2"), FRONTEND, Refusal.MALFORMED), id="kept of another kind of visit"),
+    pytest.param(
+        (kept(visit_date=AT.date() - timedelta(days=1)), FRONTEND, Refusal.MALFORMED), id="kept of another day"
+    ),
+    pytest.param((kept(charge_batch_no=1), FRONTEND, Refusal.MALFORMED), id="kept under the original's number"),
 ]
 
 
@@ -172,6 +187,8 @@ def test_a_refund_is_refused_with_its_code_and_changes_nothing(center_engine, se
     of = claim(person)
     settle(of)
     before = standing(center_engine, person)
+    if "kept" in change:
+        change = {"kept": (of._replace(**change["kept"]),)}
 
     answered = take_back(asking(of, **change), frontend=frontend)
 
@@ -186,6 +203,30 @@ def test_no_settlement_is_taken_back_twice_and_no_contra_at_all(settle, take_bac
 
     assert take_back(asking(of, contra_batch_no=3)).refusal == Refusal.REFUNDED_ALREADY
     assert take_back(asking(of, charge_batch_no=2, contra_batch_no=3)).refusal == Refusal.REFUND_OF_REFUND
+
+
+def test_what_is_prepared_is_confirmed_or_cancelled_first_and_holds_up_the_person(
+    center_engine, shelf, settle, take_back
+):
+    person = next(_persons)
+    before, prepared = claim(person), claim(person)
+    settle(before)
+    asked = PrepareAsked(policy_version=POLICY_VERSION, catalogue_version=CATALOGUE_VERSION, claims=(prepared,))
+    prepare(center_engine, shelf, asked, frontend=FRONTEND, at=AT, interval=timedelta(minutes=10))
+    during, after = AT + timedelta(minutes=9), AT + timedelta(minutes=11)
+
+    assert take_back(asking(prepared), at=during).refusal == Refusal.NOT_CONFIRMED
+    held = standing(center_engine, person)
+    assert take_back(asking(before), at=during).refusal == Refusal.BUSY
+    assert standing(center_engine, person) == held
+    assert take_back(asking(before), at=after).refusal == "", "its time is up"
+    assert take_back(asking(prepared), at=after).refusal == Refusal.NOT_SETTLED
+    assert standing(center_engine, person) == ({}, BALANCE)
+
+
+def test_every_refusal_of_a_refund_has_a_sentence_with_its_numbers():
+    for refusal in Refusal:
+        assert "{" not in sentence(refusal, "1.00", "2.00")
 
 
 def test_stays_go_last_first_and_outpatient_visits_in_any_order(settle, take_back):
@@ -225,6 +266,19 @@ def test_what_is_kept_is_settled_with_the_refund_both_or_neither(center_engine, 
     assert standing(center_engine, person) == ({}, BALANCE)
 
 
+def test_what_is_kept_of_a_stay_goes_by_the_rules_of_the_day_it_was_settled_on(center_engine, settle, take_back):
+    person = next(_persons)
+    of = stay(person)
+    settle(of)
+    kept = of._replace(charge_batch_no=3, total_fen=5500, in_scope_fen=4500)
+
+    contra, anew = take_back(asking(of, kept=(kept,)), at=AT + timedelta(days=365)).answers
+
+    years = {key.rsplit(":", 1)[1] for key, _, _ in anew.entries if "stay/" not in key}
+    assert years == {str(AT.year)}
+    assert (contra.settled_at.year, anew.settled_at.year) == (AT.year + 1, AT.year + 1)
+
+
 def test_a_crash_before_the_commit_leaves_nothing_and_the_replay_does_it_once(
     center_engine, settle, take_back, monkeypatch
 ):
@@ -236,7 +290,7 @@ def test_a_crash_before_the_commit_leaves_nothing_and_the_replay_does_it_once(
     for crash in (True, False):
         if crash:
 
-            def die(self):
+            def die(self, settled_on):
                 raise KeyboardInterrupt
 
             monkeypatch.setattr(refunding._Refund, "_settle_kept", die)
@@ -275,6 +329,32 @@ def test_the_database_itself_refuses_a_second_contra(center_engine, settle, take
             f" SELECT nextval('settlement_no_seq'), 9, {copied} FROM settlement WHERE settlement_no = %s",
             (contra.settlement_no,),
         )
+
+
+def test_a_refund_and_a_later_settlement_at_once_are_one_after_the_other(center_engine, settle, take_back):
+    """Of stays: whichever comes first, the other one sees it."""
+    for _ in range(8):
+        person, alone, whole = (next(_persons) for _ in range(3))
+        early, late = stay(person), stay(person)
+        settle(early)
+        start = threading.Barrier(2)
+
+        def refund_it(of=early, start=start):
+            start.wait()
+            return take_back(asking(of)).refusal
+
+        def settle_it(of=late, start=start):
+            start.wait()
+            return settle(of)[0].fund_pay_fen
+
+        with ThreadPoolExecutor(2) as pool:
+            refused, fund = [each.result() for each in (pool.submit(refund_it), pool.submit(settle_it))]
+
+        (alone_answer,) = settle(stay(alone))
+        _, second = settle(stay(whole), stay(whole))
+        assert alone_answer.fund_pay_fen != second.fund_pay_fen
+        expected = {"": alone_answer.fund_pay_fen, Refusal.LATER_SETTLEMENT: second.fund_pay_fen}
+        assert fund == expected[refused]
 
 
 FACT = '{{ kind = "refund", scheme = "any", {say}, from = 2020-01-01, src = "TEST" }},'

@@ -75,6 +75,10 @@ def claim(**change):
     return totals(next(_serials), **change)
 
 
+def number_of(engine, claim):
+    return first(rows_of(engine, "SELECT person_no FROM person WHERE citizen_id_no = :id", id=claim.citizen_id_no))
+
+
 def settled_rows(engine, claim):
     return rows_of(engine, "SELECT settlement_no FROM settlement WHERE visit_no = :visit", visit=claim.visit_no)
 
@@ -101,9 +105,14 @@ def test_a_claim_is_settled_posted_and_accumulated(center_engine, settle):
     assert (answer.account_before_fen, answer.deductible_before_fen, answer.settled_at) == (BALANCE, 0, AT)
     number = first(settled_rows(center_engine, good))
     assert number == answer.settlement_no
-    postings = rows_of(center_engine, "SELECT account, amount_fen FROM posting WHERE settlement_no = :no", no=number)
+    postings = rows_of(center_engine, "SELECT account, amount_fen FROM posting WHERE document_no = :no", no=number)
     assert sum(fen for _, fen in postings) == 0
-    assert dict(postings)[f"charges:{HOSPITAL}"] == -11000
+    assert dict(postings) == {
+        f"account:{number_of(center_engine, good)}": BALANCE,
+        f"payable:{HOSPITAL}:employee:11": -BALANCE,
+        f"cash:{HOSPITAL}": 11000 - BALANCE,
+        f"charges:{HOSPITAL}": BALANCE - 11000,
+    }
     assert rows_of(
         center_engine, "SELECT before_fen, applied_fen FROM accumulator_entry WHERE settlement_no = :no", no=number
     ) == [(0, 10000)]
@@ -513,15 +522,15 @@ def test_a_fault_of_ours_parks_its_claim_and_no_other(center_engine, shelf, capl
     assert bad.citizen_id_no not in caplog.text
 
 
-def test_a_row_the_database_refuses_parks_its_claim_and_no_other(center_engine, settle, caplog):
+def test_a_row_the_database_refuses_parks_its_claim_and_no_other(center_engine, owner_engine, settle, caplog):
     claims = [claim() for _ in range(7)]
     bad = claims[4]
-    with center_engine.begin() as connection:
+    with owner_engine.begin() as connection:
         connection.execute(text(f"ALTER TABLE settlement ADD CONSTRAINT odd CHECK (visit_no <> '{bad.visit_no}')"))
     try:
         answers = settle(*claims)
     finally:
-        with center_engine.begin() as connection:
+        with owner_engine.begin() as connection:
             connection.execute(text("ALTER TABLE settlement DROP CONSTRAINT odd"))
 
     assert [answer.visit_no for answer in answers] == [each.visit_no for each in claims]

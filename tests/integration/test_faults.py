@@ -109,10 +109,10 @@ def prove(city, center, *, within=60.0):
             text("SELECT visit_no, charge_batch_no, total_fen, fund_pay_fen, account_pay_fen FROM settlement")
         ).all()
         unbalanced = connection.execute(
-            text("SELECT count(*) FROM posting GROUP BY settlement_no HAVING sum(amount_fen) <> 0")
+            text("SELECT count(*) FROM posting GROUP BY document_no HAVING sum(amount_fen) <> 0")
         ).all()
         without_postings = connection.execute(
-            text("SELECT count(*) FROM settlement WHERE settlement_no NOT IN (SELECT settlement_no FROM posting)")
+            text("SELECT count(*) FROM settlement WHERE settlement_no NOT IN (SELECT document_no FROM posting)")
         ).scalar()
         drifted = connection.execute(
             text(

@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
+import workers.reconciling.tables  # noqa: F401  # its tables belong to the model
 from domain.messages import BooksAsked, ClaimAnswer, ClaimsAnswered, UploadGranted
 from infra.database import open_database
 from infra.lease import LeaseLost, guard, take

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import insert, select, text
 
 from center import schema
+from center.ledger.verifying import verify
 from center.policy import publications as policy_publications
 from center.policy.shelf import PolicyShelf
 from center.publications import answer
@@ -22,7 +23,7 @@ from domain.messages import ReferenceAsked
 from infra.clock import SHANGHAI
 from infra.database import open_database
 from infra.reference import policy_row
-from tests.support.center import FRONTEND, institution_row
+from tests.support.center import FRONTEND, institution_row, rows_of
 from tests.support.frontend import HOSPITAL
 
 AT = datetime(2026, 3, 2, 10, tzinfo=SHANGHAI)
@@ -34,7 +35,7 @@ NO_LAW = BEIJING.replace('kind = "rounding"', 'kind = "no_such_kind"', 1)
 
 
 @pytest.fixture
-def jiesuan(monkeypatch, capsys, tmp_path, center_engine, center_database_url):
+def jiesuan(monkeypatch, capsys, tmp_path, center_engine, owner_engine, center_database_url):  # noqa: PLR0917
     """Run `jiesuan policy publish` at an empty centre; its exit code, stdout and stderr."""
     for name in list(os.environ):
         if name.startswith("JIESUAN_"):
@@ -43,7 +44,7 @@ def jiesuan(monkeypatch, capsys, tmp_path, center_engine, center_database_url):
     monkeypatch.setenv("JIESUAN_CENTER_DATABASE_URL", center_database_url)
     monkeypatch.setenv("JIESUAN_CLOCK", "2026-03-02T10:00:00+08:00@0.0x0.0")
     monkeypatch.setenv("JIESUAN_OPERATOR", "office")
-    with center_engine.begin() as connection:
+    with owner_engine.begin() as connection:
         connection.execute(text("TRUNCATE policy_publication, reference, institution RESTART IDENTITY CASCADE"))
         connection.execute(insert(institution), institution_row(HOSPITAL, FRONTEND))
     for name, content in {"v1": BEIJING, "v2": OTHER_TITLE, "bad": NO_LAW}.items():
@@ -179,3 +180,18 @@ def test_the_sample_city_is_not_seeded_with_a_policy_that_is_no_law(monkeypatch,
                 assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0
     finally:
         engine.dispose()
+
+
+def test_whoever_publishes_or_withdraws_is_noted_with_the_reason(jiesuan, center_engine):
+    jiesuan("v1.toml", "--from", "2026-03-02")
+    ahead = json.loads(jiesuan("v2.toml", "--from", "2026-04-01", "--json")[1])["version"]
+    jiesuan("--withdraw", ahead, "--by", "chief", "--note", "too early")
+
+    noted = rows_of(center_engine, "SELECT action, by, subject, reason FROM audit ORDER BY audit_no DESC LIMIT 3")
+    assert [row[:2] for row in noted] == [
+        ("policy.withdraw", "chief"),
+        ("policy.publish", "office"),
+        ("policy.publish", "office"),
+    ]
+    assert noted[0][2:] == (ahead, "too early")
+    assert verify(center_engine).tamperings == ()

@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, update
 
-from center import books as center_books
 from center.persons import entitlements
+from center.reconciling import books as center_books
 from center.settling.refund import refund as take_back
 from center.settling.settle import settle_submitted
 from center.tables import institution as center_institution

@@ -17,17 +17,19 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
-from sqlalchemy import Engine, insert, update
+from sqlalchemy import Engine, insert, select, update
 
 from domain.catalogue import CatalogueItem, Match
-from domain.messages import ClaimAnswer, ClaimsAnswered
+from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals, OutcomeTold, ToldOutcome
 from infra.clock import Clock, clock_from
+from infra.codec import unpack
 from infra.database import open_database
 from infra.reference import CataloguePublished, ReferenceShelf, catalogue_row, policy_row
 from producers.api.app import build
 from producers.api.keys import hash_of
 from producers.api.site import Site
 from workers import deliver, desk, tables
+from workers.outcomes import told
 from workers.schema import upgrade
 
 DAY = date(2026, 3, 2)
@@ -105,8 +107,34 @@ class SampleSite(Site):
             )
             with self.engine.begin() as connection:
                 deliver.record_answers(connection, ClaimsAnswered(answers=answers), at=now)
-            moved += len(answers) + turn.returned
+            moved += len(answers) + turn.returned + len(turn.prepares)
+            self._tell([self._prepared(claim, refuse) for claim in turn.prepares])
+        self._tell(list(self._decided()))
         return moved
+
+    def _tell(self, outcomes: list[ToldOutcome]) -> None:
+        with self.engine.begin() as connection:
+            told.record(connection, OutcomeTold(outcomes=tuple(outcomes)), at=self.clock.now())
+
+    def _prepared(self, claim: ClaimTotals, refuse: str) -> ToldOutcome:
+        key = claim.institution_code, claim.visit_no, claim.charge_batch_no
+        if refuse:
+            return ToldOutcome(*key, "refused", refuse, "中心拒绝")
+        answer = ClaimAnswer(claim.visit_no, claim.charge_batch_no, fund_pay_fen=claim.in_scope_fen)
+        return ToldOutcome(*key, "prepared", answer=answer, seconds_left=600)
+
+    def _decided(self) -> Iterator[ToldOutcome]:
+        """What the centre says to each decision that waits for it."""
+        with self.engine.connect() as connection:
+            rows = connection.execute(select(tables.claim).where(tables.IS_UNDECIDED)).all()
+        for row in rows:
+            key = row.institution_code, row.visit_no, row.charge_batch_no
+            if row.phase == "cancel":
+                yield ToldOutcome(*key, "cancelled", "cancelled", "已取消")
+            elif row.phase == "confirm":
+                answer = unpack(row.answer, ClaimAnswer)
+                settled = answer._replace(settlement_no=8001, settled_at=self.clock.now().astimezone(UTC))
+                yield ToldOutcome(*key, "confirmed", answer=settled)
 
 
 @contextmanager

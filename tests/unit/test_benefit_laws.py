@@ -15,7 +15,7 @@ from domain.money import amount_of, fen, yuan
 from domain.policy import PolicyBook
 from domain.policy.facts import NoPolicyInForce
 from domain.policy.reading import parse
-from domain.settlement import AMOUNTS, OUT_OF_SCOPE, Occasion, Person, cells_of
+from domain.settlement import AMOUNTS, LARGE_AMOUNT, OUT_OF_SCOPE, Occasion, Person, cells_of
 from domain.totals import LocalTotals, split_line, total_up
 from domain.visit import ChargeLine, VisitType
 from tests.support.office import (
@@ -176,8 +176,17 @@ def _in_parts_and_at_once(amounts, book, scheme):
 @given(STAYS_IN_PARTS, offices(), st.sampled_from(["employee", "resident"]))
 def test_a_stay_settled_in_parts_is_the_stay_settled_at_once(amounts, book, scheme):
     parts, at_once = _in_parts_and_at_once(amounts, book, scheme)
-    assert sum(each.fund_pay_fen for each in parts) == at_once.fund_pay_fen
-    assert sum(each.person_share_fen for each in parts) == at_once.person_share_fen
+    odd_fen = len(parts) if any(map(_may_leave_odd_fen, [*parts, at_once])) else 0
+    assert abs(sum(each.fund_pay_fen for each in parts) - at_once.fund_pay_fen) <= odd_fen
+    assert abs(sum(each.person_share_fen for each in parts) - at_once.person_share_fen) <= odd_fen
+
+
+def _may_leave_odd_fen(settlement):
+    """Two ways in which a part is not the whole: an upper layer pays no more than this part has left with the person,
+    and where another fund takes over at a cap, the cap's fraction of a fen is not carried into the next part."""
+    owed = sum(step.output_fen for step in settlement.steps if step.rule == "layer-share")
+    is_cut_short = sum(step.output_fen for step in settlement.steps if step.rule == "relief") < owed
+    return is_cut_short or any(step.to_segment == LARGE_AMOUNT for step in settlement.steps)
 
 
 @given(STAYS_IN_PARTS, offices(uppers=False), st.sampled_from(["employee", "resident"]))

@@ -23,12 +23,13 @@ AMOUNTS = st.integers(-(10**9), 10**9)
 
 
 def test_each_payer_has_an_account():
-    assert postings_for(SETTLEMENT, institution_code="H1", person_no=7) == (
-        Posting("charges:H1", -10_000),
+    assert postings_for(SETTLEMENT, institution_code="H1", clearing_type="11", person_no=7) == (
         Posting("fund:employee:basic", 6_000),
         Posting("account:7", 1_500),
+        Posting("payable:H1:employee:11", -7_500),
         Posting("cash:H1", 2_400),
         Posting("share:H1", 100),
+        Posting("charges:H1", -2_500),
     )
 
 
@@ -48,7 +49,7 @@ def test_postings_add_up_to_zero_and_leave_zeros_out(amounts, is_contra):
         institution_share_fen=sign * share,
         scheme="resident",
     )
-    postings = postings_for(settlement, institution_code="H1", person_no=7)
+    postings = postings_for(settlement, institution_code="H1", clearing_type="11", person_no=7)
     assert sum(posting.amount_fen for posting in postings) == 0
     assert all(posting.amount_fen for posting in postings)
 
@@ -63,4 +64,4 @@ def test_nothing_is_posted_for_nothing():
         own_pay_fen=0,
         self_pay_fen=0,
     )
-    assert postings_for(nothing, institution_code="H1", person_no=7) == ()
+    assert postings_for(nothing, institution_code="H1", clearing_type="11", person_no=7) == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+import workers.reconciling.tables  # noqa: F401  # its tables belong to the model
 from workers.tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)

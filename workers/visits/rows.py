@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select
 
 from domain.checks import Standing, Unsettled
 from domain.lifecycle import ClaimState, VisitState
-from domain.visit import ChargeLine, Discharge, Registration, unpack_lines
+from domain.visit import FIRST_OF_CENTRE, ChargeLine, Discharge, Registration, unpack_lines
 from infra.clock import SHANGHAI
 from infra.codec import unpack
 from infra.database import execute_many
@@ -20,8 +20,8 @@ from workers.tables import STILL_FAILS, claim, hand_out, institution, line_failu
 CHANNEL = "visit"
 """The channel of a registered visit's claims: their results go through `to_hand_out`."""
 
-MOST_BATCHES = 9_999
-"""FYPC is NUMBER(4) (AMB-16)."""
+MOST_BATCHES = FIRST_OF_CENTRE - 1
+"""FYPC is NUMBER(4) (AMB-16), and the last of its numbers are the centre's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,16 +11,28 @@ from sqlalchemy import Connection, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from center.tables import difference_case
+from domain.reconciliation import Class
 
 
 class Kind(StrEnum):
-    """What differs."""
+    """What differs: a class of difference (`domain.reconciliation`), detail of nothing that was settled, or a clearing
+    the institution objects to (its period in place of a visit)."""
 
-    DETAIL_MISMATCH = "detail-mismatch"
     DETAIL_UNKNOWN = "detail-unknown"
-    CENTER_ONLY = "center-only"
-    FRONTEND_ONLY = "frontend-only"
-    AMOUNT = "amount"
+    LOST_ANSWER = Class.LOST_ANSWER
+    SUBMITTED_TWICE = Class.SUBMITTED_TWICE
+    ONE_SIDED_REFUND = Class.ONE_SIDED_REFUND
+    AMOUNT = Class.AMOUNT
+    WRONG_CLEARING_TYPE = Class.WRONG_CLEARING_TYPE
+    DAY_BOUNDARY = Class.DAY_BOUNDARY
+    CENTER_ONLY = Class.CENTER_ONLY
+    INSTITUTION_ONLY = Class.INSTITUTION_ONLY
+    DETAIL_MISMATCH = Class.DETAIL_MISMATCH
+    CLEARING_OBJECTION = "clearing-objection"
+    RESTORED_ORDER = "restored-order"
+    """Taken up after a restore as it was told; its person stood elsewhere meanwhile (`center.backup.taking`)."""
+    RESTORED_OPEN = "restored-open"
+    """Told before a restore, and not taken up: a person decides."""
 
 
 class Case(NamedTuple):

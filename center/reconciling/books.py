@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from center.cases import Case, Kind, close_cases, open_books, open_cases
+from center.reconciling.cases import Case, Kind, close_cases, open_books, open_cases
 from center.served import institutions_of
 from center.tables import institution, lease, reconciliation, settlement
 from center.windows import ticked
+from domain.day_books import Entry, Scope
 from domain.messages import BookLine, BooksAsked, BooksReported, DayTotals
 from domain.money import MAX_FEN, yuan
+from domain.reconciliation import Class, classify
 from infra.codec import UnreadableMessage
 from infra.lease import take
 
@@ -169,34 +172,84 @@ def _compare_lines(
             columns.fund_pay_fen,
             columns.account_pay_fen,
             columns.settled_at,
+            columns.digest,
+            columns.contra_of,
         ).where(columns.settled_day == reported.day, columns.institution_code.in_(sorted(codes)))
     ).all()
     ours = {(row.visit_no, row.charge_batch_no): BookLine(*row[:7]) for row in rows}
-    in_flight = {(row.visit_no, row.charge_batch_no) for row in rows if row.settled_at > settled_before}
+    known = {(row.visit_no, row.charge_batch_no): _Settled._make(row[7:]) for row in rows}
 
-    differing = [key for key in theirs.keys() | ours.keys() if theirs.get(key) != ours.get(key)]
+    differing = [key for key in sorted(theirs.keys() | ours.keys()) if theirs.get(key) != ours.get(key)]
+    kinds = _kinds(theirs, ours, known, reported.day)
     cases = [
-        _case(ours.get(key), theirs.get(key), reported.day)
+        _case(ours.get(key), theirs.get(key), kinds.get(key), reported.day)
         for key in differing
-        if key in theirs or key not in in_flight
+        if key in theirs or known[key].settled_at <= settled_before
     ]
     opened = open_cases(connection, cases, at)
     closed = close_cases(connection, reported.day, codes, but=differing, at=at)
     log.info("books_compared", extra={"institutions": len(codes), "cases_opened": opened, "cases_closed": closed})
 
 
-def _case(ours: BookLine | None, theirs: BookLine | None, day: date) -> Case:
+class _Settled(NamedTuple):
+    """What a line of a book does not say of a settlement."""
+
+    settled_at: datetime
+    digest: bytes
+    contra_of: int | None
+
+
+Key = tuple[str, int]
+"""Visit and charge batch."""
+
+
+def _kinds(
+    theirs: Mapping[Key, BookLine], ours: Mapping[Key, BookLine], known: Mapping[Key, _Settled], day: date
+) -> dict[Key, Class]:
+    """What each difference is, by the key of whoever has it."""
+    of_center = {line.settlement_no: known[key] for key, line in ours.items()}
+    found = classify(
+        [_entry(line, of_center.get(line.settlement_no), day) for line in theirs.values()],
+        [_entry(line, known[key], day) for key, line in ours.items()],
+        scope=Scope(day, day),
+    )
+    return {
+        (entry.visit_no, entry.charge_batch_no): each.kind for each in found for entry in each.institution + each.center
+    }
+
+
+def _entry(line: BookLine, known: _Settled | None, day: date) -> Entry:
+    """A line as an entry; what only the centre's settlement says comes from there. Only a contra is below zero."""
+    contra_of = 0 if known is None else known.contra_of or 0
+    return Entry(
+        line.visit_no, line.charge_batch_no, line.settlement_no, bool(contra_of) or line.total_fen < 0,
+        line.institution_code, "", day, line.total_fen, line.fund_pay_fen, line.account_pay_fen,
+        line.total_fen - line.fund_pay_fen - line.account_pay_fen, contra_of, b"" if known is None else known.digest,
+    )  # fmt: skip
+
+
+_ONE_SIDED = {
+    Class.SUBMITTED_TWICE: "对同一笔费用记了两次，多记",
+    Class.ONE_SIDED_REFUND: "账上已退费",
+}
+
+
+def _case(ours: BookLine | None, theirs: BookLine | None, kind: Class | None, day: date) -> Case:
     named = ours or theirs
     assert named is not None
     center_fen, frontend_fen = (0 if line is None else line.total_fen for line in (ours, theirs))
-    if theirs is None:
-        kind, words = Kind.CENTER_ONLY, f"中心已结算 {yuan(center_fen)} 元，前置机账上没有"
-    elif ours is None:
-        kind, words = Kind.FRONTEND_ONLY, f"前置机账上已结算 {yuan(frontend_fen)} 元，中心没有"
+    if ours is not None and theirs is not None:
+        of_both, words = Kind.AMOUNT, _amounts_differ(ours, theirs)
+    elif ours is not None:
+        of_both = Kind(kind or Class.CENTER_ONLY)
+        what = _ONE_SIDED.get(Class(of_both), "已结算")
+        words = f"中心{what} {yuan(center_fen)} 元，前置机账上没有"
     else:
-        kind, words = Kind.AMOUNT, _amounts_differ(ours, theirs)
+        of_both = Kind(kind or Class.INSTITUTION_ONLY)
+        what = _ONE_SIDED.get(Class(of_both), "账上已结算")
+        words = f"前置机{what} {yuan(frontend_fen)} 元，中心没有"
     return Case(
-        kind, named.institution_code, named.visit_no, named.charge_batch_no, center_fen, frontend_fen, words, day
+        of_both, named.institution_code, named.visit_no, named.charge_batch_no, center_fen, frontend_fen, words, day
     )
 
 

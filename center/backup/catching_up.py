@@ -1,0 +1,183 @@
+"""Catching up (追补): the centre asks each front-end, page by page, for what it was answered and may be lost here.
+
+One page of a front-end is under way at a time, and the cursor is kept here: a question or a page that gets lost is
+repeated, a page that comes twice is kept once, and nobody is flooded. When all are through, what came is taken up
+(`center.backup.taking`) and the centre opens; then the detail it lacks is asked for in the same way.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import psycopg
+from sqlalchemy import Connection
+
+from center.served import institutions_of
+from center.settling.records import cursor_of
+from domain.messages import ClaimKey, DetailsAsked, DetailsMarked, DocumentsAsked, DocumentsResent, Resent
+from domain.money import MAX_FEN
+from infra.codec import pack
+
+log = logging.getLogger("center")
+
+PAGE = 500
+ASK_AGAIN_SECONDS = 15.0
+"""A front-end that does not answer is asked again after this long (real seconds)."""
+DETAIL_DAYS = timedelta(days=40)
+"""Detail of settlements this much older than the backup has long been uploaded, or a case is open about it."""
+
+Question = DocumentsAsked | DetailsAsked
+
+
+class _Row(NamedTuple):
+    """How far a front-end is."""
+
+    epoch: int
+    frontend: str
+    after_id: int
+    is_complete: bool
+    detail_after_no: int
+    since: datetime
+    is_open: bool
+
+
+_ROWS = (
+    "SELECT c.epoch, c.frontend, c.after_id, c.complete_at IS NOT NULL, c.detail_after_no, e.since,"
+    " e.opened_at IS NOT NULL FROM catching_up c JOIN epoch e USING (epoch)"
+    " WHERE c.epoch = (SELECT max(epoch) FROM epoch) AND c.done_at IS NULL"
+)
+
+
+def tick(connection: Connection, *, now: float) -> list[tuple[str, Question]]:
+    """The questions to ask now, by front-end: of those that have not answered the last one for a while."""
+    cursor = cursor_of(connection)
+    cursor.execute(_ROWS + " AND c.asked_at < %s ORDER BY c.frontend FOR UPDATE OF c SKIP LOCKED", [
+        now - ASK_AGAIN_SECONDS
+    ])  # fmt: skip
+    rows = [_Row._make(row) for row in cursor.fetchall()]
+    return [(row.frontend, asked) for row in rows if (asked := _question(connection, row, now)) is not None]
+
+
+def keep(connection: Connection, page: DocumentsResent, *, frontend: str, at: datetime, now: float) -> Question | None:
+    """Keep a page until it is taken up, and return the next question. A page of another epoch is dropped."""
+    row = _locked(connection, frontend)
+    if row is None or row.epoch != page.epoch:
+        log.info("page_of_another_epoch", extra={"frontend": frontend, "epoch": page.epoch})
+        return None
+    cursor = cursor_of(connection)
+    kept = _keep(connection, page, row, frontend, at)
+    if page.after != row.after_id or row.is_complete:
+        return None  # the page before, once more: the next question is on its way
+    cursor.execute(
+        "UPDATE catching_up SET after_id = %s, documents = documents + %s, complete_at = %s"
+        " WHERE epoch = %s AND frontend = %s",
+        [max(page.last, page.after), kept, at if page.complete else None, row.epoch, frontend],
+    )
+    log.info("page_kept", extra={"frontend": frontend, "documents": kept, "complete": page.complete})
+    return _question(connection, row._replace(after_id=page.last, is_complete=page.complete), now)
+
+
+def marked(connection: Connection, message: DetailsMarked, *, frontend: str, now: float) -> Question | None:
+    """The front-end has marked this detail as due; the next it should."""
+    row = _locked(connection, frontend)
+    if row is None or row.epoch != message.epoch or message.upto <= row.detail_after_no:
+        return None
+    cursor_of(connection).execute(
+        "UPDATE catching_up SET detail_after_no = %s WHERE epoch = %s AND frontend = %s",
+        [message.upto, row.epoch, frontend],
+    )
+    return _question(connection, row._replace(detail_after_no=message.upto), now)
+
+
+def _locked(connection: Connection, frontend: str) -> _Row | None:
+    cursor = cursor_of(connection)
+    cursor.execute(_ROWS + " AND c.frontend = %s FOR UPDATE OF c", [frontend])
+    row = cursor.fetchone()
+    return None if row is None else _Row._make(row)
+
+
+def _question(connection: Connection, row: _Row, now: float) -> Question | None:
+    """What the front-end is asked next; None while the others are waited for, and when nothing is left."""
+    cursor = cursor_of(connection)
+    asked: Question | None = None
+    if not row.is_complete:
+        asked = DocumentsAsked(epoch=row.epoch, since=row.since, after=row.after_id, most=PAGE)
+    elif row.is_open:
+        asked = _missing_detail(connection, row)
+        if asked is None:
+            cursor.execute(
+                "UPDATE catching_up SET done_at = now() WHERE epoch = %s AND frontend = %s", [row.epoch, row.frontend]
+            )
+    if asked is not None:
+        cursor.execute(
+            "UPDATE catching_up SET asked_at = %s WHERE epoch = %s AND frontend = %s", [now, row.epoch, row.frontend]
+        )
+    return asked
+
+
+def _missing_detail(connection: Connection, row: _Row) -> DetailsAsked | None:
+    """The next settlements of the front-end's institutions whose detail is not here."""
+    cursor = cursor_of(connection)
+    cursor.execute(
+        "SELECT settlement_no, institution_code, visit_no, charge_batch_no FROM settlement s"
+        " WHERE settled_day >= %s AND institution_code = ANY(%s) AND kind = 'normal' AND settlement_no > %s"
+        " AND NOT EXISTS (SELECT FROM detail d WHERE d.settlement_no = s.settlement_no)"
+        " ORDER BY settlement_no LIMIT %s",
+        [
+            (row.since - DETAIL_DAYS).date(),
+            sorted(institutions_of(connection, row.frontend)),
+            row.detail_after_no,
+            PAGE,
+        ],
+    )
+    found = cursor.fetchall()
+    if not found:
+        return None
+    return DetailsAsked(epoch=row.epoch, upto=found[-1][0], claims=tuple(ClaimKey(*row[1:]) for row in found))
+
+
+def _keep(connection: Connection, page: DocumentsResent, row: _Row, frontend: str, at: datetime) -> int:
+    """Write down what a centre of an earlier epoch can have said to this front-end; how many are new."""
+    cursor: psycopg.Cursor[Any] = cursor_of(connection)
+    cursor.execute("SELECT first_no FROM epoch WHERE epoch = %s", [row.epoch])
+    (first_no,) = cursor.fetchone() or (0,)
+    own = institutions_of(connection, frontend)
+    good = [each for each in page.documents if _is_storable(each, own, first_no)]
+    if len(good) < len(page.documents):
+        log.error("not_ours_to_take", extra={"frontend": frontend, "documents": len(page.documents) - len(good)})
+    if not good:
+        return 0
+    columns: list[list[Any]] = [
+        [each.answer.settlement_no for each in good],
+        [each.kind for each in good],
+        [each.claim.institution_code for each in good],
+        [each.claim.visit_no for each in good],
+        [each.claim.charge_batch_no for each in good],
+        [pack(each) for each in good],
+    ]
+    cursor.execute(
+        "INSERT INTO resent (epoch, frontend, came_at, document_no, kind, institution_code, visit_no, charge_batch_no,"
+        " content) SELECT %s, %s, %s, * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::int[],"
+        " %s::bytea[]) ON CONFLICT DO NOTHING",
+        [row.epoch, frontend, at, *columns],
+    )
+    return cursor.rowcount
+
+
+def _is_storable(resent: Resent, own: set[str], first_no: int) -> bool:
+    """Whether it names one of the front-end's institutions, a number of an earlier epoch, and amounts that fit."""
+    claim, answer = resent.claim, resent.answer
+    return (
+        resent.kind in ("normal", "contra", "resettled")
+        and claim.institution_code in own
+        and (claim.visit_no, claim.charge_batch_no) == (answer.visit_no, answer.charge_batch_no)
+        and 0 < len(claim.visit_no) <= 16
+        and claim.visit_no.isprintable()
+        and 0 <= claim.charge_batch_no < 2**31
+        and 0 < answer.settlement_no < first_no
+        and answer.settled_at is not None
+        and not answer.refusal
+        and abs(claim.total_fen) <= MAX_FEN
+    )

@@ -1,0 +1,89 @@
+"""The epoch (纪元): which life of the centre's database this is, and whether it has back what it lost.
+
+A database that was never restored is in its first epoch. One that was restored does not know what it answered after
+its backup: front-ends tell a later epoch from what they knew, send what they were answered since, and until that is
+taken up nothing new is settled, because the accumulators of whoever settled in between stand too low.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import psycopg
+from sqlalchemy import Connection, insert, select, text
+
+from center.backup.tables import catching_up, epoch
+from center.tables import institution
+
+FIRST = 1
+RECOVERING = "中心刚从备份恢复，正在收回各前置机已结算的记录，请稍候，无需重新提交"
+
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+NUMBERS_A_SECOND = 100_000
+"""The line of numbers: an epoch begun so many seconds after BEGINNING counts on from here times as many. Counting
+never gets there first, so no number is given twice, even where one archive is restored a second time."""
+
+IN_FLIGHT = timedelta(hours=1)
+"""A transaction open while the snapshot was taken settled no earlier than this before it; it ends within a minute."""
+
+
+class Epoch(NamedTuple):
+    """The epoch the database is in, and whether it settles."""
+
+    number: int
+    is_open: bool
+
+
+NEVER_RESTORED = Epoch(FIRST, is_open=True)
+
+
+def current(cursor: psycopg.Cursor[Any]) -> Epoch:
+    """The newest epoch. Asked in the transaction that decides, as the database may be another one since the last."""
+    cursor.execute("SELECT epoch, opened_at IS NOT NULL FROM epoch ORDER BY epoch DESC LIMIT 1")
+    row = cursor.fetchone()
+    return NEVER_RESTORED if row is None else Epoch(*row)
+
+
+def begin(connection: Connection, *, snapshot_at: datetime, archive: str, by: str, reason: str, at: datetime) -> int:
+    """Begin a new epoch in a database that was just restored to how it was at `snapshot_at`; its number.
+
+    Every sequence jumps to where no earlier life of the database can have been. Settling stays closed until every
+    front-end that speaks for an institution has sent what it was answered.
+    """
+    held = connection.execute(select(epoch.c.epoch).order_by(epoch.c.epoch.desc()).limit(1)).scalar()
+    number = max((held or FIRST) + 1, int((at - BEGINNING).total_seconds()))
+    high_water = connection.execute(text("SELECT last_value FROM settlement_no_seq")).scalar_one()
+    first_no = max(number * NUMBERS_A_SECOND, int(high_water) + NUMBERS_A_SECOND)
+    _jump(connection, first_no)
+    connection.execute(
+        insert(epoch).values(
+            epoch=number,
+            began_at=at,
+            since=snapshot_at - IN_FLIGHT,
+            high_water_no=high_water,
+            first_no=first_no,
+            archive=archive,
+            begun_by=by,
+            reason=reason,
+        )
+    )
+    frontends = connection.execute(select(institution.c.frontend).where(institution.c.active).distinct()).scalars()
+    rows = [{"epoch": number, "frontend": frontend} for frontend in sorted(frontends)]
+    if rows:
+        connection.execute(insert(catching_up), rows)
+    return number
+
+
+def _jump(connection: Connection, first_no: int) -> None:
+    """Let every sequence that counts in BIGINT give numbers from here on; none goes back."""
+    names = connection.execute(
+        text(
+            "SELECT quote_ident(sequencename) FROM pg_sequences WHERE schemaname = current_schema() AND max_value > :m"
+        ),
+        {"m": 2**31},
+    ).scalars()
+    for name in names.all():
+        connection.execute(
+            text(f"SELECT setval('{name}', greatest(:first, last_value + 1), false) FROM {name}"), {"first": first_no}
+        )

@@ -1,0 +1,274 @@
+"""The ledger's chains on a real PostgreSQL: what is hashed is what is stored, and nothing is changed unseen."""
+
+from __future__ import annotations
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import make_url, text
+
+from center import privileges
+from center.ledger import audit, chain, documents
+from center.ledger.export import NotAnExport, export, exported, is_exported
+from center.ledger.layouts import NEWEST, stored
+from center.ledger.verifying import What, verify
+from center.settling.records import cursor_of
+from center.settling.settle import settle_submitted
+from city import cli
+from city.commands.doctor import _privileges
+from tests.support.center import AT, CLINIC, HOSPITAL, first, rows_of, submitted, synthetic_citizen_id, totals
+from tests.support.center import FRONTEND as OURS
+from tests.tampering import fill_ledger, missed
+
+
+@pytest.fixture(scope="module")
+def books(center_engine):
+    """A ledger with settlements, other documents and audit."""
+    fill_ledger(center_engine)
+    return center_engine
+
+
+@pytest.fixture
+def tampered(books, owner_engine):
+    """Run SQL with all rights and no triggers; what it changes is changed back."""
+    undo = []
+
+    def run(statement, back):
+        undo.append(back)
+        _unguarded(owner_engine, statement)
+
+    yield run
+    for back in reversed(undo):
+        _unguarded(owner_engine, back)
+    assert verify(books).tamperings == ()
+
+
+def _unguarded(engine, statement):
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text(statement))
+
+
+def test_everything_settled_posted_and_noted_is_linked_as_it_is_stored(books):
+    told = verify(books)
+
+    assert told.tamperings == ()
+    assert told.chains == 3
+    numbers = "SELECT (SELECT count(*) FROM settlement) + (SELECT count(*) FROM ledger_document)"
+    noted = "SELECT count(*) FROM audit"
+    assert told.documents == first(rows_of(books, numbers)) + first(rows_of(books, noted))
+
+
+def test_the_bytes_that_were_hashed_before_they_were_copied_are_those_that_are_stored(books):
+    ((number, digests, documents_),) = rows_of(
+        books,
+        "SELECT documents[1], digests, documents FROM chain_link WHERE kind = 'ledger'"
+        " AND documents[1] IN (SELECT settlement_no FROM settlement) ORDER BY cardinality(documents) DESC LIMIT 1",
+    )
+    assert len(documents_) > 1
+    with books.connect() as connection:
+        there = stored(cursor_of(connection), NEWEST, "ledger", documents_)
+
+    assert number in there
+    assert b"".join(there[each].digest for each in documents_) == bytes(digests)
+
+
+@pytest.mark.parametrize(
+    ("change", "back", "what"),
+    [
+        pytest.param("total_fen = total_fen + 1, own_pay_fen = own_pay_fen + 1, own_expense_fen = own_expense_fen + 1",
+                     "total_fen = total_fen - 1, own_pay_fen = own_pay_fen - 1, own_expense_fen = own_expense_fen - 1",
+                     What.EDITED, id="a fen that keeps every identity"),
+        pytest.param("settled_at = settled_at + interval '1 microsecond'",
+                     "settled_at = settled_at - interval '1 microsecond'", What.EDITED, id="a microsecond"),
+    ],
+)  # fmt: skip
+def test_an_edited_settlement_is_named_with_its_institution_and_link(books, tampered, change, back, what):
+    ((code, link_no, number),) = rows_of(
+        books,
+        "SELECT institution_code, link_no, documents[1] FROM chain_link WHERE institution_code = :code"
+        " AND documents[1] IN (SELECT settlement_no FROM settlement) AND kind = 'ledger' ORDER BY link_no DESC LIMIT 1",
+        code=HOSPITAL,
+    )
+    where = f"WHERE settlement_no = {number}"
+    tampered(f"UPDATE settlement SET {change} {where}", f"UPDATE settlement SET {back} {where}")
+
+    assert verify(books).tamperings == ((what, code, link_no, number, "ledger"),)
+    assert verify(books, institution_codes=[CLINIC]).tamperings == ()
+    assert verify(books, institution_codes=[HOSPITAL]).tamperings != ()
+
+
+def test_a_chain_written_anew_is_found_by_the_head_that_left_before(books, owner_engine, tmp_path):
+    with books.begin() as connection:
+        path = export(connection, tmp_path, at=AT)
+    assert is_exported(tmp_path, AT.date())
+    assert not is_exported(tmp_path, AT.date() + timedelta(days=1))
+    heads = list(exported(tmp_path))
+    assert heads == list(exported(path))
+    assert verify(books, exported=heads).tamperings == ()
+
+    code, head = heads[0]
+    forged = [(code, chain.Head(head.link_no, bytes(32))), (CLINIC, chain.Head(10_000, bytes(32)))]
+    found = verify(books, exported=forged).tamperings
+    assert found == (
+        (What.REWRITTEN, code, head.link_no, 0, "audit"),
+        (What.REWRITTEN, CLINIC, 10_000, 0, "ledger"),
+    )
+
+
+def test_an_export_that_was_changed_is_no_export(books, tmp_path):
+    with books.begin() as connection:
+        path = export(connection, tmp_path, at=AT)
+    good = path.read_text(encoding="utf-8")
+    for bad in (good.replace("\t", "\t1", 1), good[:-10], "", good.replace("#", "##", 1)):
+        path.write_text(bad, encoding="utf-8")
+        with pytest.raises(NotAnExport, match=path.name):
+            list(exported(tmp_path))
+
+
+def test_whatever_somebody_with_all_rights_does_is_found(books, owner_engine):
+    """The short one; the long one is `python -m tests.tampering`."""
+    not_found, ways = missed(owner_engine, 60, seed=60)
+
+    assert not_found == []
+    assert len(ways) > 5
+
+
+def test_two_workers_at_one_institution_follow_each_other_and_neither_waits_for_ever(books, center_engine):
+    """Each batch holds persons and visits of both institutions' claims; the heads are locked last, by code."""
+    shelf = fill_shelf(books)
+    before = first(rows_of(books, "SELECT sum(link_no)::int FROM chain_head"))
+
+    def settle(worker):
+        for round_ in range(15):
+            serial = 5_000 + worker * 1_000 + round_ * 10
+            claims = [
+                totals(serial + place, citizen_id_no=synthetic_citizen_id(place if worker else 4 - place))
+                for place in range(5)
+            ]
+            at = AT + timedelta(hours=1, seconds=round_)
+            answered = settle_submitted(center_engine, shelf, submitted(*claims), frontend=OURS, at=at)
+            assert not any(answer.refusal for answer in answered.answers)
+
+    def note(_worker):
+        for round_ in range(15):
+            with center_engine.begin() as connection:
+                for code in (CLINIC, HOSPITAL):
+                    audit.note(connection, by="office", action="test", subject=str(round_), reason="",
+                               institution_code=code, at=AT)  # fmt: skip
+
+    with ThreadPoolExecutor(4) as pool:
+        running = [pool.submit(settle, 0), pool.submit(settle, 1), pool.submit(note, 0), pool.submit(note, 1)]
+        for each in running:
+            each.result(timeout=60)
+
+    assert first(rows_of(books, "SELECT sum(link_no)::int FROM chain_head")) == before + 30 + 60
+    dense = "SELECT count(*) FROM chain_head h WHERE link_no <> (SELECT count(*) FROM chain_link l"
+    assert first(rows_of(books, f"{dense} WHERE l.institution_code = h.institution_code)")) == 0
+    assert verify(books).tamperings == ()
+
+
+def fill_shelf(engine):
+    from center.tables import reference
+    from infra.reference import ReferenceShelf
+
+    return ReferenceShelf(reference)
+
+
+def test_a_document_that_is_not_written_is_not_linked(books):
+    with pytest.raises(chain.NotWritten, match="999999"), books.begin() as connection:
+        chain.seal(cursor_of(connection), {HOSPITAL: [999_999]}, at=AT)
+
+
+def test_a_document_that_does_not_balance_is_not_written(books):
+    document = documents.Document("payment", HOSPITAL, "employee", "11", AT.date(), "office", "", 100)
+    with pytest.raises(documents.Unbalanced), books.begin() as connection:
+        documents.post(cursor_of(connection), document, [("bank:employee", -100), ("cleared:x", 99)], at=AT)
+
+
+def test_nobody_acts_without_a_name(books):
+    with pytest.raises(audit.NobodyNamed), books.begin() as connection:
+        audit.note(connection, by="", action="x", subject="", reason="", at=AT)
+
+
+# ── The commands ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def jiesuan(monkeypatch, capsys, tmp_path, books, center_database_url):
+    for name in list(os.environ):
+        if name.startswith("JIESUAN_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JIESUAN_CENTER_DATABASE_URL", center_database_url)
+    monkeypatch.setenv("JIESUAN_CLOCK", "2026-03-02T10:00:00+08:00@0.0x0.0")
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["jiesuan", "audit", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code or 0, capsys.readouterr().out
+
+    return run
+
+
+def test_verify_says_which_document_of_which_link_and_leaves_with_one(jiesuan, tampered, books):
+    assert jiesuan("verify")[0] == 0
+    code, link_no, number = rows_of(
+        books, "SELECT institution_code, link_no, documents[1] FROM chain_link WHERE kind = 'audit' LIMIT 1"
+    )[0]
+    tampered(
+        f"UPDATE audit SET reason = 'another' WHERE audit_no = {number}",
+        f"UPDATE audit SET reason = '' WHERE audit_no = {number}",
+    )
+
+    ended, out = jiesuan("verify")
+
+    assert ended == 1
+    assert f"{code} 第 {link_no} 环，留痕 {number}：凭证内容被改动" in out
+    assert '"what": "edited"' in jiesuan("verify", "--json")[1]
+    assert jiesuan("verify", "--institution", "nobody")[0] == 0
+
+
+def test_heads_are_exported_to_the_settings_folder_and_verified_against_it(jiesuan, tmp_path):
+    ended, out = jiesuan("export")
+    assert ended == 0
+    assert ".data/audit/heads-20260302-100000.tsv" in out
+    assert jiesuan("verify")[0] == 0
+    path = next((tmp_path / ".data" / "audit").glob("*.tsv"))
+    path.write_text("nothing", encoding="utf-8")
+    assert jiesuan("verify")[0] == 1
+
+
+def test_what_was_done_is_found_by_who_what_where_and_when(jiesuan):
+    ended, out = jiesuan("show", "--by", "office", "--action", "test.n", "--institution", "*", "--limit", "3")
+    assert ended == 0
+    assert len(out.splitlines()) == 3
+    assert "office test.noted" in out
+    assert jiesuan("show", "--to", "2026-03-01")[1] == ""
+    assert jiesuan("show", "--by", "somebody")[1] == ""
+    assert '"action": "test.noted"' in jiesuan("show", "--from", "2026-03-02", "--subject", "3", "--json")[1]
+
+
+def test_doctor_says_whether_the_login_of_the_services_could_change_what_is_settled(
+    center_database_url, center_owner_url
+):
+    assert _privileges(center_database_url).ok is True
+    owners = _privileges(center_owner_url)
+    assert owners.ok is None
+    assert "JIESUAN_CENTER_OWNER_DATABASE_URL" in owners.words
+
+
+def test_migrate_makes_the_login_of_the_services_where_there_is_none(books, owner_engine, center_owner_url):
+    url = make_url(center_owner_url).set(username="another", password="word").render_as_string(hide_password=False)
+    with owner_engine.begin() as connection:
+        assert privileges.admit(connection, center_owner_url)
+        assert privileges.admit(connection, url.replace(":word@", "@")) is False
+        assert privileges.admit(connection, url)
+        assert privileges.admit(connection, url)
+    assert _privileges(url).ok is True
+    with owner_engine.begin() as connection:
+        connection.execute(text("DROP ROLE another"))

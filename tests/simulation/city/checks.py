@@ -1,0 +1,221 @@
+"""What has to hold at every moment, when it may be said that all is done, and what has to hold then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from center.catalogue.shelf import CatalogueShelf
+from center.conservation.checking import Shelves, examine
+from center.ledger.verifying import verify
+from center.policy.shelf import PolicyShelf
+from domain.messages import ClaimAnswer
+from infra.codec import pack, unpack
+from tests.simulation.city import town
+from tests.simulation.city.city import EPOCH
+
+if TYPE_CHECKING:
+    from tests.simulation.city.run import Run
+
+ALWAYS = {
+    "more than one settlement under a key": (
+        "SELECT visit_no, charge_batch_no, kind FROM settlement GROUP BY 1, 2, 3 HAVING count(*) > 1"
+    ),
+    "more than one contra of a settlement": (
+        "SELECT contra_of FROM settlement WHERE contra_of IS NOT NULL GROUP BY 1 HAVING count(*) > 1"
+    ),
+    "a contra that is not the negative of its original": (
+        "SELECT c.settlement_no FROM settlement c JOIN settlement o ON o.settlement_no = c.contra_of"
+        " WHERE (c.total_fen, c.fund_pay_fen, c.account_pay_fen) <> (-o.total_fen, -o.fund_pay_fen, -o.account_pay_fen)"
+        " OR o.kind <> 'normal'"
+    ),
+    "a document whose postings do not add up to zero": (
+        "SELECT {document} FROM posting GROUP BY 1 HAVING sum(amount_fen) <> 0"
+    ),
+    "a settlement without postings": (
+        "SELECT settlement_no FROM settlement WHERE total_fen <> 0"
+        " AND NOT EXISTS (SELECT FROM posting WHERE posting.{document} = settlement.settlement_no)"
+    ),
+    "an accumulator that is not the sum of its entries": (
+        "SELECT person_no, key, coalesce(a.amount_fen, 0), coalesce(e.amount_fen, 0) FROM accumulator a FULL JOIN"
+        " (SELECT person_no, key, sum(applied_fen) AS amount_fen FROM accumulator_entry GROUP BY 1, 2) e"
+        " USING (person_no, key) WHERE coalesce(a.amount_fen, 0) <> coalesce(e.amount_fen, 0)"
+    ),
+    "an entry that does not start where the one before it ended": (
+        "SELECT person_no, key, settlement_no FROM (SELECT person_no, key, settlement_no, before_fen, applied_fen,"
+        " coalesce(sum(applied_fen) OVER (PARTITION BY person_no, key ORDER BY settlement_no"
+        " ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS was FROM accumulator_entry) e"
+        " WHERE was <> before_fen"
+    ),
+    "an account balance that is not what was paid from it": (
+        "SELECT person_no, account_balance_fen, paid FROM person LEFT JOIN"
+        " (SELECT substr(account, 9)::bigint AS person_no, sum(amount_fen) AS paid"
+        "  FROM posting WHERE account LIKE 'account:%' GROUP BY 1) p USING (person_no)"
+        f" WHERE account_balance_fen <> {town.BALANCE_FEN} - coalesce(paid, 0)"
+    ),
+}
+"""Each finds nothing, whenever it is asked."""
+
+
+LONGEST_LEASE = 120.0
+
+
+def always(run: Run) -> list[str]:
+    """What is wrong with the centre's books now."""
+    document = _document_column(run)
+    return [
+        f"{what}: {rows[:3]}"
+        for what, query in ALWAYS.items()
+        if (rows := run.stage.center.rows(query.format(document=document)))
+    ]
+
+
+def _document_column(run: Run) -> str:
+    found = run.stage.center.rows(
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'posting'::regclass"
+        " AND attname IN ('document_no', 'settlement_no')"
+    )
+    return str(found[0][0])
+
+
+def unfinished(run: Run) -> list[str]:
+    """Who still owes whom something: open claims, detail without receipt, books that differ."""
+    found = []
+    for name, database in run.stage.frontends.items():
+        for state, kind, count in database.rows(
+            "SELECT state, kind, count(*) FROM claim WHERE state IN ('accepted', 'totalled', 'prepared') GROUP BY 1, 2"
+        ):
+            found.append(f"{name}: {count} {kind} claims {state}")
+        ((due,),) = database.rows("SELECT count(*) FROM claim WHERE state = 'settled' AND detail_state = 0")
+        if due:
+            found.append(f"{name}: detail of {due} claims is due")
+    ((held,),) = run.stage.center.rows("SELECT count(*) FROM outcome WHERE state = 'prepared'")
+    if held:
+        found.append(f"the centre holds {held} prepared claims")
+    ((frozen,),) = run.stage.center.rows("SELECT count(*) FROM frozen_flow WHERE released_at IS NULL")
+    if frozen:
+        found.append(f"{frozen} flows are frozen")
+    cases = run.stage.center.rows("SELECT kind, words FROM difference_case WHERE closed_at IS NULL")
+    found += [f"open case {kind}: {words}" for kind, words in cases]
+    return found
+
+
+def unclosed(run: Run) -> list[str]:
+    """Periods whose day has come, and which no clearing has taken up."""
+    rows = run.stage.center.rows("SELECT institution_code, name, state FROM clearing_period WHERE state = 'open'")
+    settled = run.stage.center.rows("SELECT count(*) FROM settlement WHERE total_fen <> 0")[0][0]
+    cleared = run.stage.center.rows("SELECT coalesce(sum(documents), 0) FROM clearing")[0][0]
+    missing = [] if cleared == settled else [f"{settled} settlements, {cleared} of them cleared"]
+    return missing and [*missing, *(f"period {name} of {code} is {state}" for code, name, state in rows)]
+
+
+def finally_(run: Run) -> list[str]:
+    """What is wrong when everything is said to be done."""
+    run.city.is_healing = True
+    wrong = always(run)
+    settled = _center_settlements(run)
+    for name, database in run.stage.frontends.items():
+        wrong += _agree(name, database, settled)
+        wrong += _leases(run, name, database.rows("SELECT name, until FROM lease"))
+    wrong += [f"the centre settled {key} and no front-end knows" for key in settled]
+    wrong += _clients(run)
+    wrong += [f"a refund gives back more than was paid: {row}" for row in run.stage.center.rows(_REST_BELOW_ZERO)]
+    wrong += [f"parked as internal: {row}" for row in run.stage.center.rows(_INTERNAL)]
+    wrong += _details(run)
+    wrong += _books(run)
+    return wrong[:12]
+
+
+_REST_BELOW_ZERO = "SELECT visit_no, sum(total_fen) FROM settlement GROUP BY 1 HAVING sum(total_fen) < 0"
+_INTERNAL = "SELECT visit_no, charge_batch_no, detail FROM parked WHERE refusal = 'internal'"
+
+
+def _books(run: Run) -> list[str]:
+    """What the centre's own check of all five levels finds, and what is not as it was written into the chains."""
+    engine = run.stage.center.engine("checks")
+    tampered = [f"chain of {one.institution_code}, link {one.link_no}: {one.what}" for one in verify(engine).tamperings]
+    shelves = Shelves(CatalogueShelf(), PolicyShelf())
+    return tampered + [f"books: {finding.why}" for finding in examine(engine, shelves).findings]
+
+
+def _center_settlements(run: Run) -> dict[tuple[str, int], Any]:
+    rows = run.stage.center.rows(
+        "SELECT visit_no, charge_batch_no, kind, answer, settlement_no, institution_code FROM settlement"
+    )
+    return {(row[0], row[1]): row for row in rows}
+
+
+def _agree(name: str, database: Any, settled: dict[tuple[str, int], Any]) -> list[str]:
+    """Every claim is final, and settled at the front-end if and only if at the centre, with the same bytes."""
+    wrong = []
+    for visit_no, batch_no, state, kind, answer, code in database.rows(
+        "SELECT visit_no, charge_batch_no, state, kind, answer, institution_code FROM claim"
+    ):
+        held = settled.pop((visit_no, batch_no), None)
+        key = f"{name} {visit_no}-{batch_no} ({kind})"
+        if state not in ("settled", "refused", "returned", "cancelled"):
+            wrong.append(f"{key} is {state}")
+        elif (state == "settled") != (held is not None):
+            wrong.append(f"{key} is {state} here and {'not ' if held is None else ''}settled at the centre")
+        elif held is not None:
+            if pack(unpack(answer, ClaimAnswer)) != bytes(answer) or bytes(held[3]) != bytes(answer):
+                wrong.append(f"{key}: the answer here is not the answer stored at the centre")
+            if (held[2] == "contra") != (kind == "contra") or held[5] != code:
+                wrong.append(f"{key} is {held[2]} of {held[5]} at the centre")
+    return wrong
+
+
+def _clients(run: Run) -> list[str]:
+    """Each key was accepted once or never, and the client saw what is stored."""
+    wrong = []
+    for client in run.clients:
+        database = client.door.frontend_name
+        rows = {
+            key: (f"{visit_no}-{batch_no}", state, answer)
+            for key, visit_no, batch_no, state, answer in run.stage.frontends[database].rows(
+                "SELECT idempotency_key, visit_no, charge_batch_no, state, answer FROM claim"
+                " WHERE institution_code = ?",
+                client.code,
+            )
+        }
+        for claim in client.claims:
+            row = rows.get(claim.key)
+            if row is not None and (claim.state, row[1]) == ("refused", "settled"):
+                continue  # a sending that was refused, then another that was not: it is handed out anew
+            if claim.is_accepted and (row is None or row[:2] != (claim.number, claim.state)):
+                wrong.append(f"{claim.key} is {claim.number} {claim.state} to its client and {row and row[:2]} to us")
+            elif claim.is_accepted and row is not None and bytes(row[2] or b"") != claim.answer:
+                wrong.append(f"{claim.key}: its client saw another answer than is stored")
+            elif claim.is_rejected and row is not None:
+                wrong.append(f"{claim.key} was rejected and is stored")
+        for asked in client.refunds:
+            if asked.contra_batch_no and asked.key not in rows:
+                wrong.append(f"{asked.key} was taken and is not stored")
+    return wrong
+
+
+def _leases(run: Run, name: str, rows: list[Any]) -> list[str]:
+    """Nobody holds a lease for longer than it could have been taken for."""
+    ahead = max(host.offset for host in run.city.hosts.values()) + 2 * run.city.profile.skew_seconds
+    longest = EPOCH + run.city.loop.now + ahead + LONGEST_LEASE
+    return [f"{name}: lease {lease} is held until {until - EPOCH:.0f}" for lease, until in rows if until > longest]
+
+
+def _details(run: Run) -> list[str]:
+    """Every settled claim's lines are at the centre, byte for byte those that were handed in."""
+    held = {
+        (visit_no, batch_no): bytes(lines)
+        for visit_no, batch_no, lines in run.stage.center.rows(
+            "SELECT visit_no, charge_batch_no, lines FROM detail JOIN settlement USING (settlement_no)"
+        )
+    }
+    wrong = []
+    for name, database in run.stage.frontends.items():
+        for visit_no, batch_no, lines in database.rows(
+            "SELECT visit_no, charge_batch_no, lines FROM claim JOIN claim_content USING (claim_id)"
+            " WHERE state = 'settled' AND kind <> 'contra'"
+        ):
+            found = held.get((visit_no, batch_no))
+            if found != bytes(lines):
+                what = "missing" if found is None else "other lines"
+                wrong.append(f"{name}: the detail of {visit_no}-{batch_no} at the centre: {what}")
+    return wrong

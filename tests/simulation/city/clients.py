@@ -1,0 +1,368 @@
+"""The hospitals' side: clients that submit, repeat, look, refund, and write down what they asked and were told.
+
+A client never gives up: what it does not know the outcome of, it asks again under the same key until it does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from domain.lifecycle import FINAL
+from domain.money import amount_of
+from domain.outcomes import Phase
+from domain.visit import ChargeLine, pack_lines
+from infra.codec import pack
+from infra.database import reading
+from tests.simulation.city.broker import mark
+from tests.simulation.city.door import UNKNOWN, Door
+from tests.simulation.city.history import Kind
+from tests.support.frontend import BAD_LINE, LINES, visit
+from workers import claims, intake, refund
+from workers.intake import Submission
+from workers.outcomes import decide
+from workers.visits.outcomes import NotReady, Refunding
+
+if TYPE_CHECKING:
+    from tests.simulation.city.run import Run
+
+
+@dataclass(slots=True)
+class Claim:
+    """What a client knows of one of its claims."""
+
+    key: str
+    submission: Submission
+    visit_no: str = ""
+    charge_batch_no: int = 0
+    is_accepted: bool = False
+    is_rejected: bool = False
+    """The door said no: it is not to be found anywhere."""
+    state: str = ""
+    answer: bytes = b""
+    refunds: list[Refund] = field(default_factory=list)
+    wish: str = ""
+    """Of a claim that is prepared first: confirm, cancel, or neither, and then it expires."""
+    is_decided: bool = False
+    is_buried: bool = False
+    """Cancelled before it came: it must never be taken any more."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the door has said yes or no."""
+        return self.is_accepted or self.is_rejected
+
+    @property
+    def is_final(self) -> bool:
+        """Whether there is nothing more to be told."""
+        return self.state in FINAL
+
+    @property
+    def number(self) -> str:
+        """The claim's number, once it is accepted."""
+        return claims.claim_no(self.visit_no, self.charge_batch_no)
+
+
+@dataclass(slots=True)
+class Refund:
+    """What a client knows of one refund it asked for."""
+
+    key: str
+    claim: Claim
+    kept: dict[int, int]
+    contra_batch_no: int = 0
+    is_refused: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the front-end has said yes or no; the centre's word is the contra claim's state."""
+        return bool(self.contra_batch_no) or self.is_refused
+
+
+class Client:
+    """The HIS of one institution."""
+
+    def __init__(self, run: Run, name: str, institution_code: str, door: Door, persons: list[str]) -> None:
+        self.run, self.name, self.code, self.door = run, name, institution_code, door
+        self.persons = persons
+        self.claims: list[Claim] = []
+        self.refunds: list[Refund] = []
+        self._serial = 0
+
+    # ── Its day ──
+
+    def live(self) -> None:
+        """Do the operations of the safety phase, with pauses in between."""
+        city, dice = self.run.city, self.run.city.dice
+        pause = city.profile.safety_seconds / (city.profile.operations + 1)
+        for _ in range(city.profile.operations):
+            city.loop.sleep(dice.uniform(0.0, 2.0 * pause))
+            self._do(dice.random())
+        self.end()
+
+    def end(self) -> None:
+        """Ask until everything is known; what takes longer than the bound is found by the checks."""
+        loop = self.run.city.loop
+        while not self.is_done:
+            for claim in self.claims:
+                if not claim.is_known:
+                    self._submit([claim])
+            for asked in self.refunds:
+                if not asked.is_known:
+                    self._refund(asked)
+            self._look([claim for claim in self.claims if claim.is_accepted and not claim.is_final])
+            for claim in self.claims:
+                if claim.state == "prepared" and claim.wish and not claim.is_decided:
+                    self._decide(claim)
+            loop.sleep(5.0)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything this client asked for is known and final to it."""
+        return all(claim.is_rejected or claim.is_final for claim in self.claims) and all(
+            asked.is_known for asked in self.refunds
+        )
+
+    def _do(self, drawn: float) -> None:
+        dice = self.run.city.dice
+        waiting = [claim for claim in self.claims if claim.is_accepted and not claim.is_final]
+        if waiting and dice.random() < 0.7:
+            self._look(waiting)
+        settled = [claim for claim in self.claims if claim.state == "settled"]
+        prepared = [claim for claim in self.claims if claim.wish and not claim.is_final]
+        if drawn < 0.45 or not self.claims:
+            self._submit([self._new() for _ in range(dice.choice((1, 1, 1, 2, 4)))])
+        elif drawn < 0.55:
+            self._repeat(dice.choice(self.claims))
+        elif drawn < 0.62:
+            self._cancel_by_key(dice.choice(self.claims) if dice.random() < 0.5 else self._new())
+        elif drawn < 0.75 and prepared:
+            self._decide(dice.choice(prepared))
+        elif not settled:
+            self._submit([self._new()])
+        else:
+            claim = dice.choice(settled)
+            if claim.refunds and dice.random() < 0.6:
+                self._refund(dice.choice(claim.refunds))
+            else:
+                self._refund(self._new_refund(claim))
+
+    # ── Submitting ──
+
+    def _new(self) -> Claim:
+        dice = self.run.city.dice
+        self._serial += 1
+        key = f"{self.name}-{self._serial}"
+        lines = [self._line(number) for number in range(1, dice.randrange(2, 5))]
+        if dice.random() < 0.06:
+            lines = [BAD_LINE._replace(charge_date=self.run.today(self.door.process.host))]
+        person = dice.choice(self.persons)
+        settled = [claim for claim in self.claims if claim.is_accepted and not claim.is_rejected]
+        visit_no = ""
+        if settled and dice.random() < 0.25:
+            before = dice.choice(settled)
+            visit_no, person = before.visit_no, before.submission.visit.citizen_id_no
+        submission = self._submission(key, person, visit_no, lines)
+        claim = Claim(key, submission)
+        if dice.random() < 0.25:
+            claim.submission = replace(submission, phase=Phase.PREPARE)
+            claim.wish = dice.choice(("confirm", "confirm", "cancel", ""))
+        self.claims.append(claim)
+        return claim
+
+    def _line(self, number: int) -> ChargeLine:
+        dice = self.run.city.dice
+        good = dice.choice(LINES)
+        quantity = 100 * dice.choice((1, 2, 5, 40))
+        amount = amount_of(good.unit_price_1e4 or 0, quantity)
+        today = self.run.today(self.door.process.host)
+        return good._replace(line_no=number, charge_date=today, quantity_1e2=quantity, line_amount_fen=amount)
+
+    def _submission(self, key: str, person: str, visit_no: str, lines: list[ChargeLine]) -> Submission:
+        day = lines[0].charge_date
+        assert day is not None
+        content = pack_lines(lines) + person.encode() + visit_no.encode()
+        return Submission(
+            institution_code=self.code,
+            visit=visit(self.code, visit_no=visit_no, citizen_id_no=person, visit_date=day),
+            charge_batch_no=None,
+            lines=lines,
+            idempotency_key=key,
+            content_digest=blake2b(content, digest_size=16).digest(),
+            channel="api",
+        )
+
+    def _submit(self, some: list[Claim]) -> None:
+        history = self.run.history
+        for claim in some:
+            history.invoke(Kind.SUBMIT, self.name, claim.key)
+        submissions = [claim.submission for claim in some]
+
+        def work(frontend: Any) -> Any:
+            outcomes = intake.accept(frontend.engine, submissions, at=frontend.now())
+            for code in sorted(intake.institutions_of(outcomes, submissions)):
+                frontend.doorbell.ring(code)
+            return outcomes
+
+        outcomes = self.door.call(work)
+        for number, claim in enumerate(some):
+            if outcomes is UNKNOWN:
+                history.unknown(Kind.SUBMIT, self.name, claim.key)
+            else:
+                self._told(claim, outcomes[number])
+
+    def _told(self, claim: Claim, outcome: Any) -> None:
+        history = self.run.history
+        if isinstance(outcome, (intake.Accepted, intake.Replayed)):
+            value = f"{outcome.visit_no}-{outcome.charge_batch_no}"
+            history.ok(Kind.SUBMIT, self.name, claim.key, value)
+            claim.visit_no, claim.charge_batch_no = outcome.visit_no, outcome.charge_batch_no
+            claim.is_accepted = True
+            if claim.is_buried:
+                self.run.city.surprise(f"{claim.key} was cancelled before it came, and is taken")
+        elif not claim.is_accepted:
+            claim.is_rejected = True
+            history.fail(Kind.SUBMIT, self.name, claim.key, type(outcome).__name__)
+        else:
+            self.run.city.surprise(f"{claim.key} was accepted and is now {type(outcome).__name__}")
+
+    def _repeat(self, claim: Claim) -> None:
+        """The same again, or other content under the same key."""
+        dice = self.run.city.dice
+        if dice.random() < 0.6:
+            self._submit([claim])
+            return
+        other = replace(claim.submission, content_digest=bytes(16))
+
+        def work(frontend: Any) -> Any:
+            return intake.accept(frontend.engine, [other], at=frontend.now())[0]
+
+        if not claim.is_accepted:
+            return  # which of the two came first could not be told
+        outcome = self.door.call(work)
+        self.run.city.note("other content", self.name, type(outcome).__name__)
+        if outcome is not UNKNOWN and not isinstance(outcome, intake.KeyConflict):
+            self.run.city.surprise(f"other content under {claim.key} was {type(outcome).__name__}")
+
+    # ── Confirming and cancelling ──
+
+    def _decide(self, claim: Claim) -> None:
+        """Confirm or cancel what is prepared, or is not yet."""
+        if not claim.is_accepted or not claim.wish:
+            return
+        history, kind = self.run.history, Kind(claim.wish)
+        history.invoke(kind, self.name, claim.key)
+
+        def work(frontend: Any) -> Any:
+            how = decide.confirm if claim.wish == "confirm" else decide.cancel
+            decided = how(frontend.engine, self.code, claim.number, at=frontend.now())
+            if isinstance(decided, decide.Decided) and decided.is_new:
+                frontend.doorbell.ring(self.code)
+            return decided
+
+        self._heard_decision(kind, claim, self.door.call(work))
+
+    def _cancel_by_key(self, claim: Claim) -> None:
+        """Cancel by the key of the message, whether or not it ever came."""
+        history, kind = self.run.history, Kind.CANCEL
+        history.invoke(kind, self.name, claim.key)
+
+        def work(frontend: Any) -> Any:
+            decided = decide.cancel_key(frontend.engine, self.code, claim.key, at=frontend.now())
+            if isinstance(decided, decide.Decided) and decided.is_new:
+                frontend.doorbell.ring(self.code)
+            return decided
+
+        self._heard_decision(kind, claim, self.door.call(work))
+
+    def _heard_decision(self, kind: Kind, claim: Claim, decided: Any) -> None:
+        history = self.run.history
+        if decided is UNKNOWN:
+            history.unknown(kind, self.name, claim.key)
+        elif isinstance(decided, decide.Decided):
+            history.decided(kind, self.name, claim.key, str(decided.state))
+            claim.is_decided = True
+        elif isinstance(decided, decide.Buried):
+            history.decided(kind, self.name, claim.key, "buried")
+            if claim.is_accepted:
+                self.run.city.surprise(f"{claim.key} was accepted, and cancelling it found nothing")
+            claim.is_buried = True
+        else:
+            history.fail(kind, self.name, claim.key, str(decided))
+
+    # ── Looking ──
+
+    def _look(self, some: list[Claim]) -> None:
+        numbers = {claim.number: claim for claim in some if claim.is_accepted}
+        if not numbers:
+            return
+
+        def work(frontend: Any) -> Any:
+            with reading(frontend.engine) as connection:
+                return claims.outcomes(connection, [(each.visit_no, each.charge_batch_no) for each in numbers.values()])
+
+        found = self.door.call(work)
+        if found is UNKNOWN:
+            return
+        for claim in numbers.values():
+            outcome = found.get((claim.visit_no, claim.charge_batch_no))
+            if outcome is None:
+                self.run.city.surprise(f"{claim.key} was accepted and is gone")
+                continue
+            if not outcome.provisional:
+                self._seen(claim, str(outcome.state), b"" if outcome.answer is None else pack(outcome.answer))
+
+    def _seen(self, claim: Claim, state: str, answer: bytes) -> None:
+        if (state, answer) == (claim.state, claim.answer):
+            return
+        self.run.history.saw(self.name, claim.key, state, mark(answer))
+        if claim.is_final and not (claim.state == "refused" and state == "settled"):
+            self.run.city.surprise(f"{claim.key} was {claim.state} {mark(claim.answer)}, now {state} {mark(answer)}")
+        claim.state, claim.answer = state, answer
+
+    # ── Refunding ──
+
+    def _new_refund(self, claim: Claim) -> Refund:
+        dice = self.run.city.dice
+        lines = claim.submission.lines
+        kept = {}
+        if dice.random() < 0.5:
+            some = dice.sample(lines, dice.randrange(1, len(lines) + 1))
+            kept = {line.line_no or 0: dice.choice((100, line.quantity_1e2 or 0)) for line in some}
+        asked = Refund(f"refund-{claim.key}-{len(claim.refunds) + 1}", claim, kept)
+        claim.refunds.append(asked)
+        self.refunds.append(asked)
+        return asked
+
+    def _refund(self, asked: Refund) -> None:
+        history, claim = self.run.history, asked.claim
+        history.invoke(Kind.REFUND, self.name, asked.key)
+
+        def work(frontend: Any) -> Any:
+            outcome = refund.refund(
+                frontend.engine,
+                frontend.shelf,
+                self.code,
+                claim.visit_no,
+                claim.charge_batch_no,
+                reason="患者退费",
+                at=frontend.now(),
+                kept=asked.kept,
+                key=asked.key,
+            )
+            if isinstance(outcome, Refunding):
+                frontend.doorbell.ring(self.code)
+            return outcome
+
+        outcome = self.door.call(work)
+        if outcome is UNKNOWN:
+            history.unknown(Kind.REFUND, self.name, asked.key)
+        elif isinstance(outcome, NotReady):
+            history.fail(Kind.REFUND, self.name, asked.key, " ".join(outcome.codes))
+            if asked.contra_batch_no:
+                self.run.city.surprise(f"{asked.key} was under way and is now {outcome.codes}")
+            asked.is_refused = True
+        else:
+            history.ok(Kind.REFUND, self.name, asked.key, f"{outcome.visit_no}-{outcome.contra_batch_no}")
+            asked.contra_batch_no, asked.is_refused = outcome.contra_batch_no, False

@@ -1,0 +1,84 @@
+"""What goes wrong besides the dice at every point: processes killed and stopped, links cut, brokers emptied, clocks
+set."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.simulation.city.run import Run
+
+LONGEST_PAUSE = 100.0
+
+
+class Nemesis:
+    """Strikes at random moments until the heal phase begins."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._city = run.city
+        self._strikes = (
+            self._kill,
+            self._kill,
+            self._stop,
+            self._cut,
+            self._cut,
+            self._wipe,
+            self._broker_away,
+            self._clock,
+        )
+
+    def begin(self) -> None:
+        """Have the first strike come."""
+        self._next()
+
+    def _next(self) -> None:
+        every = self._city.profile.nemesis_every
+        self._city.loop.at(self._city.loop.now + self._city.dice.uniform(0.2, 1.8) * every, self._strike)
+
+    def _strike(self) -> None:
+        if self._city.is_healing:
+            return
+        self._city.dice.choice(self._strikes)()
+        self._next()
+
+    def _kill(self) -> None:
+        process = self._run.any_process()
+        if process.alive:
+            self._city.fault("kill", process)
+            self._city.loop.kill(process)
+
+    def _stop(self) -> None:
+        """SIGSTOP, and SIGCONT long after its leases have ended."""
+        process = self._run.any_process()
+        seconds = self._city.dice.uniform(1.0, LONGEST_PAUSE)
+        self._city.fault("stop", process, f"{seconds:.1f}")
+        process.paused_until = self._city.loop.now + seconds
+
+    def _cut(self) -> None:
+        dice = self._city.dice
+        start, end = dice.sample([self._city.hosts[name] for name in sorted(self._city.hosts)], 2)
+        one_way, seconds = dice.random() < 0.4, dice.uniform(1.0, 60.0)
+        self._city.fault("cut", f"{start.name}-{end.name}", f"{seconds:.1f} {one_way}")
+        self._city.network.cut(start, end, self._city.loop.now + seconds, one_way=one_way)
+
+    def _wipe(self) -> None:
+        name = self._city.dice.choice(sorted(self._city.brokers))
+        self._city.fault("wipe", name)
+        self._city.brokers[name].wipe()
+
+    def _broker_away(self) -> None:
+        dice = self._city.dice
+        broker = self._city.brokers[dice.choice(sorted(self._city.brokers))]
+        self._city.fault("broker away", broker.name)
+        broker.down_until = self._city.loop.now + dice.uniform(1.0, 30.0)
+        if dice.random() < 0.5:
+            broker.wipe()
+
+    def _clock(self) -> None:
+        dice = self._city.dice
+        host = self._city.hosts[dice.choice(sorted(self._city.hosts))]
+        skew = self._city.profile.skew_seconds
+        if skew:
+            host.offset = round(dice.uniform(-skew, skew), 3)
+            self._city.fault("clock", host.name, f"{host.offset}")

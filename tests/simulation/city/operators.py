@@ -1,0 +1,167 @@
+"""What people at the centre do meanwhile: suspend and restore entitlements, close and open institutions, set windows,
+freeze a flow and have it released by a second person; and restore the whole centre from a backup.
+
+The clerk is a process like any other: it waits for locks, and it dies in the middle of things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError, TimeoutError
+
+from center.approving import decisions, proposals
+from center.approving.actions import CannotDo
+from center.approving.decisions import CannotDecide
+from center.backup import epochs
+from center.conservation import actions, freezing
+from center.conservation.findings import Finding, Flow, Level
+from center.transactions import in_transaction
+from domain.clearing import clearing_type
+from tests.simulation.city import town
+from tests.simulation.city.fibers import Process
+
+if TYPE_CHECKING:
+    from tests.simulation.city.run import Run
+
+BACKUP = "backup"
+AGAIN_EVERY = 10.0
+
+UNDECIDED = "SELECT proposal_no FROM proposal WHERE state = 'open' AND action = :release ORDER BY 1"
+
+
+class Operators:
+    """Changes something every now and then until the heal phase; then puts everything right."""
+
+    def __init__(self, run: Run, clerk: Process) -> None:
+        self._run, self._clerk = run, clerk
+        self._city = run.city
+        self._acts = (self._entitle, self._entitle, self._serve, self._serve, self._window, self._freeze, self._release)
+        self._kept_at: datetime | None = None
+
+    def begin(self) -> None:
+        """Have the first act come."""
+        profile, loop, dice = self._city.profile, self._city.loop, self._city.dice
+        if profile.operators:
+            self._next()
+        if profile.restores:
+            kept_at = dice.uniform(0.1, 0.6) * profile.safety_seconds
+            loop.at(kept_at, self._keep)
+            loop.at(kept_at + dice.uniform(0.1, 0.4) * profile.safety_seconds, self._restore)
+
+    def put_right(self) -> None:
+        """Everybody entitled, every institution in service, the window wide, every flow released; tried until it is."""
+
+        def mend() -> None:
+            while self._tried(self._mended):
+                self._city.loop.sleep(AGAIN_EVERY)
+
+        self._city.loop.spawn(None, lambda: self._as_clerk(mend))
+
+    # ── Acts ──
+
+    def _next(self) -> None:
+        self._city.loop.at(self._city.loop.now + self._city.dice.uniform(2.0, 25.0), self._act)
+
+    def _act(self) -> None:
+        if self._city.is_healing:
+            return
+        act = self._city.dice.choice(self._acts)
+        if self._clerk.alive:
+            self._city.note("operator", act.__name__)
+            self._city.loop.spawn(self._clerk, lambda: self._tried(act))
+        self._next()
+
+    def _as_clerk(self, work: Callable[[], None]) -> None:
+        """Run it as the clerk, and again when the clerk has died over it."""
+        loop = self._city.loop
+        while True:
+            if self._clerk.alive and not self._clerk.fibers:
+                loop.spawn(self._clerk, work)
+            loop.sleep(AGAIN_EVERY)
+
+    def _tried(self, act: Callable[[Engine, datetime], Any]) -> Any:
+        being = self._clerk.being
+        try:
+            return act(being.engine(self._clerk.name), being.clock.now())
+        except (OperationalError, TimeoutError, CannotDo, CannotDecide, proposals.CannotPropose) as error:
+            self._city.note("operator fails", self._clerk, type(error).__name__)
+            return True
+
+    def _entitle(self, engine: Engine, _at: datetime) -> None:
+        whether = self._city.dice.choice(("true", "false"))
+        number = self._city.dice.choice(town.PERSONS)
+        _execute(
+            engine,
+            f"UPDATE person SET entitled = {whether}, version = version + 1 WHERE citizen_id_no = :number",
+            number=number,
+        )
+
+    def _serve(self, engine: Engine, _at: datetime) -> None:
+        whether = self._city.dice.choice(("true", "false"))
+        code = self._city.dice.choice(town.CODES)
+        _execute(engine, f"UPDATE institution SET active = {whether} WHERE institution_code = :code", code=code)
+
+    def _window(self, engine: Engine, _at: datetime) -> None:
+        _execute(engine, "UPDATE upload_window SET lines_per_tick = :lines", lines=self._city.dice.choice((1, 5, 200)))
+
+    def _freeze(self, engine: Engine, at: datetime) -> None:
+        """As the check of the books does when it finds something; here there is nothing."""
+        flow = Flow(self._city.dice.choice(town.CODES), "employee", str(clearing_type("3")))
+        finding = Finding(Level.DAY, "day-sum", flow, self._city.next_number(), 0, day=at.date())
+        in_transaction(engine, lambda connection: freezing.freeze(connection, [finding], at=at))
+
+    def _release(self, engine: Engine, at: datetime) -> bool:
+        """One clerk proposes, another approves; whether a flow is still frozen."""
+
+        def propose(connection: Connection) -> None:
+            for row in freezing.frozen_rows(connection)[:1]:
+                try:
+                    actions.propose_release(connection, row.freeze_no, by="甲", reason="核对无误", at=at)
+                except proposals.AlreadyProposed:
+                    return
+
+        in_transaction(engine, propose)
+        with engine.connect() as connection:
+            waiting = list(connection.execute(text(UNDECIDED), {"release": actions.RELEASE}).scalars())
+        for number in waiting:
+            decisions.approve(engine, number, by="乙", at=at)
+        with engine.connect() as connection:
+            return bool(freezing.frozen_rows(connection))
+
+    def _mended(self, engine: Engine, at: datetime) -> bool:
+        """Whether there is more to put right."""
+        _execute(engine, "UPDATE person SET entitled = true, version = version + 1 WHERE NOT entitled")
+        _execute(engine, "UPDATE institution SET active = true WHERE NOT active")
+        _execute(engine, "UPDATE upload_window SET lines_per_tick = 200")
+        return self._release(engine, at)
+
+    # ── Backup ──
+
+    def _keep(self) -> None:
+        if not self._city.is_healing:
+            self._run.stage.center.keep(BACKUP)
+            self._kept_at = self._run.center_clock().now()
+            self._city.note("backup")
+
+    def _restore(self) -> None:
+        """The centre burns down and comes back as it was at the backup, in a new epoch."""
+        kept_at = self._kept_at
+        if kept_at is None or self._city.is_healing:
+            return
+        self._city.fault("centre restored")
+        for process in self._city.processes.values():
+            if process.host is self._city.hosts["center"]:
+                self._city.loop.kill(process)
+        self._run.stage.center.restore(BACKUP)
+        at = self._run.center_clock().now()
+        engine = self._run.stage.center.engine("owner")
+        with engine.begin() as connection:
+            epochs.begin(connection, snapshot_at=kept_at, archive="simulated", by="甲", reason="机房失火", at=at)
+
+
+def _execute(engine: Engine, statement: str, **values: Any) -> None:
+    in_transaction(engine, lambda connection: connection.execute(text(statement), values))

@@ -1,0 +1,80 @@
+"""What a seed is like: how much of everything, and how often what goes wrong."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime
+
+from infra.clock import SHANGHAI
+
+MORNINGS = (
+    datetime(2026, 3, 2, 9, 30, tzinfo=SHANGHAI),
+    datetime(2026, 3, 2, 23, 57, tzinfo=SHANGHAI),
+    datetime(2026, 12, 31, 23, 56, tzinfo=SHANGHAI),
+    datetime(2026, 4, 30, 21, 0, tzinfo=SHANGHAI),
+)
+"""An ordinary morning, a midnight, the end of a benefit year, the end of a month."""
+
+
+@dataclass(slots=True)
+class Profile:
+    """The dice of one seed, thrown once; rates are per occasion, times in simulated seconds."""
+
+    starts_at: datetime
+    operations: int
+    """Of each client."""
+    safety_seconds: float
+    latency_seconds: float
+    statement_seconds: float
+    """The longest a statement takes: where it is long, transactions meet each other."""
+    message_faults: float
+    window_loss: float
+    longest_delay_seconds: float
+    crash: float
+    """Per point at which a process may die: a statement, before and after a commit, a message sent, taken, answered."""
+    database_faults: float
+    """Per statement or commit: the connection breaks."""
+    nemesis_every: float
+    visibility_seconds: float
+    skew_seconds: float
+    second_desk: bool
+    second_beat: bool
+    operators: bool
+    closes_month: bool
+    """When all is healed, the calendar goes on for as long as it takes to close the periods."""
+    restores: bool
+    """The centre is restored from a backup in the middle of everything."""
+
+    def heal(self) -> None:
+        """Nothing goes wrong any more."""
+        self.message_faults = self.window_loss = self.crash = self.database_faults = 0.0
+        self.operators = self.restores = False
+
+
+def drawn(dice: random.Random, *, operations: int = 0) -> Profile:
+    """The profile of a seed: every kind of fault is absent, rare or frequent, independently."""
+
+    def rate(rare: float, frequent: float) -> float:
+        return dice.choice((0.0, rare, rare, frequent))
+
+    return Profile(
+        starts_at=dice.choice(MORNINGS),
+        operations=operations or dice.randrange(2, 6),
+        safety_seconds=dice.uniform(30.0, 90.0),
+        latency_seconds=dice.choice((0.002, 0.02, 0.3)),
+        statement_seconds=dice.choice((0.001, 0.02, 0.2)),
+        message_faults=rate(0.05, 0.25),
+        window_loss=rate(0.02, 0.2),
+        longest_delay_seconds=dice.choice((1.0, 20.0, 90.0)),
+        crash=rate(0.001, 0.006),
+        database_faults=rate(0.0005, 0.004),
+        nemesis_every=dice.choice((8.0, 20.0, 1e9)),
+        visibility_seconds=dice.choice((15.0, 60.0, 300.0)),
+        skew_seconds=rate(2.0, 40.0),
+        second_desk=dice.random() < 0.4,
+        second_beat=dice.random() < 0.4,
+        operators=dice.random() < 0.7,
+        closes_month=dice.random() < 0.15,
+        restores=dice.random() < 0.12,
+    )
