@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
 
 from domain.visit import FIRST_OF_CENTRE, LAST_BATCH
 
 STRICT = ConfigDict(extra="forbid", strict=True)
 """Nothing is converted in silence, and a field nobody knows is refused."""
 
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def _as_written(value: object) -> object:
+    """A day as it may stand in an address: pydantic would take a number for seconds since 1970."""
+    if isinstance(value, str) and not _DAY.fullmatch(value):
+        raise ValueError("a day is written YYYY-MM-DD")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_as_written)]
 Amount = Annotated[
     str,
     StringConstraints(pattern=r"^-?(0|[1-9][0-9]{0,9})\.[0-9]{2}$"),

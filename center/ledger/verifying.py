@@ -115,9 +115,7 @@ def verify_in(
     chains = [_Chain(cursor, code, held.get(code), exported) for code in codes]
     wrong = chain_of(*(chain.tamperings() for chain in chains), _unlinked(cursor, institution_codes))
     found = tuple(islice(wrong, MOST_TOLD))
-    return Verified(
-        len(chains), sum(chain.links for chain in chains), sum(chain.documents for chain in chains), found
-    )
+    return Verified(len(chains), sum(chain.links for chain in chains), sum(chain.documents for chain in chains), found)
 
 
 def _heads(cursor: psycopg.Cursor[Any]) -> dict[str, Head]:

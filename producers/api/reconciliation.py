@@ -30,6 +30,7 @@ from producers.api.reconciliation_wire import (
 from producers.api.routes import answered, caller_of, only_known_parameters, site_of
 from producers.api.site import Site
 from producers.reconciling import files
+from producers.values import Day
 from workers.reconciling import books, orders
 from workers.reconciling.books import DayBook
 
@@ -40,7 +41,7 @@ T = TypeVar("T")
 API, FILE = "api", "file"
 MOST_NOTICES = 500
 
-Day = Annotated[date, Path(description="结算日期", examples=["2026-03-02"])]
+DayInPath = Annotated[Day, Path(description="结算日期", examples=["2026-03-02"])]
 _written = msgspec.json.Encoder()
 
 
@@ -70,7 +71,7 @@ async def lines(request: Request) -> Response:
 
 
 @router.post("/{day}/file", **openapi.HAND_IN_FILE)
-async def file(request: Request, day: Day) -> Response:
+async def file(request: Request, day: DayInPath) -> Response:
     """Hand in the lines of a day as a file: TAB-separated UTF-8 in a ZIP (9101, 3202)."""
     site, caller = site_of(request), await caller_of(request)
     headers = dict(request.scope["headers"])
@@ -96,14 +97,14 @@ async def notices(request: Request, limit: Annotated[int, Query(ge=1, le=MOST_NO
 
 
 @router.get("/{day}", **openapi.SHOW_BOOK)
-async def show(request: Request, day: Day) -> Response:
+async def show(request: Request, day: DayInPath) -> Response:
     """How a day stands: what was handed in, how it compares, and every difference with what is to be done about it."""
     book = await _book(site_of(request), await caller_of(request), day)
     return answered(Reply(200, _written.encode(book_seen(book)), {}))
 
 
 @router.get("/{day}/file", **openapi.RESULT_FILE)
-async def result(request: Request, day: Day) -> Response:
+async def result(request: Request, day: DayInPath) -> Response:
     """The differences of a day as a file, once the centre's answer is here (3202, 9102)."""
     caller = await caller_of(request)
     book = await _book(site_of(request), caller, day)

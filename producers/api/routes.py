@@ -26,6 +26,7 @@ from producers.api.problems import KINDS, Problem, pointer
 from producers.api.reading import read_body, read_bounded
 from producers.api.site import Site
 from producers.api.wire import CatalogueItemOut, CataloguePageOut
+from producers.values import Day
 
 
 async def only_known_parameters(request: Request) -> None:
@@ -162,7 +163,7 @@ async def quote(request: Request) -> Response:
 @router.get("/v1/catalogue", **openapi.CATALOGUE)
 async def catalogue(
     request: Request,
-    day: Annotated[date | None, Query(description="valid on this day; today when left out")] = None,
+    day: Annotated[Day | None, Query(description="valid on this day; today when left out")] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 100,
     cursor: Annotated[str, Query(max_length=200, description="next_cursor of the page before")] = "",
 ) -> Response:
@@ -190,7 +191,7 @@ async def catalogue(
 @router.get("/v1/errors", **openapi.ERRORS)
 async def errors(
     request: Request,
-    day: Annotated[date | None, Query(description="found on this day")] = None,
+    day: Annotated[Day | None, Query(description="found on this day")] = None,
     visit_no: Annotated[str, Query(pattern=r"^[0-9A-Za-z]{0,16}$", description="of this visit")] = "",
     form: Annotated[error_list.Form, Query(alias="format", description="xlsx: a workbook for people")] = "json",
     limit: Annotated[int, Query(ge=1, le=error_list.MOST_LINES)] = 1000,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -11,6 +10,7 @@ from producers.api import openapi, visits
 from producers.api.problems import Problem
 from producers.api.reading import read_body, read_bounded
 from producers.api.routes import answered, caller_of, only_known_parameters, site_of
+from producers.values import Day
 
 router = APIRouter(dependencies=[Depends(only_known_parameters)], prefix="/v1/visits", tags=["visits"])
 
@@ -44,7 +44,7 @@ async def listed(
     state: Annotated[
         Literal["", "open", "settled", "discharged", "closed", "cancelled"], Query(description="all when left out")
     ] = "",
-    day: Annotated[date | None, Query(description="registered on this day")] = None,
+    day: Annotated[Day | None, Query(description="registered on this day")] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_VISITS)] = 100,
 ) -> Response:
     """The institution's registered visits, newest number first."""

@@ -94,6 +94,8 @@ def unfinished(run: Run) -> list[str]:
     ((frozen,),) = run.stage.center.rows("SELECT count(*) FROM frozen_flow WHERE released_at IS NULL")
     if frozen:
         found.append(f"{frozen} flows are frozen")
+    behind = run.stage.center.rows("SELECT frontend FROM catching_up WHERE done_at IS NULL AND waived_by IS NULL")
+    found += [f"the restored centre has not all of {name} yet" for (name,) in behind]
     cases = run.stage.center.rows("SELECT kind, words FROM difference_case WHERE closed_at IS NULL")
     found += [f"open case {kind}: {words}" for kind, words in cases]
     return found

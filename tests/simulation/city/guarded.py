@@ -16,7 +16,7 @@ from tests.simulation.city.many import play, stage_in_memory
 def main(arguments: list[str]) -> int:
     """Print a row a guard; the exit code says whether seeds failed where they have to, and nowhere else."""
     asked = argparse.ArgumentParser(prog="python -m tests.simulation.city.guarded")
-    asked.add_argument("--seeds", type=int, default=100, help="most seeds to play for a guard")
+    asked.add_argument("--seeds", type=int, default=300, help="most seeds to play for a guard")
     asked.add_argument("--only", default="", help="guards whose name holds this")
     chosen = asked.parse_args(arguments)
     unnoticed = 0

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError, TimeoutError
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 BACKUP = "backup"
 AGAIN_EVERY = 10.0
+GIVEN_UP = (OperationalError, psycopg.OperationalError, TimeoutError, CannotDo, CannotDecide, proposals.CannotPropose)
+"""What an act may end with: the clerk tries something else."""
 
 UNDECIDED = "SELECT proposal_no FROM proposal WHERE state = 'open' AND action = :release ORDER BY 1"
 
@@ -87,7 +90,7 @@ class Operators:
         being = self._clerk.being
         try:
             return act(being.engine(self._clerk.name), being.clock.now())
-        except (OperationalError, TimeoutError, CannotDo, CannotDecide, proposals.CannotPropose) as error:
+        except GIVEN_UP as error:
             self._city.note("operator fails", self._clerk, type(error).__name__)
             return True
 
