@@ -19,9 +19,9 @@ up: setup ## the same services, kept running until Ctrl-C
 check: lint ## everything that needs no service: style, types, import rules, container files, unit tests
 	$(bin)/pytest tests/unit -n 2
 
-# Tests that share the two cores nicely run side by side. Integration tests start servers, kill them and
-# look at the clock, so they come alone afterwards, one by one.
-test: lint ## what CI runs: check, and the contract, simulation and integration tests
+# Tests that share the two cores nicely run side by side, those on a real database too. Integration tests start
+# processes, kill them and look at the clock, so they come alone afterwards, one by one.
+test: lint ## what CI runs: check, and the contract, database, simulation and integration tests
 	$(bin)/pytest tests --ignore=tests/integration -n 2
 	$(bin)/pytest tests/integration
 
@@ -42,7 +42,7 @@ prove: setup ## the long proofs: guards taken away, a million claims checked, ba
 	@$(bin)/python -m tests.crash_points
 	@$(bin)/python -m tests.million
 	@$(bin)/python -m tests.tampering
-	@$(bin)/python -m tests.integration.test_outcome_model 5
+	@$(bin)/python -m tests.database.test_outcome_model 5
 	@$(bin)/python -m tests.malformed
 	@$(bin)/python -m tests.simulation.kills
 	@$(bin)/python -m tests.simulation.city --seeds 10000

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-MODULE = "tests/integration/test_clearing_months.py"
+MODULE = "tests/database/test_clearing_months.py"
 
 
 def main(seeds: str) -> int:

@@ -20,10 +20,10 @@ from center import privileges, schema
 from infra.database import open_database
 from infra.embedded import postgres, valkey
 from infra.supervisor import Supervisor
-from tests.integration.conftest import as_application
 from tests.support.center import fill_center
 from tests.support.crash_city import CrashCity
 from tests.support.crash_points import crash, product
+from tests.support.databases import as_application
 from tests.support.rabbitmq import is_installed, running_rabbitmq
 
 PERSONS = 2000

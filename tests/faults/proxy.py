@@ -158,7 +158,7 @@ class Wire:
             await asyncio.gather(
                 self._carry(pair, Way.UP, reader, far_writer), self._carry(pair, Way.DOWN, far_reader, writer)
             )
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             pair.reset()
         finally:
             await pair.until_closed()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 UNIT = "tests/unit/"
+STORED = "tests/database/"
 REAL = "tests/integration/"
 KILLED = f"{REAL}test_his_tables_file.py::test_killed_two_hundred_times_it_imports_and_hands_out_everything_once"
 
-BOOKS = f"{REAL}test_conservation.py::"
+BOOKS = f"{STORED}test_conservation.py::"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,27 +107,27 @@ GUARDS = (
     Guard(
         "the content of a repeat is compared (centre)", TWICE, "center/settling/counter.py",
         "known is None or known.content == content_of(claim)", "True",
-        (f"{REAL}test_center_settle.py",),
+        (f"{STORED}test_center_settle.py",),
     ),
     Guard(
         "what is settled is answered, not settled again", TWICE, "center/settling/counter.py",
         "        if known is not None:\n            return known\n", "",
-        (f"{REAL}test_center_settle.py",),
+        (f"{STORED}test_center_settle.py",),
     ),
     Guard(
         "one settlement per key (uq_settlement_key)", TWICE, "center/migrations/versions/r0001_first_schema.py",
         '        sa.UniqueConstraint("visit_no", "charge_batch_no", "kind", name="uq_settlement_key"),\n', "",
-        (f"{REAL}test_center_schema.py::test_one_settlement_per_visit_batch_and_kind",),
+        (f"{STORED}test_center_schema.py::test_one_settlement_per_visit_batch_and_kind",),
     ),
     Guard(
         "a visit number is decided on once at a time (lock)", TWICE, "center/settling/counter.py",
         "        records.lock_visits(cursor, visit_nos)\n", "",
-        (f"{REAL}test_center_settle.py",),
+        (f"{STORED}test_center_settle.py",),
     ),
     Guard(
         "a settlement that does not check is not settled", FEN, "center/settling/counter.py",
         "        if wrong:\n            raise BrokenSettlement(wrong)\n", "",
-        (f"{REAL}test_center_settle.py",),
+        (f"{STORED}test_center_settle.py",),
     ),
     Guard(
         "our own results count from the snapshot they started from (CAS)", FEN, "workers/entitlement.py",
@@ -136,7 +137,7 @@ GUARDS = (
     Guard(
         "persons are locked (FOR UPDATE)", TWICE, "center/settling/records.py",
         " ORDER BY citizen_id_no FOR UPDATE", " ORDER BY citizen_id_no",
-        (f"{REAL}test_center_settle.py",),
+        (f"{STORED}test_center_settle.py",),
     ),
     Guard(
         "an answer is recorded once (CAS)", TWICE, "workers/deliver.py",
@@ -173,7 +174,7 @@ GUARDS = (
     Guard(
         "the postings of a document balance", FEN, "center/migrations/versions/r0007_ledger.py",
         "FROM inserted GROUP BY document_no HAVING sum(amount_fen) <> 0", "FROM inserted GROUP BY 1 HAVING false",
-        (f"{REAL}test_center_schema.py",),
+        (f"{STORED}test_center_schema.py",),
     ),
     Guard(
         "an amount is a whole number", FEN, "infra/codec.py",
@@ -184,7 +185,7 @@ GUARDS = (
     Guard(
         "the digest of the lines is compared", DETAIL, "center/details.py",
         "    digest = digest_of(claim.packed_lines)\n", '    digest = b""\n',
-        (f"{REAL}test_center_details.py",),
+        (f"{STORED}test_center_details.py",),
     ),
     Guard(
         "detail is due until its receipt", DETAIL, "workers/upload.py",
@@ -194,39 +195,39 @@ GUARDS = (
     Guard(
         "a chain's head covers the head before", CONTRA, "center/ledger/chain.py",
         "                before,\n                pack(", "                pack(",
-        (f"{REAL}test_ledger_chain.py",),
+        (f"{STORED}test_ledger_chain.py",),
     ),
     Guard(
         "a document is compared with its digest", CONTRA, "center/ledger/verifying.py",
         "elif document.digest != digest:", "elif False:",
-        (f"{REAL}test_ledger_chain.py",),
+        (f"{STORED}test_ledger_chain.py",),
     ),
     Guard(
         "rows past the application are seen (chain)", CONTRA, "center/ledger/verifying.py",
         "_unlinked(cursor, institution_codes))", ")",
-        (f"{REAL}test_ledger_chain.py",),
+        (f"{STORED}test_ledger_chain.py",),
     ),
     Guard(
         "exported heads are compared", CONTRA, "center/ledger/verifying.py",
         "if self._exported.get(row.link_no, row.head) != row.head:", "if False:",
-        (f"{REAL}test_ledger_chain.py",),
+        (f"{STORED}test_ledger_chain.py",),
     ),
     Guard(
         "writers of a chain follow each other (FOR UPDATE)", CONTRA, "center/ledger/chain.py",
         " ORDER BY institution_code FOR UPDATE", " ORDER BY institution_code",
-        (f"{REAL}test_ledger_chain.py",),
+        (f"{STORED}test_ledger_chain.py",),
     ),
     Guard(
         "the application may not change what is settled (privileges)", CONTRA, "center/privileges.py",
         'READ_AND_ADD = "SELECT, INSERT"', 'READ_AND_ADD = "SELECT, INSERT, UPDATE, DELETE"',
-        (f"{REAL}test_center_schema.py",),
+        (f"{STORED}test_center_schema.py",),
     ),
     Guard(
         "what is settled is never changed", CONTRA, "center/migrations/versions/r0001_first_schema.py",
         "    RAISE EXCEPTION 'rows of % are written once: % refused, corrections are contra documents', TG_TABLE_NAME,"
         " TG_OP\n        USING ERRCODE = 'restrict_violation';\n",
         "    RETURN NULL;\n",
-        (f"{REAL}test_center_schema.py",),
+        (f"{STORED}test_center_schema.py",),
     ),
     Guard(
         "an institution sees its own claims only", TENANTS, "workers/claims.py",
@@ -252,7 +253,7 @@ GUARDS = (
     Guard(
         "a front-end speaks for itself only", SEALED, "center/settling/counter.py",
         "return None if institution.frontend == self.frontend else refuse(Refusal.FRONTEND_WRONG)", "return None",
-        (f"{REAL}test_center_settle.py",),
+        (f"{STORED}test_center_settle.py",),
     ),
     Guard(
         "an envelope opens on its own lane only", SEALED, "infra/envelope.py",
@@ -298,110 +299,110 @@ GUARDS = (
         "        if digest in visible and (not wanted or visible[digest] <= room):\n"
         "            wanted.append(digest)\n            room -= visible[digest]\n",
         "        wanted.append(digest)\n",
-        (f"{REAL}test_catalogue.py",),
+        (f"{STORED}test_catalogue.py",),
     ),
     Guard(
         "a part of a catalogue is what it is called", SEALED, "workers/publications.py",
         " for part in parts if digest_of(part.content) == part.digest}", " for part in parts}",
-        (f"{REAL}test_catalogue.py",),
+        (f"{STORED}test_catalogue.py",),
     ),
     Guard(
         "nobody audits what they entered", FEN, "center/catalogue/entries.py",
         "    if found.entered_by == by:\n        raise OwnEntry(by)\n", "",
-        (f"{REAL}test_catalogue.py",),
+        (f"{STORED}test_catalogue.py",),
     ),
     Guard(
         "no settlement is taken back twice (link)", TWICE, "center/settling/refund.py",
         "        if taken is not None:\n"
         "            return refuse(Refusal.REFUNDED_ALREADY, held=str(taken.settlement_no))\n",
         "",
-        (f"{REAL}test_center_refund.py",),
+        (f"{STORED}test_center_refund.py",),
     ),
     Guard(
         "one contra per settlement (uq_settlement_contra_of)", TWICE, "center/migrations/versions/r0003_refund.py",
         "        unique=True,\n", "        unique=False,\n",
-        (f"{REAL}test_center_refund.py",),
+        (f"{STORED}test_center_refund.py",),
     ),
     Guard(
         "a contra moves the accounts back", CONTRA, "center/settling/contra.py",
         "SET account_balance_fen = account_balance_fen - paid.fen, version", "SET version",
-        (f"{REAL}test_center_refund.py",),
+        (f"{STORED}test_center_refund.py",),
     ),
     Guard(
         "a contra takes back every amount there is", CONTRA, "center/settling/contra.py",
         'if negated and name.endswith("_fen") else name', 'if negated and name == "total_fen" else name',
-        (f"{REAL}test_refund_accounts.py",),
+        (f"{STORED}test_refund_accounts.py",),
     ),
     Guard(
         "no more is kept than there was", FEN, "center/settling/refund.py",
         "kept.total_fen > original.total_fen or kept.line_count > original.line_count", "False",
-        (f"{REAL}test_center_refund.py",),
+        (f"{STORED}test_center_refund.py",),
     ),
     Guard(
         "what is prepared is not refunded", FEN, "center/settling/refund.py",
         "Refusal.NOT_CONFIRMED if state is OutcomeState.PREPARED else Refusal.NOT_SETTLED", "Refusal.NOT_SETTLED",
-        (f"{REAL}test_center_refund.py",),
+        (f"{STORED}test_center_refund.py",),
     ),
     Guard(
         "a held person's settlement is not refunded", FEN, "center/settling/refund.py",
         "        if holds.is_held(persons, self._at):\n", "        if False:\n",
-        (f"{REAL}test_center_refund.py",),
+        (f"{STORED}test_center_refund.py",),
     ),
     Guard(
         "a second person approves", FOUR_EYES, "center/approving/decisions.py",
         "if by.strip().casefold() == found.proposed_by.casefold():", "if False:",
-        (f"{REAL}test_approvals.py",),
+        (f"{STORED}test_approvals.py",),
     ),
     Guard(
         "a second person approves (database)", FOUR_EYES, "center/migrations/versions/r0011_proposals.py",
         "decided_by IS NULL OR decided_by <> proposed_by", "true",
-        (f"{REAL}test_approvals.py",),
+        (f"{STORED}test_approvals.py",),
     ),
     Guard(
         "books that moved make a proposal stale", FOUR_EYES, "center/approving/decisions.py",
         "    if now != found.effect:\n", "    if False:\n",
-        (f"{REAL}test_approvals.py",),
+        (f"{STORED}test_approvals.py",),
     ),
     Guard(
         "a proposal is decided once (database)", FOUR_EYES, "center/migrations/versions/r0011_proposals.py",
         "    IF OLD.state <> 'open' THEN\n", "    IF false THEN\n",
-        (f"{REAL}test_approvals.py",),
+        (f"{STORED}test_approvals.py",),
     ),
     Guard(
         "what was proposed is what is approved (database)", FOUR_EYES, "center/migrations/versions/r0011_proposals.py",
         "BEFORE UPDATE ON proposal\n", "BEFORE UPDATE OF decided_by ON proposal\n",
-        (f"{REAL}test_approvals.py",),
+        (f"{STORED}test_approvals.py",),
     ),
     Guard(
         "a proposal expires", FOUR_EYES, "center/approving/decisions.py",
         "    if not found.is_open(at):\n", "    if False:\n",
-        (f"{REAL}test_approvals.py",),
+        (f"{STORED}test_approvals.py",),
     ),
     Guard(
         "nothing is corrected that cannot be recomputed", FEN, "center/correcting/actions.py",
         "    if recomputed.impossible:\n", "    if False:\n",
-        (f"{REAL}test_corrections.py",),
+        (f"{STORED}test_corrections.py",),
     ),
     Guard(
         "a correction starts from what still stands", FEN, "center/correcting/recomputing.py",
         "root.accumulators.get(key, 0) - then[key] + self._moved[key]", "own.accumulators.get(key, 0)",
-        (f"{REAL}test_corrections.py",),
+        (f"{STORED}test_corrections.py",),
     ),
     Guard(
         "a correction is told until it is heard", LOST, "center/correcting/telling.py",
         'correction.c.heard_at.is_(None), correction.c.due_at <= bindparam("now")',
         'correction.c.heard_at.is_(None), correction.c.attempts == 0, correction.c.due_at <= bindparam("now")',
-        (f"{REAL}test_corrections_told.py",),
+        (f"{STORED}test_corrections_told.py",),
     ),
     Guard(
         "a refused refund leaves a correction's link alone", CONTRA, "workers/refund.py",
         "                claim.c.refunded_by == answered.contra_batch_no,\n", "",
-        (f"{REAL}test_corrections_told.py",),
+        (f"{STORED}test_corrections_told.py",),
     ),
     Guard(
         "what is kept is settled with the refund or not at all", FEN, "center/settling/refund.py",
         "                raise _KeptRefused(answer)\n", "                pass\n",
-        (f"{REAL}test_center_refund.py",),
+        (f"{STORED}test_center_refund.py",),
     ),
     Guard(
         "an imported line is not imported again", TWICE, "workers/visits/imports.py",
@@ -455,23 +456,23 @@ GUARDS = (
     Guard(
         "a row that is read in is frozen (PostgreSQL)", CONTRA, "producers/his/tables/postgres_ddl.py",
         "                IF OLD.drbz = 1 AND NOT entered THEN\n", "                IF false THEN\n",
-        (f"{REAL}test_his_tables.py::test_a_row_that_is_read_in_is_frozen_and_the_whole_statement_fails",),
+        (f"{STORED}test_his_tables.py::test_a_row_that_is_read_in_is_frozen_and_the_whole_statement_fails",),
     ),
     Guard(
         "a row that is read in is frozen (SQLite)", CONTRA, "producers/his/tables/sqlite_ddl.py",
         "BEGIN SELECT RAISE(ABORT, '{FROZEN_ZH}'); END", "BEGIN SELECT 1; END",
-        (f"{REAL}test_his_tables.py::test_a_row_that_is_read_in_is_frozen_and_the_whole_statement_fails",),
+        (f"{STORED}test_his_tables.py::test_a_row_that_is_read_in_is_frozen_and_the_whole_statement_fails",),
     ),
     Guard(
         "no HIS says that a row was read in", LOST, "producers/his/tables/postgres_ddl.py",
         "            IF NEW.drbz = 1 AND NOT entered AND NOT (\n", "            IF false AND NOT (\n",
-        (f"{REAL}test_his_tables.py::test_a_his_does_not_say_that_a_row_was_read_in",),
+        (f"{STORED}test_his_tables.py::test_a_his_does_not_say_that_a_row_was_read_in",),
     ),
     Guard(
         "a policy that is no law is not published", FEN, "center/policy/publications.py",
         "    if report.policy is None:\n        raise PolicyRefused(report.findings)\n    others",
         "    report = Report(findings=report.findings, policy=parse(text))\n    others",
-        (f"{REAL}test_policy_publish.py",),
+        (f"{STORED}test_policy_publish.py",),
     ),
     Guard(
         "a policy file with an error is loaded by nobody", FEN, "domain/policy/check.py",
@@ -502,32 +503,32 @@ GUARDS = (
     Guard(
         "a difference although the snapshot still holds is an alarm", FEN, "center/settling/counter.py",
         "local.snapshot_version == self._version(self._insured[claim.citizen_id_no])", "False",
-        (f"{REAL}test_local_settlement.py::test_a_difference_although_nothing_moved_is_an_alarm",),
+        (f"{STORED}test_local_settlement.py::test_a_difference_although_nothing_moved_is_an_alarm",),
     ),
     Guard(
         "what is committed after its day was closed is in the next clearing", FEN, "center/clearing/members.py",
         "        late = _committed_after(connection, flow, held.link_no, held.last_day)\n", "        pass\n",
-        (f"{REAL}test_clearing.py::test_what_is_committed_after_its_day_was_closed_is_in_exactly_one_clearing",),
+        (f"{STORED}test_clearing.py::test_what_is_committed_after_its_day_was_closed_is_in_exactly_one_clearing",),
     ),
     Guard(
         "a period is closed only when the ledger and the sums of its days agree", FEN, "center/clearing/reckoning.py",
         "    compare(flow, days, open_days(connection, flow, last_day))\n", "",
-        (f"{REAL}test_clearing.py::test_books_that_differ_are_not_closed_and_the_day_is_named",),
+        (f"{STORED}test_clearing.py::test_books_that_differ_are_not_closed_and_the_day_is_named",),
     ),
     Guard(
         "what a period leaves negative is carried into the next", FEN, "center/clearing/reckoning.py",
         "min(held.due_fen, 0)", "0",
-        (f"{REAL}test_clearing.py::test_a_contra_after_closing_is_in_the_next_clearing_and_a_negative_one_is_carried",),
+        (f"{STORED}test_clearing.py::test_a_contra_after_closing_is_in_the_next_clearing_and_a_negative_one_is_carried",),
     ),
     Guard(
         "no more is deducted than the fund paid", FEN, "center/clearing/deductions.py",
         "        if part.amount_fen > rest:\n", "        if False:\n",
-        (f"{REAL}test_clearing.py::test_a_deduction_goes_back_to_its_fund_and_is_in_the_next_clearing",),
+        (f"{STORED}test_clearing.py::test_a_deduction_goes_back_to_its_fund_and_is_in_the_next_clearing",),
     ),
     Guard(
         "a deduction is given back with its settlement", FEN, "center/clearing/closing.py",
         "deductions.give_back(cursor_of(connection), period.flow, until=period.last_day, by=by, at=at)", "[]",
-        (f"{REAL}test_clearing.py::test_a_deduction_is_given_back_when_its_settlement_is",),
+        (f"{STORED}test_clearing.py::test_a_deduction_is_given_back_when_its_settlement_is",),
     ),
     Guard(
         "a statement says what the ledger says", FEN, "center/clearing/statement.py",
@@ -537,59 +538,59 @@ GUARDS = (
     Guard(
         "a cancellation leaves a tombstone", TWICE, "center/outcomes/decide.py",
         "rows.insert_tombstone(self._cursor, self._key, frontend=self._frontend, at=self._at, by=self._by)", "pass",
-        (f"{REAL}test_center_outcomes.py::test_a_cancellation_before_its_original_makes_the_original_refused",),
+        (f"{STORED}test_center_outcomes.py::test_a_cancellation_before_its_original_makes_the_original_refused",),
     ),
     Guard(
         "a tombstone refuses its original", TWICE, "center/settling/counter.py",
         "        _is_to_be_settled,\n", "",
-        (f"{REAL}test_center_outcomes.py::test_a_cancellation_before_its_original_makes_the_original_refused",),
+        (f"{STORED}test_center_outcomes.py::test_a_cancellation_before_its_original_makes_the_original_refused",),
     ),
     Guard(
         "a prepared claim expires by the centre's clock", TWICE, "center/outcomes/decide.py",
         "    if row.expires_at is None or row.expires_at <= at:\n", "    if False:\n",
-        (f"{REAL}test_center_outcomes.py::test_a_confirmation_after_the_interval_is_told_to_submit_again",),
+        (f"{STORED}test_center_outcomes.py::test_a_confirmation_after_the_interval_is_told_to_submit_again",),
     ),
     Guard(
         "whoever meets an expired hold ends it for good", TWICE, "center/settling/counter.py",
         "                holds.release_expired(cursor, expired, at=self.at)\n", "                pass\n",
-        (f"{REAL}test_center_outcomes.py::test_whoever_meets_an_expired_hold_lets_go_of_it_for_good",),
+        (f"{STORED}test_center_outcomes.py::test_whoever_meets_an_expired_hold_lets_go_of_it_for_good",),
     ),
     Guard(
         "an outcome that is decided is told, not decided again", TWICE, "center/outcomes/decide.py",
         "    if OutcomeState(row.state) not in EDGES:\n        return deciding.again(",
         "    if False:\n        return deciding.again(",
-        (f"{REAL}test_center_outcomes.py::test_each_edge_once_and_the_loser_hears_of_the_winner",),
+        (f"{STORED}test_center_outcomes.py::test_each_edge_once_and_the_loser_hears_of_the_winner",),
     ),
     Guard(
         "an outcome leaves its state once (database)", TWICE, "center/migrations/versions/r0009_outcomes.py",
         "IF TG_OP = 'DELETE' OR OLD.state <> 'prepared' THEN", "IF FALSE THEN",
-        (f"{REAL}test_center_outcomes.py::test_the_database_lets_an_outcome_move_once",),
+        (f"{STORED}test_center_outcomes.py::test_the_database_lets_an_outcome_move_once",),
     ),
     Guard(
         "a prepared claim holds its person", FEN, "center/settling/counter.py",
         "        _person_is_free,\n", "",
-        (f"{REAL}test_center_outcomes.py::test_while_a_claim_is_prepared_nothing_else_of_its_person_moves",),
+        (f"{STORED}test_center_outcomes.py::test_while_a_claim_is_prepared_nothing_else_of_its_person_moves",),
     ),
     Guard(
         "the relative whose account may pay is held, too", FEN, "center/outcomes/prepare.py",
         "holds.hold(self._cursor, row.persons(), until=self._until)",
         "holds.hold(self._cursor, row.persons()[:1], until=self._until)",
-        (f"{REAL}test_center_outcomes.py::test_the_relative_whose_account_may_pay_is_held_too",),
+        (f"{STORED}test_center_outcomes.py::test_the_relative_whose_account_may_pay_is_held_too",),
     ),
     Guard(
         "a preparation is compared by its content", TWICE, "center/outcomes/prepare.py",
         "known.content != pack(content_of(claim))", "False",
-        (f"{REAL}test_center_outcomes.py::test_preparing_twice_is_preparing_once_and_other_content_is_a_conflict",),
+        (f"{STORED}test_center_outcomes.py::test_preparing_twice_is_preparing_once_and_other_content_is_a_conflict",),
     ),
     Guard(
         "amounts nobody has seen are not confirmed", FEN, "workers/outcomes/told.py",
         "unpack(row.answer, ClaimAnswer) != answer", "False",
-        (f"{REAL}test_outcomes.py::test_what_comes_out_otherwise_the_second_time_is_not_confirmed",),
+        (f"{STORED}test_outcomes.py::test_what_comes_out_otherwise_the_second_time_is_not_confirmed",),
     ),
     Guard(
         "a prepared claim is not sent to be settled", TWICE, "workers/outbox.py",
         "            .where(claim.c.phase == Phase.SETTLE)  # the others by `workers.outcomes`\n", "",
-        (f"{REAL}test_outcomes.py::test_whatever_is_lost_is_asked_for_until_it_is_known",),
+        (f"{STORED}test_outcomes.py::test_whatever_is_lost_is_asked_for_until_it_is_known",),
     ),
     Guard(
         "an institution decides once", TWICE, "workers/outcomes/decide.py",
@@ -615,7 +616,7 @@ GUARDS = (
     Guard(
         "what is held up is not parked", LOST, "center/settling/settle.py",
         "if isinstance(decision, Refused) and decision.refusal not in HOLDS", "if isinstance(decision, Refused)",
-        (f"{REAL}test_center_outcomes.py::test_while_a_claim_is_prepared_nothing_else_of_its_person_moves",),
+        (f"{STORED}test_center_outcomes.py::test_while_a_claim_is_prepared_nothing_else_of_its_person_moves",),
     ),
     Guard(
         "the sums of a day are kept with its settlements", FEN, "center/settling/settle.py",
@@ -675,7 +676,7 @@ GUARDS = (
     Guard(
         "a front-end hands in its own institutions' books only", TENANTS, "center/reconciling/submissions.py",
         "if book.institution_code not in institutions_of(connection, frontend):", "if False:",
-        (f"{REAL}test_reconciling.py::test_a_front_end_hands_in_the_books_of_its_own_institutions_only",),
+        (f"{STORED}test_reconciling.py::test_a_front_end_hands_in_the_books_of_its_own_institutions_only",),
     ),
     Guard(
         "every entry is in one difference", FEN, "domain/reconciliation.py",
@@ -691,7 +692,7 @@ GUARDS = (
     Guard(
         "what a front-end may know of is not taken back", TWICE, "center/reconciling/actions.py",
         "if unknown is not True:", "if False:",
-        (f"{REAL}test_reconciling.py::test_what_only_the_centre_has_is_asked_about_before_it_is_taken_back",),
+        (f"{STORED}test_reconciling.py::test_what_only_the_centre_has_is_asked_about_before_it_is_taken_back",),
     ),
     Guard(
         "an order is carried out once", TWICE, "workers/reconciling/orders.py",

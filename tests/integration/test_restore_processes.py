@@ -14,8 +14,8 @@ import redis
 from sqlalchemy import text
 
 from infra.database import open_database
-from tests.integration.conftest import FreshDatabase, as_application
 from tests.support.center import FRONTEND, OTHER_FRONTEND, fill_center, rows_of
+from tests.support.databases import FreshDatabase, as_application
 from tests.support.frontend import CLINIC, HOSPITAL, NOON, shelf
 from tests.support.nursery import Nursery
 from tests.support.site import JIESUAN, ROOT, site

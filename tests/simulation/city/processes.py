@@ -171,12 +171,12 @@ def _modules() -> list[ModuleType]:
 
 
 def _remembering(load: Callable[..., Any]) -> Callable[..., Any]:
-    """What is in force is read from the database once per set of versions: it is the same in every seed."""
+    """What is in force is read once per database and set of versions: it is the same in every seed."""
     known: dict[Any, Any] = {}
 
     def remembered(connection: Any, table: Any) -> Any:
         key = (
-            id(table),
+            str(connection.engine.url),
             infra.reference.versions_in_force(connection, table),
             infra.reference._catalogue_days(connection, table),
         )

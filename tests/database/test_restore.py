@@ -23,8 +23,8 @@ from domain.messages import ClaimAnswer, PersonAsked
 from domain.refusals import Refusal
 from infra.codec import pack, unpack
 from infra.database import open_database
-from tests.integration.conftest import FreshDatabase
 from tests.support.center import AT, FRONTEND, OTHER_FRONTEND, fill_center, rows_of
+from tests.support.databases import FreshDatabase
 from tests.support.frontend import CLINIC, shelf
 from tests.support.restored import City
 from workers import epochs as front_epochs

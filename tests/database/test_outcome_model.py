@@ -1,6 +1,6 @@
 """Every sequence of steps about one claim, against a model of eight lines: the centre's answers, its books, its holds.
 
-`python -m tests.integration.test_outcome_model 5` is the long form: every sequence of five.
+`python -m tests.database.test_outcome_model 5` is the long form: every sequence of five.
 """
 
 from __future__ import annotations

@@ -23,7 +23,6 @@ from domain.policy.reading import parse
 from infra.clock import SHANGHAI
 from infra.database import open_database
 from infra.reference import policy_row
-from tests.integration.conftest import FreshDatabase
 from tests.support.center import (
     CATALOGUE_VERSION,
     CLINIC,
@@ -35,6 +34,7 @@ from tests.support.center import (
     submitted,
     totals,
 )
+from tests.support.databases import FreshDatabase
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=SHANGHAI)
 DAYS = 60

@@ -1,0 +1,313 @@
+"""The faults: what is done to whom, for how long, and how it is undone. The dice choose."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+from collections.abc import Callable
+from typing import NamedTuple
+
+import redis
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from tests.faults.proxy import Way, Wire
+from tests.faults.rooms import allow_growth, fill, forbid_growth, is_alive
+from tests.faults.town import Town
+
+Undo = Callable[[], None]
+
+
+class Struck(NamedTuple):
+    """What was done, in words, and what undoes it after a while; None where it is done with."""
+
+    words: str
+    undo: Undo | None = None
+    seconds: float = 0.0
+
+
+class Kind(NamedTuple):
+    """A kind of fault, and how often it is chosen."""
+
+    name: str
+    weight: int
+    strike: Callable[[Town, random.Random], Struck]
+
+
+# ── Processes ──
+
+
+def _kill(town: Town, name: str) -> str:
+    try:
+        return f"kill -9 {name} (process {town.supervisor.kill(name)})"
+    except ProcessLookupError:
+        return f"kill -9 {name}, which is down already"
+
+
+def kill_a_worker(town: Town, dice: random.Random) -> Struck:
+    """One process of ours dies."""
+    return Struck(_kill(town, dice.choice(town.workers)))
+
+
+def kill_several(town: Town, dice: random.Random) -> Struck:
+    """Several die at the same moment."""
+    return Struck("; ".join(_kill(town, name) for name in dice.sample(town.workers, dice.randint(2, 4))))
+
+
+def end_a_worker(town: Town, dice: random.Random) -> Struck:
+    """One is asked to stop, as when a new release is put in."""
+    name = dice.choice(town.workers)
+    with contextlib.suppress(ProcessLookupError):
+        town.supervisor.kill(name, signal.SIGTERM)
+    return Struck(f"SIGTERM {name}")
+
+
+def _hold(town: Town, name: str, seconds: float) -> Struck:
+    try:
+        pid = town.supervisor.kill(name, signal.SIGSTOP)
+    except ProcessLookupError:
+        return Struck(f"SIGSTOP {name}, which is down")
+
+    def go_on() -> None:
+        if town.supervisor.pids().get(name) == pid:
+            with contextlib.suppress(ProcessLookupError):
+                town.supervisor.kill(name, signal.SIGCONT)
+
+    return Struck(f"SIGSTOP {name} for {seconds:.1f} s", go_on, seconds)
+
+
+def stop_a_worker(town: Town, dice: random.Random) -> Struck:
+    """One stands still, and goes on as if nothing had been."""
+    return _hold(town, dice.choice(town.workers), dice.uniform(1, 12))
+
+
+# ── Brokers ──
+
+
+def kill_a_broker(town: Town, dice: random.Random) -> Struck:
+    """It comes back with what it had written."""
+    return Struck(_kill(town, dice.choice(("broker", "site"))))
+
+
+def wipe_a_broker(town: Town, dice: random.Random) -> Struck:
+    """It forgets everything; half of the time it dies of it and comes back empty."""
+    name = dice.choice(("broker", "site"))
+    words = f"{name} forgets everything"
+    with contextlib.suppress(redis.RedisError), redis.Redis.from_url(town.broker_urls[name], socket_timeout=3) as client:
+        client.flushall()
+    if dice.random() < 0.5:
+        words += f"; {_kill(town, name)}"
+    return Struck(words)
+
+
+def stop_a_broker(town: Town, dice: random.Random) -> Struck:
+    """It stands still: connections stay, nobody answers."""
+    return _hold(town, dice.choice(("broker", "site")), dice.uniform(1, 9))
+
+
+def fill_a_broker(town: Town, dice: random.Random) -> Struck:
+    """It takes nothing more, for lack of memory."""
+    name, seconds = dice.choice(("broker", "site")), dice.uniform(2, 8)
+
+    def set_memory(size: str) -> None:
+        with (
+            contextlib.suppress(redis.RedisError),
+            redis.Redis.from_url(town.broker_urls[name], socket_timeout=3) as client,
+        ):
+            client.config_set("maxmemory", size)
+
+    set_memory("1mb")
+    return Struck(f"{name} is full for {seconds:.1f} s", lambda: set_memory("1gb"), seconds)
+
+
+# ── The centre's database ──
+
+
+def kill_postgres(town: Town, dice: random.Random) -> Struck:
+    """The server dies; what was committed is there again."""
+    return Struck(_kill(town, "database"))
+
+
+def _backends(town: Town) -> list[int]:
+    query = text("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename = 'center'")
+    try:
+        with town.center.connect() as connection:
+            return list(connection.execute(query).scalars())
+    except DBAPIError:
+        return []
+
+
+def kill_a_backend(town: Town, dice: random.Random) -> Struck:
+    """One process of the server is killed; it ends all others, and every transaction, by itself."""
+    backends = _backends(town)
+    if not backends:
+        return Struck("kill -9 a backend of PostgreSQL, which has none")
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(dice.choice(backends), signal.SIGKILL)
+    return Struck("kill -9 a backend of PostgreSQL")
+
+
+def stop_a_backend(town: Town, dice: random.Random) -> Struck:
+    """One process of the server stands still, with the locks it has."""
+    backends, seconds = _backends(town), dice.uniform(1, 9)
+    if not backends:
+        return Struck("SIGSTOP a backend of PostgreSQL, which has none")
+    pid = dice.choice(backends)
+
+    def go_on() -> None:
+        if is_alive(pid):
+            os.kill(pid, signal.SIGCONT)
+
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    return Struck(f"SIGSTOP a backend of PostgreSQL for {seconds:.1f} s", go_on, seconds)
+
+
+# ── Links ──
+
+
+def _wire(town: Town, dice: random.Random) -> Wire:
+    return town.wires[dice.choice(("wire-1", "wire-2", "wire-1", "wire-2", "base", "base", "door-1", "door-2"))]
+
+
+def _ways(dice: random.Random) -> set[Way]:
+    return dice.choice(({Way.UP}, {Way.DOWN}, {Way.UP, Way.DOWN}))
+
+
+def cut(town: Town, dice: random.Random) -> Struck:
+    """Nobody gets through."""
+    wire, seconds = _wire(town, dice), dice.uniform(0.5, 9)
+    wire.cut()
+    return Struck(f"cut {wire.name} for {seconds:.1f} s", wire.heal, seconds)
+
+
+def reset(town: Town, dice: random.Random) -> Struck:
+    """Every connection is reset."""
+    wire = _wire(town, dice)
+    return Struck(f"reset {wire.reset()} connections of {wire.name}")
+
+
+def blackhole(town: Town, dice: random.Random) -> Struck:
+    """Bytes of one way, or both, do not arrive; afterwards they do, or the connections are reset."""
+    wire, seconds, ways = _wire(town, dice), dice.uniform(1, 11), _ways(dice)
+    wire.weather.stalled = ways
+    ends_in_reset = dice.random() < 0.5
+
+    def end() -> None:
+        if ends_in_reset:
+            wire.reset()
+        wire.heal()
+
+    how = "reset afterwards" if ends_in_reset else "delivered afterwards"
+    return Struck(f"{wire.name} swallows {' and '.join(sorted(ways))} for {seconds:.1f} s, {how}", end, seconds)
+
+
+def orphan(town: Town, dice: random.Random) -> Struck:
+    """Who connected is gone, and the other side does not know: a transaction stays open with its locks."""
+    wire, seconds = _wire(town, dice), dice.uniform(2, 9)
+    return Struck(f"{wire.orphan()} connections of {wire.name} are orphans for {seconds:.1f} s", wire.heal, seconds)
+
+
+def delay(town: Town, dice: random.Random) -> Struck:
+    """Everything comes late."""
+    wire, seconds, late = _wire(town, dice), dice.uniform(2, 10), dice.choice((0.05, 0.3, 1.0))
+    wire.weather.delay = dict.fromkeys(_ways(dice), late)
+    return Struck(f"{wire.name} is late by {late} s for {seconds:.1f} s", wire.heal, seconds)
+
+
+def slow(town: Town, dice: random.Random) -> Struck:
+    """A modem line; what is sent comes in small pieces."""
+    wire, seconds, speed = _wire(town, dice), dice.uniform(2, 10), dice.choice((1_000, 7_000, 50_000))
+    wire.weather.bytes_per_second, wire.weather.slice_bytes = speed, dice.choice((64, 500))
+    return Struck(f"{wire.name} carries {speed} bytes/s for {seconds:.1f} s", wire.heal, seconds)
+
+
+def slices(town: Town, dice: random.Random) -> Struck:
+    """What is sent comes in pieces of a few bytes."""
+    wire, seconds, size = _wire(town, dice), dice.uniform(2, 10), dice.randint(1, 7)
+    wire.weather.slice_bytes = size
+    return Struck(f"{wire.name} carries {size} bytes at a time for {seconds:.1f} s", wire.heal, seconds)
+
+
+def truncate(town: Town, dice: random.Random) -> Struck:
+    """The next chunk loses its tail, and its connection is reset."""
+    wire, ways = _wire(town, dice), _ways(dice)
+    wire.weather.truncate = ways
+    return Struck(f"{wire.name} truncates what goes {' and '.join(sorted(ways))} and resets")
+
+
+def spoil(town: Town, dice: random.Random) -> Struck:
+    """Bytes of the broker's protocol go missing or come twice, and the stream goes on for a while.
+
+    Only between front-end and broker, where a message proves its own wholeness. TCP never does this to the database's
+    protocol or to HTTP, where nothing would notice but TLS.
+    """
+    wire, ways = town.wires[dice.choice(("wire-1", "wire-2"))], _ways(dice)
+    if dice.random() < 0.5:
+        wire.weather.duplicate = ways
+        return Struck(f"{wire.name} doubles a chunk {' and '.join(sorted(ways))}, and the stream goes on")
+    wire.weather.lose = ways
+    return Struck(f"{wire.name} loses the tail of a chunk {' and '.join(sorted(ways))}, and the stream goes on")
+
+
+# ── Disks ──
+
+
+def fill_a_disk(town: Town, dice: random.Random) -> Struck:
+    """No room: for the database of a front-end, for PostgreSQL, for the logs."""
+    places = {"front-end 2": town.sites[1].folder, "PostgreSQL": town.folder / "database", "the logs": town.logs}
+    name = dice.choice(sorted(places))
+    if places[name] not in town.rooms:
+        return stunt(town, dice)
+    seconds = dice.uniform(1, 6)
+    ballast = fill(places[name])
+    return Struck(f"no room for {name} for {seconds:.1f} s", lambda: ballast.unlink(missing_ok=True), seconds)
+
+
+def stunt(town: Town, dice: random.Random) -> Struck:
+    """The files of one process of a front-end may not grow (RLIMIT_FSIZE), its log among them."""
+    name, seconds = dice.choice(town.sites[0].services + town.sites[1].services), dice.uniform(2, 8)
+    pid = town.supervisor.pids().get(name)
+    if pid is None:
+        return Struck(f"the files of {name} may not grow; it is down")
+    forbid_growth(pid)
+    return Struck(f"the files of {name} may not grow for {seconds:.1f} s", lambda: allow_growth(pid), seconds)
+
+
+KINDS = (
+    Kind("kill", 14, kill_a_worker),
+    Kind("kill-several", 4, kill_several),
+    Kind("end", 3, end_a_worker),
+    Kind("stop", 8, stop_a_worker),
+    Kind("broker-kill", 4, kill_a_broker),
+    Kind("broker-wipe", 6, wipe_a_broker),
+    Kind("broker-stop", 3, stop_a_broker),
+    Kind("broker-full", 2, fill_a_broker),
+    Kind("postgres-kill", 4, kill_postgres),
+    Kind("backend-kill", 2, kill_a_backend),
+    Kind("backend-stop", 2, stop_a_backend),
+    Kind("cut", 5, cut),
+    Kind("reset", 4, reset),
+    Kind("blackhole", 6, blackhole),
+    Kind("orphan", 3, orphan),
+    Kind("delay", 4, delay),
+    Kind("slow", 3, slow),
+    Kind("slices", 2, slices),
+    Kind("truncate", 5, truncate),
+    Kind("spoil", 5, spoil),
+    Kind("disk-full", 6, fill_a_disk),
+    Kind("no-growth", 3, stunt),
+)
+"""Every kind of fault."""
+
+BY_NAME = {kind.name: kind for kind in KINDS}
+
+
+def plan(faults: int, dice: random.Random) -> list[Kind]:
+    """So many faults: each kind once, as far as they reach, and the rest by weight; in an order the dice choose."""
+    drawn = dice.sample(KINDS, min(faults, len(KINDS)))
+    drawn += dice.choices(KINDS, [kind.weight for kind in KINDS], k=faults - len(drawn))
+    dice.shuffle(drawn)
+    return drawn

@@ -1,0 +1,233 @@
+"""Two front-ends and a centre in real processes, every link between them a wire of the proxy.
+
+clients ─ door ─ api, desk, link ─ wire ─ broker ─ two counters, office, timetable ─ base ─ PostgreSQL
+                    │
+                   site (the front-ends' own broker)
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sqlalchemy import Engine, insert, make_url, update
+from tests.integration.conftest import as_application
+
+from center import privileges, schema
+from center.tables import upload_window
+from domain.identity import synthetic_citizen_id
+from infra.clock import Clock
+from infra.database import open_database
+from infra.embedded import free_port, postgres, valkey
+from infra.envelope import frontend_key
+from infra.supervisor import Service, Supervisor, answers, touched
+from producers.api.keys import hash_of
+from tests.faults.proxy import Line, Wire
+from tests.faults.rooms import Rooms
+from tests.simulation.city.town import BALANCE_FEN
+from tests.support.center import AT, FRONTEND, OTHER_FRONTEND, fill_center
+from tests.support.frontend import CLINIC, HOSPITAL, new_frontend
+from workers.tables import institution
+
+PERSONS = tuple(synthetic_citizen_id(serial) for serial in range(60))
+SERVE = [str(Path(sys.executable).with_name("jiesuan")), "serve"]
+SERVERS = ("database", "broker", "site")
+CENTRE = ("settle-1", "settle-2", "office", "beat")
+ROOMS_MEGABYTES = {"database": 700, "logs": 96, "front-end": 64}
+
+QUICK = {
+    "JIESUAN_SWEEP_EVERY_SECONDS": "1",
+    "JIESUAN_SWEEP_AFTER_SECONDS": "4",
+    "JIESUAN_WINDOW_TICK_SECONDS": "1",
+    "JIESUAN_BOOKS_TICK_SECONDS": "4",
+    "JIESUAN_BOOKS_CHECK_SECONDS": "5",
+    "JIESUAN_OUTCOMES_TICK_SECONDS": "3",
+    "JIESUAN_PREPARE_SECONDS": "15",
+    "JIESUAN_AUDIT_TICK_SECONDS": "20",
+}
+"""What is done every so often is done oftener, so that a run of minutes sees it all; nothing else is different."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One front-end: its institution, its database, its processes."""
+
+    number: int
+    frontend: str
+    institution_code: str
+    folder: Path
+    engine: Engine
+    api_port: int
+    api_key: str
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The names of its processes."""
+        return tuple(f"{role}-{self.number}" for role in ("desk", "link", "api"))
+
+
+class Town:
+    """Everything that runs, and the wires in between."""
+
+    def __init__(self, folder: Path, supervisor: Supervisor, rooms: Rooms, line: Line, dice: random.Random) -> None:
+        self.folder, self.supervisor, self.rooms = folder, supervisor, rooms
+        self.logs = supervisor.data_dir / "logs"
+        self._make_rooms()
+        database = postgres.prepare(folder / "database", port=0, say=_silent)
+        brokers = {name: valkey.prepare(folder / name, port=0, name=name, say=_silent) for name in ("broker", "site")}
+        supervisor.start(database.service, *(broker.service for broker in brokers.values()))
+        self.broker_urls = {name: broker.url for name, broker in brokers.items()}
+        self.center_url = database.url
+        self.center = self._new_center(database.url)
+        self.sites = tuple(
+            self._new_site(number, frontend, code)
+            for number, (frontend, code) in enumerate(((FRONTEND, HOSPITAL), (OTHER_FRONTEND, CLINIC)), start=1)
+        )
+        targets = {f"wire-{site.number}": _port(self.broker_urls["broker"]) for site in self.sites}
+        targets |= {f"door-{site.number}": site.api_port for site in self.sites}
+        targets["base"] = _port(database.url)
+        self.wires = {name: Wire(line, name, port, dice) for name, port in targets.items()}
+        self._clock = Clock(AT, time.time(), 1.0).written()
+        self._secrets()
+        supervisor.start(*self._services())
+
+    def close(self) -> None:
+        """Let go of wires and databases; the supervisor ends the processes."""
+        for wire in self.wires.values():
+            wire.close()
+        for engine in (self.center, *(site.engine for site in self.sites)):
+            engine.dispose()
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """The names of all processes of ours."""
+        return (*CENTRE, *(name for site in self.sites for name in site.services))
+
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        """The names of all processes."""
+        return (*SERVERS, *self.workers)
+
+    def door(self, site: Site) -> str:
+        """Where clients find the API of a front-end."""
+        return f"http://127.0.0.1:{self.wires[f'door-{site.number}'].port}"
+
+    def written(self) -> Iterator[tuple[Path, str]]:
+        """Every log there is."""
+        for file in sorted(self.logs.glob("*.log*")):
+            yield file, file.read_text(encoding="utf-8", errors="replace")
+
+    # ── How it is made ──
+
+    def _make_rooms(self) -> None:
+        for folder, what in ((self.folder / "database", "database"), (self.logs, "logs"), (self._site(2), "front-end")):
+            self.rooms.make(folder, ROOMS_MEGABYTES[what])
+
+    def _site(self, number: int) -> Path:
+        return self.folder / f"front-end-{number}"
+
+    def _new_center(self, url: str) -> Engine:
+        engine = open_database(url)
+        schema.upgrade(engine)
+        with engine.begin() as connection:
+            privileges.admit(connection, as_application(url))
+        fill_center(engine, persons=len(PERSONS), balance_fen=BALANCE_FEN)
+        with engine.begin() as connection:
+            connection.execute(
+                insert(upload_window).values(name="always", opens="00:00", closes="00:00", lines_per_tick=2000)
+            )
+        return engine
+
+    def _new_site(self, number: int, frontend: str, code: str) -> Site:
+        folder = self._site(number)
+        folder.mkdir(exist_ok=True)
+        engine = new_frontend(f"sqlite:///{folder}/frontend.db", code, backlog_cap=100_000)
+        api_key = f"key of {frontend}"
+        with engine.begin() as connection:
+            connection.execute(update(institution).values(api_key_hash=hash_of(api_key)))
+        return Site(number, frontend, code, folder, engine, free_port(0, "API", _silent), api_key)
+
+    def _secrets(self) -> None:
+        secret = sha256(b"faults").digest()
+        (self.folder / "secret").write_text(secret.hex(), encoding="ascii")
+        for site in self.sites:
+            (self.folder / f"{site.frontend}.key").write_text(frontend_key(secret, site.frontend).hex(), "ascii")
+
+    def _services(self) -> Iterator[Service]:
+        roles = {"settle-1": "center-settle", "settle-2": "center-settle", "office": "center-detail", "beat": "beat"}
+        base = make_url(as_application(self.center_url)).set(port=self.wires["base"].port)
+        shared = {
+            **{name: "" for name in os.environ if name.startswith("JIESUAN_")},
+            "JIESUAN_DATA_DIR": str(self.folder),
+            "JIESUAN_CLOCK": self._clock,
+            **QUICK,
+        }
+        env = {
+            **shared,
+            "JIESUAN_CENTER_BROKER_URL": self.broker_urls["broker"],
+            "JIESUAN_CENTER_DATABASE_URL": base.render_as_string(hide_password=False),
+            "JIESUAN_CENTER_SECRET_FILE": str(self.folder / "secret"),
+            "JIESUAN_METRICS_PORT": "0",
+        }
+        for name, role in roles.items():
+            yield self._service(name, role, env)
+        for site in self.sites:
+            wire = self.wires[f"wire-{site.number}"].port
+            broker = urlsplit(self.broker_urls["broker"])
+            env = {
+                **shared,
+                "JIESUAN_CENTER_BROKER_URL": f"redis://:{broker.password}@127.0.0.1:{wire}/0",
+                "JIESUAN_FRONTEND": site.frontend,
+                "JIESUAN_FRONTEND_BROKER_URL": self.broker_urls["site"],
+                "JIESUAN_FRONTEND_DATABASE_URL": f"sqlite:///{site.folder}/frontend.db",
+                "JIESUAN_FRONTEND_KEY_FILE": str(self.folder / f"{site.frontend}.key"),
+                "JIESUAN_API_HOST": "127.0.0.1",
+                "JIESUAN_API_PORT": str(site.api_port),
+            }
+            for name in site.services:
+                yield self._service(name, name.partition("-")[0], env)
+
+    def _service(self, name: str, role: str, env: dict[str, str]) -> Service:
+        heartbeat = self.folder / "heartbeats" / name
+        heartbeat.parent.mkdir(exist_ok=True)
+        port = env.get("JIESUAN_API_PORT")
+        return Service(
+            name=name,
+            argv=[*SERVE, role],
+            env={**env, "JIESUAN_HEARTBEAT_FILE": str(heartbeat)},
+            ready=answers(f"http://127.0.0.1:{port}/healthz") if role == "api" else touched(heartbeat),
+            after=SERVERS,
+            ready_within=120.0,
+        )
+
+
+@contextmanager
+def running(folder: Path, dice: random.Random) -> Iterator[Town]:
+    """The town, for the length of a block."""
+    with ExitStack() as last:
+        rooms = Rooms()
+        last.callback(rooms.unmake)
+        line = Line()
+        last.callback(line.close)
+        with Supervisor(folder / "data", say=_silent) as supervisor:
+            town = Town(folder, supervisor, rooms, line, dice)
+            last.callback(town.close)
+            yield town
+
+
+def _silent(words: str) -> None:
+    """Restarts are what these runs are about."""
+
+
+def _port(url: str) -> int:
+    port = urlsplit(url).port
+    assert port is not None
+    return port
