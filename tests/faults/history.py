@@ -1,4 +1,4 @@
-"""The history of all clients, in one file: invoke, then ok, fail or unknown, with the moment; and what contradicts it."""
+"""The history of all clients, in one file: invoke, then ok, fail or unknown; and what contradicts it."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import redis
@@ -86,6 +86,16 @@ def stop_a_worker(town: Town, dice: random.Random) -> Struck:
 # ── Brokers ──
 
 
+@contextlib.contextmanager
+def _asking(town: Town, name: str) -> Iterator[redis.Redis]:
+    """A broker, asked directly; nothing is done where it does not answer."""
+    with (
+        contextlib.suppress(redis.RedisError),
+        redis.Redis.from_url(town.broker_urls[name], socket_timeout=3) as client,
+    ):
+        yield client
+
+
 def kill_a_broker(town: Town, dice: random.Random) -> Struck:
     """It comes back with what it had written."""
     return Struck(_kill(town, dice.choice(("broker", "site"))))
@@ -95,7 +105,7 @@ def wipe_a_broker(town: Town, dice: random.Random) -> Struck:
     """It forgets everything; half of the time it dies of it and comes back empty."""
     name = dice.choice(("broker", "site"))
     words = f"{name} forgets everything"
-    with contextlib.suppress(redis.RedisError), redis.Redis.from_url(town.broker_urls[name], socket_timeout=3) as client:
+    with _asking(town, name) as client:
         client.flushall()
     if dice.random() < 0.5:
         words += f"; {_kill(town, name)}"
@@ -112,10 +122,7 @@ def fill_a_broker(town: Town, dice: random.Random) -> Struck:
     name, seconds = dice.choice(("broker", "site")), dice.uniform(2, 8)
 
     def set_memory(size: str) -> None:
-        with (
-            contextlib.suppress(redis.RedisError),
-            redis.Redis.from_url(town.broker_urls[name], socket_timeout=3) as client,
-        ):
+        with _asking(town, name) as client:
             client.config_set("maxmemory", size)
 
     set_memory("1mb")
@@ -132,6 +139,7 @@ def kill_postgres(town: Town, dice: random.Random) -> Struck:
 
 def _backends(town: Town) -> list[int]:
     query = text("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename = 'center'")
+    town.center.dispose()  # it may have died since it was asked last
     try:
         with town.center.connect() as connection:
             return list(connection.execute(query).scalars())

@@ -19,7 +19,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sqlalchemy import Engine, insert, make_url, update
-from tests.integration.conftest import as_application
 
 from center import privileges, schema
 from center.tables import upload_window
@@ -34,6 +33,7 @@ from tests.faults.proxy import Line, Wire
 from tests.faults.rooms import Rooms
 from tests.simulation.city.town import BALANCE_FEN
 from tests.support.center import AT, FRONTEND, OTHER_FRONTEND, fill_center
+from tests.support.databases import as_application
 from tests.support.frontend import CLINIC, HOSPITAL, new_frontend
 from workers.tables import institution
 
@@ -45,7 +45,7 @@ ROOMS_MEGABYTES = {"database": 700, "logs": 96, "front-end": 64}
 
 QUICK = {
     "JIESUAN_SWEEP_EVERY_SECONDS": "1",
-    "JIESUAN_SWEEP_AFTER_SECONDS": "4",
+    "JIESUAN_SWEEP_AFTER_SECONDS": "2",
     "JIESUAN_WINDOW_TICK_SECONDS": "1",
     "JIESUAN_BOOKS_TICK_SECONDS": "4",
     "JIESUAN_BOOKS_CHECK_SECONDS": "5",

@@ -131,14 +131,14 @@ def finally_(run: Run) -> list[str]:
     wrong = always(run)
     settled = _center_settlements(run)
     for name, database in run.stage.frontends.items():
-        wrong += _agree(name, database, settled, _left_to_a_person(run))
+        wrong += agree(name, database, settled, _left_to_a_person(run))
         wrong += _leases(run, name, database.rows("SELECT name, until FROM lease"))
     wrong += [f"the centre settled {key} and no front-end knows" for key in settled]
     wrong += _clients(run)
     wrong += [f"a refund gives back more than was paid: {row}" for row in run.stage.center.rows(_REST_BELOW_ZERO)]
     wrong += [f"parked as internal: {row}" for row in run.stage.center.rows(_INTERNAL)]
-    wrong += _details(run)
-    wrong += _books(run)
+    wrong += details(run)
+    wrong += books(run)
     return wrong[:12]
 
 
@@ -146,7 +146,7 @@ _REST_BELOW_ZERO = "SELECT visit_no, sum(total_fen) FROM settlement GROUP BY 1 H
 _INTERNAL = "SELECT visit_no, charge_batch_no, detail FROM parked WHERE refusal = 'internal'"
 
 
-def _books(run: Run) -> list[str]:
+def books(run: Run) -> list[str]:
     """What the centre's own check of all five levels finds, and what is not as it was written into the chains."""
     engine = run.stage.center.engine("checks")
     tampered = [f"chain of {one.institution_code}, link {one.link_no}: {one.what}" for one in verify(engine).tamperings]
@@ -161,7 +161,7 @@ def _center_settlements(run: Run) -> dict[tuple[str, int], Any]:
     return {(row[0], row[1]): row for row in rows}
 
 
-def _agree(name: str, database: Any, settled: dict[tuple[str, int], Any], left: set[tuple[str, int]]) -> list[str]:
+def agree(name: str, database: Any, settled: dict[tuple[str, int], Any], left: set[tuple[str, int]]) -> list[str]:
     """Every claim is final, and settled at the front-end if and only if at the centre, with the same bytes."""
     wrong = []
     for visit_no, batch_no, state, kind, answer, code in database.rows(
@@ -219,7 +219,7 @@ def _leases(run: Run, name: str, rows: list[Any]) -> list[str]:
     return [f"{name}: lease {lease} is held until {until - EPOCH:.0f}" for lease, until in rows if until > longest]
 
 
-def _details(run: Run) -> list[str]:
+def details(run: Run) -> list[str]:
     """Every settled claim's lines are at the centre, byte for byte those that were handed in."""
     held = {
         (visit_no, batch_no): bytes(lines)
