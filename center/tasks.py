@@ -30,7 +30,7 @@ from center.backup import catching_up
 from center.backup.taking import take_up
 from center.catalogue.shelf import CatalogueShelf
 from center.clearing import schedule as clearing_schedule
-from center.conservation.checking import Shelves, check_new
+from center.conservation.checking import Shelves, check_new, check_nightly
 from center.correcting import telling
 from center.details import StaleSlice, receive_details
 from center.ledger.export import export, is_exported
@@ -412,6 +412,7 @@ def _books(center: Center) -> None:
         check = partial(check_new, center.engine, shelves, holder=center.holder)
         try:
             center.patiently(lanes.BOOKS_CHECK, lambda: check(at=center.now(), now=center.clock.seconds()))
+            center.patiently(lanes.BOOKS_CHECK, lambda: check_nightly(center.engine, shelves, at=center.now()))
         except LeaseLost:
             log.warning("books_check_overtaken")
 

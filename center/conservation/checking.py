@@ -14,7 +14,7 @@ from functools import partial
 from typing import NamedTuple
 
 import psycopg
-from sqlalchemy import Connection, Engine, delete, text
+from sqlalchemy import Connection, Engine, delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from center.catalogue.shelf import CatalogueShelf
@@ -39,6 +39,7 @@ log = logging.getLogger("center")
 
 LEASE = "books.check"
 LEASE_SECONDS = 120.0
+NIGHT_HOURS = range(2, 5)
 NEW, ALL = "new", "all"
 LOOKED_BACK = timedelta(days=7)
 """The sums of so many days are compared whenever an institution has anything new, whatever days that is of."""
@@ -121,6 +122,20 @@ def check_all(engine: Engine, shelves: Shelves, *, at: datetime, institution_cod
     _tell(report, findings, in_transaction(engine, freezing_all))
     _log(report)
     return report
+
+
+def check_nightly(engine: Engine, shelves: Shelves, *, at: datetime) -> Report | None:
+    """Check everything from nothing once a night, while hardly anybody settles; None when it is not the time.
+
+    What was changed behind the books' back after it had been checked shows in no incremental run.
+    """
+    if at.hour not in NIGHT_HOURS:
+        return None
+    with engine.connect() as connection:
+        last = connection.execute(select(books_run.c.checked_at).where(books_run.c.way == ALL)).scalar()
+    if last is not None and at - last < timedelta(hours=len(NIGHT_HOURS)):
+        return None
+    return check_all(engine, shelves, at=at)
 
 
 def examine(engine: Engine, shelves: Shelves) -> Report:

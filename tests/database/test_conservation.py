@@ -15,7 +15,7 @@ from center import schema
 from center.approving.decisions import CannotDecide, approve
 from center.conservation import checking
 from center.conservation.actions import propose_release
-from center.conservation.checking import check_new, examine
+from center.conservation.checking import check_new, check_nightly, examine
 from center.conservation.findings import Level
 from center.conservation.tables import DAY_AMOUNTS, DAY_KEY
 from center.tables import detail, lease
@@ -344,6 +344,17 @@ def test_a_mended_finding_that_comes_back_freezes_again(books):
 
 
 # ── Nothing false ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_once_a_night_everything_is_checked_from_nothing(books):
+    books.settle(claim())
+    night = AT.replace(hour=2, minute=30) + timedelta(days=1)
+    assert check_nightly(books.engine, books.shelves, at=night.replace(hour=1)) is None
+    found = check_nightly(books.engine, books.shelves, at=night)
+    assert found is not None
+    assert found.holds
+    assert check_nightly(books.engine, books.shelves, at=night + timedelta(hours=1)) is None
+    assert check_nightly(books.engine, books.shelves, at=night + timedelta(days=1)) is not None
 
 
 def test_while_batches_commit_nothing_is_broken_and_the_running_sums_are_those_of_the_documents(books):

@@ -20,21 +20,21 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Engine, insert, make_url, update
 
-from center import privileges, schema
-from center.tables import upload_window
+from center import privileges, schema, tables
 from domain.identity import synthetic_citizen_id
 from infra.clock import Clock
 from infra.database import open_database
 from infra.embedded import free_port, postgres, valkey
 from infra.envelope import frontend_key
+from infra.reference import catalogue_row, policy_row
 from infra.supervisor import Service, Supervisor, answers, touched
 from producers.api.keys import hash_of
 from tests.faults.proxy import Line, Wire
 from tests.faults.rooms import Rooms
 from tests.simulation.city.town import BALANCE_FEN
-from tests.support.center import AT, FRONTEND, OTHER_FRONTEND, fill_center
+from tests.support.center import AT, CATALOGUE_VERSION, FRONTEND, OTHER_FRONTEND, institution_row, person_row
 from tests.support.databases import as_application
-from tests.support.frontend import CLINIC, HOSPITAL, new_frontend
+from tests.support.frontend import CLINIC, HOSPITAL, POLICY, new_frontend, published
 from workers.tables import institution
 
 PERSONS = tuple(synthetic_citizen_id(serial) for serial in range(60))
@@ -139,10 +139,21 @@ class Town:
         schema.upgrade(engine)
         with engine.begin() as connection:
             privileges.admit(connection, as_application(url))
-        fill_center(engine, persons=len(PERSONS), balance_fen=BALANCE_FEN)
         with engine.begin() as connection:
             connection.execute(
-                insert(upload_window).values(name="always", opens="00:00", closes="00:00", lines_per_tick=2000)
+                insert(tables.institution),
+                [institution_row(HOSPITAL, FRONTEND), institution_row(CLINIC, OTHER_FRONTEND)],
+            )
+            connection.execute(
+                insert(tables.person),
+                [person_row(serial, account_balance_fen=BALANCE_FEN) for serial in range(len(PERSONS))],
+            )
+            connection.execute(
+                insert(tables.reference),
+                [catalogue_row(published([HOSPITAL, CLINIC], CATALOGUE_VERSION)), policy_row(POLICY)],
+            )
+            connection.execute(
+                insert(tables.upload_window).values(name="always", opens="00:00", closes="00:00", lines_per_tick=2000)
             )
         return engine
 

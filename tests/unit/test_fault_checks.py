@@ -1,4 +1,4 @@
-"""What random faults are judged by finds each way in which a client may have been told something else than the books say."""
+"""What random faults are judged by finds each way in which a client was told something else than the books say."""
 
 from __future__ import annotations
 
