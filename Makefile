@@ -19,11 +19,11 @@ up: setup ## the same services, kept running until Ctrl-C
 check: lint ## everything that needs no service: style, types, import rules, container files, unit tests
 	$(bin)/pytest tests/unit -n 2
 
-# Tests that share the two cores nicely run side by side, those on a real database too. Integration tests start
-# processes, kill them and look at the clock, so they come alone afterwards, one by one.
+# Two at a time on two cores. Integration tests start processes, kill them and look at the clock: they come
+# afterwards, file by file, each worker with servers of its own.
 test: lint ## what CI runs: check, and the contract, database, simulation and integration tests
 	$(bin)/pytest tests --ignore=tests/integration -n 2
-	$(bin)/pytest tests/integration
+	$(bin)/pytest tests/integration -n 2 --dist loadfile
 
 lint: setup
 	$(bin)/ruff check .
@@ -45,6 +45,7 @@ prove: setup ## the long proofs: guards taken away, a million claims checked, ba
 	@$(bin)/python -m tests.database.test_outcome_model 5
 	@$(bin)/python -m tests.malformed
 	@$(bin)/python -m tests.simulation.kills
+	@$(bin)/python -m tests.faults
 	@$(bin)/python -m tests.simulation.city --seeds 10000
 	@$(bin)/python -m tests.simulation.city.guarded
 

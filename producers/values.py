@@ -63,5 +63,5 @@ VisitNo = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z]{0,16}$")] | No
 LineNo = Annotated[int, Field(ge=0, le=99999)] | None
 Category = Annotated[int, Field(ge=0, le=999)] | None
 BatchNo = Annotated[int, Field(ge=1, le=LAST_BATCH)] | None
-NewBatchNo = Annotated[int, Field(ge=1, lt=FIRST_OF_CENTRE)] | None
+NewBatchNo = Annotated[int, Field(ge=1, le=FIRST_OF_CENTRE - 1)] | None
 """Of a claim that is handed in: the last numbers are the centre's."""
