@@ -225,8 +225,24 @@ parked = Table(
     Column("detail", Text, nullable=False),
     Column("totals", LargeBinary, nullable=False, comment="msgpack of domain.messages.ClaimTotals as it came"),
     Column("parked_at", DateTime(timezone=True), nullable=False),
-    UniqueConstraint("visit_no", "charge_batch_no", "digest", "refusal", name="uq_parked"),
-    comment="Claims the centre refused: a person looks.",
+    Column(
+        "submission",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="how often it had been sent again after a refusal",
+    ),
+    UniqueConstraint(
+        "visit_no",
+        "charge_batch_no",
+        "digest",
+        "refusal",
+        "institution_code",
+        "frontend",
+        "submission",
+        name="uq_parked",
+    ),
+    comment="Claims the centre refused: the answer of their copies, and a person looks.",
 )
 
 reference = Table(

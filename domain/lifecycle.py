@@ -38,18 +38,19 @@ STEPS: dict[ClaimState, frozenset[ClaimState]] = {
     ClaimState.PREPARED: frozenset({ClaimState.SETTLED, ClaimState.CANCELLED}),
     ClaimState.SETTLED: frozenset(),
     ClaimState.RETURNED: frozenset(),
-    ClaimState.REFUSED: frozenset({ClaimState.SETTLED}),
+    ClaimState.REFUSED: frozenset(),
     ClaimState.CANCELLED: frozenset({ClaimState.SETTLED}),
 }
 
 ASKED_AGAIN = (ClaimState.REFUSED, ClaimState.ACCEPTED)
 """The one way back, on the institution's word and for batches of registered visits only: the claim goes to the centre
-once more under its own key with its own lines, so whatever became of an earlier sending, it is settled once."""
+once more under its own key with its own lines, as a submission of its own number. A refusal that was told stays the
+answer of every copy up to that number, so it is settled once, and never behind the back of who was told."""
 
 
 GIVEN_UP = (ClaimState.REFUSED, ClaimState.RETURNED)
 """The other way out for a refused batch of a registered visit: its institution gives it up and its lines are free. It
-keeps its refusal, and a settlement of it that comes late is recorded all the same: money has moved."""
+keeps its refusal, which stays the centre's answer too."""
 
 
 class VisitState(StrEnum):

@@ -60,6 +60,8 @@ class ClaimTotals(NamedTuple):
     """The sums of the catalogue's benefit groups, part of the totals above."""
     local: LocalResult | None = None
     """What the front-end settled itself, for the centre to confirm."""
+    submission: int = 0
+    """How often it was deliberately sent again after a refusal: a refusal answers every copy up to its own number."""
 
     def local_totals(self) -> LocalTotals:
         """The sums of the claim's lines, as the engine takes them."""
@@ -139,6 +141,16 @@ class ToldOutcome(NamedTuple):
     """prepared: what it would be settled to, without a number; confirmed: what it was settled to."""
     seconds_left: int = 0
     """prepared: how long the centre holds it from now on, by its own clock."""
+    submission: int = 0
+    """refused: the number of the submission that was refused."""
+
+
+class Resubmitted(NamedTuple):
+    """Which submission of a claim a refusal answers, where it is not the first."""
+
+    visit_no: str
+    charge_batch_no: int
+    submission: int
 
 
 class DetailReceipt(NamedTuple):
@@ -215,6 +227,8 @@ class ClaimsAnswered:
     answers: tuple[ClaimAnswer, ...]
     epoch: int = 1
     """Of the centre's database: higher than before where it was restored from a backup."""
+    resubmitted: tuple[Resubmitted, ...] = ()
+    """Of refused claims: which submission was refused, where it was not the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

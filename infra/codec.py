@@ -38,11 +38,17 @@ _ROWS: dict[type[Any], dict[str, _Row]] = {
 }
 """The rows of each message by field."""
 
-_ADDED: dict[type[Any], tuple[str, int, tuple[Any, ...]]] = {
-    messages.TotalsSubmitted: ("claims", 13, (None, None, True, (), (), None)),
-    messages.ClaimsAnswered: ("answers", 15, ((), (), "", "", "")),
+_Growth = tuple[tuple[int, tuple[Any, ...]], ...]
+_SUBMISSION: _Growth = ((19, (0,)),)
+_ADDED: dict[type[Any], tuple[str, _Growth]] = {
+    messages.TotalsSubmitted: ("claims", ((13, (None, None, True, (), (), None, 0)), *_SUBMISSION)),
+    messages.ClaimsAnswered: ("answers", ((15, ((), (), "", "", "")),)),
+    messages.PrepareAsked: ("claims", _SUBMISSION),
+    messages.RefundAsked: ("kept", _SUBMISSION),
+    messages.OutcomeTold: ("outcomes", ((8, (0,)),)),
 }
-"""Rows that grew after they were released: their field, their first length, what the new places hold by default.
+"""Rows that grew after they were released: their field, and each length they had, the shortest first, with what the
+places behind it hold by default.
 
 A row whose new places all hold their defaults is written as short as it was released, so nothing is paid for them.
 """
@@ -67,12 +73,24 @@ def encode(message: messages.Message) -> bytes:
     body = msgspec.to_builtins(message, builtin_types=(bytes,))
     if body.get("epoch") == _FIRST_EPOCH and type(message) in _EPOCH_CAME_LATER:
         del body["epoch"]
+    if isinstance(message, messages.ClaimsAnswered) and not message.resubmitted:
+        del body["resubmitted"]
     added = _ADDED.get(type(message))
     if added is not None:
-        name, length, defaults = added
-        body[name] = [row[:length] if tuple(row[length:]) == defaults else row for row in body[name]]
+        name, growth = added
+        body[name] = [_as_released(row, growth) for row in body[name]]
+    elif isinstance(message, messages.DocumentsResent):
+        body["documents"] = [(row[0], _as_released(row[1], _SUBMISSION), *row[2:]) for row in body["documents"]]
     packed: bytes = msgpack.packb([message.KIND, message.VERSION, body])
     return packed
+
+
+def _as_released(row: Any, growth: _Growth) -> Any:
+    """The row, as short as a release wrote it that knew nothing of the places that hold their defaults."""
+    for length, defaults in growth:
+        if tuple(row[length:]) == defaults:
+            return row[:length]
+    return row
 
 
 def decode(packed: bytes, expected: type[T]) -> T:

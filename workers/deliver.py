@@ -17,16 +17,19 @@ DETAIL_DUE, DETAIL_AT_CENTER, DETAIL_MISMATCH = 0, 1, 2
 
 _KEY = (claim.c.visit_no == bindparam("visit"), claim.c.charge_batch_no == bindparam("batch"))
 
-# A settlement the centre committed is recorded also where an earlier sending was refused, cancelled or given up: money
-# has moved.
+# A settlement the centre committed is recorded also where it was cancelled meanwhile: money has moved. What was refused
+# stays refused, here as there, unless it was sent again on purpose; or the office orders its result to be recorded.
 _MAY_BE_SETTLED = or_(
-    *(claim.c.state == state for state in (ClaimState.TOTALLED, ClaimState.PREPARED, ClaimState.CANCELLED)),
+    *(claim.c.state == state for state in (ClaimState.TOTALLED, ClaimState.PREPARED, ClaimState.CANCELLED))
+)
+_MAY_BE_ORDERED = or_(
+    _MAY_BE_SETTLED,
     claim.c.state == GIVEN_UP[0],
     and_(claim.c.state == GIVEN_UP[1], claim.c.refusal.is_not(None)),
 )
-_SETTLED = (
+_RECORD = (
     update(claim)
-    .where(*_KEY, _MAY_BE_SETTLED)
+    .where(*_KEY)
     .values(
         state=ClaimState.SETTLED,
         refusal=None,
@@ -40,10 +43,18 @@ _SETTLED = (
         rung_at=0,
     )
 )
+_SETTLED = _RECORD.where(_MAY_BE_SETTLED)
+_SETTLED_BY_ORDER = _RECORD.where(_MAY_BE_ORDERED)
 _REFUSED = (
     update(claim)
-    .where(*_KEY, claim.c.state == ClaimState.TOTALLED)
-    .values(state=bindparam("to"), answer=bindparam("packed"), refusal=bindparam("code"), waits_for=None)
+    .where(*_KEY, claim.c.state == ClaimState.TOTALLED, claim.c.submission <= bindparam("number"))
+    .values(
+        state=bindparam("to"),
+        answer=bindparam("packed"),
+        refusal=bindparam("code"),
+        waits_for=None,
+        submission=bindparam("number"),
+    )
 )
 _HELD_UP = update(claim).where(*_KEY, claim.c.state == ClaimState.TOTALLED).values(waits_for=bindparam("code"))
 _TO: dict[str, ClaimState] = {Refusal.CANCELLED: ClaimState.CANCELLED, Refusal.PREPARE_EXPIRED: ClaimState.CANCELLED}
@@ -55,11 +66,13 @@ _DETAIL = (
 )
 
 
-def record_answers(connection: Connection, answered: ClaimsAnswered, *, at: datetime) -> int:
+def record_answers(connection: Connection, answered: ClaimsAnswered, *, at: datetime, is_ordered: bool = False) -> int:
     """Record the answers of the centre; how many were new. A repeated or late answer changes nothing.
 
-    A refusal that only holds a claim up is noted for whoever asks; the claim stays in the outbox.
+    A refusal that only holds a claim up is noted for whoever asks; the claim stays in the outbox. So it does when the
+    refusal is of an earlier submission of it. `is_ordered`: the office has a settlement recorded, whatever was told.
     """
+    numbers = {(visit_no, batch_no): number for visit_no, batch_no, number in answered.resubmitted}
     settled = [_settled(answer, at) for answer in answered.answers if not answer.refusal]
     refused = [
         {
@@ -68,6 +81,7 @@ def record_answers(connection: Connection, answered: ClaimsAnswered, *, at: date
             "packed": pack(answer),
             "code": answer.refusal,
             "to": _TO.get(answer.refusal, ClaimState.REFUSED),
+            "number": numbers.get((answer.visit_no, answer.charge_batch_no), 0),
         }
         for answer in answered.answers
         if answer.refusal and answer.refusal not in HOLDS
@@ -79,7 +93,7 @@ def record_answers(connection: Connection, answered: ClaimsAnswered, *, at: date
     ]
     recorded = 0
     if settled:
-        recorded += execute_many(connection, _SETTLED, settled)
+        recorded += execute_many(connection, _SETTLED_BY_ORDER if is_ordered else _SETTLED, settled)
     if refused:
         recorded += connection.execute(_REFUSED, refused).rowcount
     if held_up:

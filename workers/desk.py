@@ -63,6 +63,7 @@ _ACCEPTED = (
         claim.c.channel,
         claim.c.source,
         claim.c.phase,
+        claim.c.submission,
         claim_content.c.visit,
         claim_content.c.lines,
     )
@@ -256,4 +257,5 @@ def _checked(
         final=row.final,
         conditions=visit.conditions,
         groups=totals.groups,
+        submission=row.submission,
     )

@@ -166,6 +166,13 @@ claim = Table(
     Column("waits_for", String(32), comment="totalled, prepared: the refusal that holds it up at the centre"),
     Column("decided_at", Moment, comment="when it was said that it be confirmed or cancelled"),
     Column("decided_by", String(40), comment="who said so; null: its institution"),
+    Column(
+        "submission",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="how often it was deliberately sent again after a refusal",
+    ),
     UniqueConstraint("visit_no", "charge_batch_no", name="uq_claim_key"),
     UniqueConstraint("institution_code", "idempotency_key", name="uq_claim_idempotency"),
 )

@@ -33,7 +33,7 @@ def tell(connection: Connection, asked: OutcomeAsked, *, frontend: str, at: date
     visits = {visit_no for _, visit_no, _ in good}
     settled = {
         (each.institution_code, each.visit_no, each.charge_batch_no): each.answer
-        for each in records.known_of_visits(cursor, visits)[0]
+        for each in records.known_of_visits(cursor, visits).settled
     }
     outcomes = rows.read(cursor, good)
     parked = _parked(cursor, good - set(settled) - set(outcomes))
@@ -66,9 +66,9 @@ def _parked(cursor: psycopg.Cursor[Any], keys: Collection[Key]) -> dict[Key, Ref
         return {}
     codes, visits, batches = zip(*keys, strict=True)
     cursor.execute(
-        "SELECT institution_code, visit_no, charge_batch_no, refusal, detail FROM parked"
+        "SELECT institution_code, visit_no, charge_batch_no, refusal, detail, submission FROM parked"
         " WHERE (visit_no, charge_batch_no, institution_code) IN"
-        " (SELECT * FROM unnest(%s::text[], %s::int[], %s::text[])) ORDER BY parked_id",
+        " (SELECT * FROM unnest(%s::text[], %s::int[], %s::text[])) ORDER BY submission, parked_id",
         [list(visits), list(batches), list(codes)],
     )
-    return {(code, visit, batch): Refused(Refusal(why), detail) for code, visit, batch, why, detail in cursor}
+    return {(code, visit, batch): Refused(Refusal(why), *told) for code, visit, batch, why, *told in cursor}

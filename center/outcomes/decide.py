@@ -149,7 +149,7 @@ class _Deciding:
 
     def without_row(self, *, confirm: bool) -> ToldOutcome:
         """It was never prepared: settled in one phase, or not known; a cancellation leaves a tombstone."""
-        settled, unsettled = records.known_of_visits(self._cursor, [self._key[1]])
+        settled, unsettled, _ = records.known_of_visits(self._cursor, [self._key[1]])
         own = next((each for each in settled if _key_of(each) == self._key), None)
         if own is not None:
             return told_settled(self._key, own.answer, None if confirm else not_to_be_cancelled(own.answer))

@@ -179,9 +179,15 @@ class _Preparing:
         return told_of(row, at=self._at)
 
     def _refuse(self, claim: ClaimTotals, refused: Refused) -> ToldOutcome:
-        if refused.refusal not in HOLDS:
+        if refused.refusal not in HOLDS and refused.stored is None:
             self.refused.append((claim, refused))
-        return told_refused(_key(claim), refused)
+        return _told_refused(claim, refused)
+
+
+def _told_refused(claim: ClaimTotals, refused: Refused) -> ToldOutcome:
+    return told_refused(
+        _key(claim), refused if refused.stored is not None else refused._replace(stored=claim.submission)
+    )
 
 
 def _key(claim: ClaimTotals) -> Key:
@@ -193,5 +199,5 @@ def _park_internal(connection: Connection, asked: PrepareAsked, frontend: str, a
     refused = refuse(Refusal.INTERNAL)
     cursor = records.cursor_of(connection)
     records.park(cursor, [parked_row(claim, refused, frontend, at) for claim in asked.claims])
-    told = tuple(told_refused(_key(claim), refused) for claim in asked.claims)
+    told = tuple(_told_refused(claim, refused) for claim in asked.claims)
     return OutcomeTold(outcomes=told, epoch=epochs.current(cursor).number)

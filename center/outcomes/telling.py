@@ -42,7 +42,8 @@ def told_settled(key: Key, answer: bytes, refused: Refused | None = None) -> Tol
 
 def told_refused(key: Key, refused: Refused) -> ToldOutcome:
     """The claim is refused, now or when it came."""
-    return ToldOutcome(*key, OutcomeState.REFUSED, str(refused.refusal), refused.detail)
+    number = refused.stored or 0
+    return ToldOutcome(*key, OutcomeState.REFUSED, str(refused.refusal), refused.detail, submission=number)
 
 
 def told_unknown(key: Key, refused: Refused | None = None) -> ToldOutcome:

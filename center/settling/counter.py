@@ -19,7 +19,15 @@ from center.backup import epochs
 from center.conservation.freezing import is_frozen
 from center.outcomes import holds
 from center.settling import inputs, records
-from center.settling.records import Content, Institution, InsuredPerson, Settled, Standing, Unsettled
+from center.settling.records import (
+    Content,
+    Institution,
+    InsuredPerson,
+    Settled,
+    Standing,
+    StoredRefusal,
+    Unsettled,
+)
 from center.settling.well_formed import Refused, malformed, refuse, unequal
 from domain.benefit import accumulator_keys, settle
 from domain.checker import check
@@ -36,7 +44,7 @@ from domain.policy.cases import CATEGORIES
 from domain.policy.facts import CaseNotCovered, NoPolicyInForce
 from domain.refusals import Refusal
 from domain.settlement import Occasion, Person, Settlement
-from infra.codec import pack
+from infra.codec import pack, unpack
 from infra.reference import Reference
 
 log = logging.getLogger("center")
@@ -122,6 +130,8 @@ class Counter:
         """Whose accounts this batch has drawn on."""
         self._known: dict[tuple[str, int], Settled | Settling] = {}
         self._unsettled: dict[tuple[str, str, int], OutcomeState] = {}
+        self._refused: dict[tuple[str, str, int], list[StoredRefusal]] = {}
+        """What this front-end was told of claims that came before."""
         self._held: set[str] = set()
         self.epoch = epochs.NEVER_RESTORED
 
@@ -151,9 +161,11 @@ class Counter:
         records.lock_visits(cursor, visit_nos)
         self._institutions = records.institutions(cursor, {claim.institution_code for claim in claims})
         self._see_holds(cursor)
-        known, unsettled = records.known_of_visits(cursor, visit_nos)
-        self._see_unsettled(unsettled)
-        for settled in known:
+        known = records.known_of_visits(cursor, visit_nos)
+        self._see_unsettled(known.unsettled)
+        for refused in known.refused:
+            self._see_refused(refused)
+        for settled in known.settled:
             self._owners[settled.visit_no] = Owner(settled.institution_code, settled.person_no)
             self._known[settled.visit_no, settled.charge_batch_no] = settled
         self._amounts = records.accumulators(
@@ -176,6 +188,12 @@ class Counter:
             state = self._unsettled[key] = OutcomeState(row.state)
             if state is OutcomeState.PREPARED and row.person_no is not None:
                 self._owners[row.visit_no] = Owner(row.institution_code, row.person_no)
+
+    def _see_refused(self, stored: StoredRefusal) -> None:
+        """What was refused is the answer of whoever was told so, and of nobody else."""
+        if stored.frontend == self.frontend:
+            key = stored.institution_code, stored.visit_no, stored.charge_batch_no
+            self._refused.setdefault(key, []).append(stored)
 
     def hold(self, claim: ClaimTotals) -> None:
         """Let the claim's person, and the relative whose account they may use, be held for the rest of the batch."""
@@ -290,6 +308,17 @@ class Counter:
         state = self._unsettled.get((claim.institution_code, claim.visit_no, claim.charge_batch_no))
         return None if state is None else refuse(REFUSED_AFTER.get(state, Refusal.BUSY))
 
+    def _was_not_refused(self, claim: ClaimTotals) -> Refused | None:
+        """A refusal that was told stays the answer, though its reason be gone: to a copy of the same submission, and
+        to any of an earlier one."""
+        if not self._refused:
+            return None
+        for stored in reversed(self._refused.get((claim.institution_code, claim.visit_no, claim.charge_batch_no), ())):
+            is_same = claim.submission == stored.submission and _is_same(claim, unpack(stored.totals, ClaimTotals))
+            if claim.submission < stored.submission or is_same:
+                return Refused(Refusal(stored.refusal), stored.detail, stored.submission)
+        return None
+
     def _center_is_whole(self, _claim: ClaimTotals) -> Refused | None:
         return None if self.epoch.is_open else Refused(Refusal.BUSY, epochs.RECOVERING)
 
@@ -366,6 +395,7 @@ class Counter:
     CHECKS_OF_NEW: ClassVar[tuple[_Check, ...]] = (
         _center_is_whole,
         _is_to_be_settled,
+        _was_not_refused,
         _institution_is_active,
         _person_is_entitled,
         _category_is_known,
@@ -507,6 +537,10 @@ def content_of(claim: ClaimTotals) -> Content:
     """What makes two claims under one key the same claim; what the front-end settled itself is not of it."""
     rest = claim[13:18]
     return Content._make((claim.visit_type, claim.visit_date, *claim[6:13], b"" if rest == _PLAIN else pack(rest)))
+
+
+def _is_same(claim: ClaimTotals, other: ClaimTotals) -> bool:
+    return claim.citizen_id_no == other.citizen_id_no and content_of(claim) == content_of(other)
 
 
 def paid_before(visit_type: str, keys: tuple[str, ...], amounts: Mapping[str, int]) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import psycopg
@@ -103,6 +104,28 @@ class Unsettled(NamedTuple):
     state: str
 
 
+class StoredRefusal(NamedTuple):
+    """What a submission of a claim was refused for, when it was decided."""
+
+    visit_no: str
+    charge_batch_no: int
+    institution_code: str
+    frontend: str
+    submission: int
+    refusal: str
+    detail: str
+    totals: bytes
+
+
+class Known(NamedTuple):
+    """What became of claims under some visit numbers."""
+
+    settled: list[Settled]
+    unsettled: list[Unsettled]
+    refused: list[StoredRefusal]
+    """In the order they were parked."""
+
+
 class SettlementRow(NamedTuple):
     """A row of `settlement`, in the order of its layout (`center.ledger.layouts`)."""
 
@@ -156,6 +179,7 @@ class ParkedRow(NamedTuple):
     refusal: str
     detail: str
     totals: bytes
+    submission: int
     parked_at: datetime
 
 
@@ -244,8 +268,8 @@ def institutions(cursor: psycopg.Cursor[Any], codes: Collection[str]) -> dict[st
     return {row[0]: Institution(*row) for row in cursor.fetchall()}
 
 
-def known_of_visits(cursor: psycopg.Cursor[Any], visit_nos: Collection[str]) -> tuple[list[Settled], list[Unsettled]]:
-    """Everything settled, and everything prepared or cancelled, under these visit numbers.
+def known_of_visits(cursor: psycopg.Cursor[Any], visit_nos: Collection[str]) -> Known:
+    """Everything settled, everything prepared or cancelled, and everything refused under these visit numbers.
 
     Read after the persons and the visits are locked, it is the newest.
     """
@@ -253,15 +277,22 @@ def known_of_visits(cursor: psycopg.Cursor[Any], visit_nos: Collection[str]) -> 
     cursor.execute(
         "SELECT visit_no, charge_batch_no, institution_code, person_no, frontend, visit_type, visit_date, total_fen,"
         " own_expense_fen, over_limit_fen, pre_self_pay_fen, in_scope_fen, line_count, digest, circumstances,"
-        " answer, '' AS state FROM settlement WHERE visit_no = ANY(%s::text[]) AND kind = 'normal'"
+        " answer, '' AS state, 0 AS place FROM settlement WHERE visit_no = ANY(%s::text[]) AND kind = 'normal'"
         " UNION ALL SELECT visit_no, charge_batch_no, institution_code, person_no, NULL, NULL, NULL, NULL, NULL, NULL,"
-        " NULL, NULL, NULL, NULL, NULL, NULL, state FROM outcome WHERE visit_no = ANY(%s::text[])"
-        " AND state <> 'confirmed'",
-        [visits, visits],
+        " NULL, NULL, NULL, NULL, NULL, NULL, state, 1 FROM outcome WHERE visit_no = ANY(%s::text[])"
+        " AND state <> 'confirmed'"
+        " UNION ALL SELECT visit_no, charge_batch_no, institution_code, submission, frontend, refusal, NULL, parked_id,"
+        " NULL, NULL, NULL, NULL, NULL, totals, NULL, NULL, detail, 2 FROM parked WHERE visit_no = ANY(%s::text[])",
+        [visits, visits, visits],
     )
     rows = cursor.fetchall()
-    settled = [Settled._make((*row[:5], Content(*row[5:15]), row[15])) for row in rows if not row[16]]
-    return settled, [Unsettled._make((*row[:4], row[16])) for row in rows if row[16]]
+    settled = [Settled._make((*row[:5], Content(*row[5:15]), row[15])) for row in rows if row[17] == 0]
+    if len(settled) == len(rows):
+        return Known(settled, [], [])
+    unsettled = [Unsettled._make((*row[:4], row[16])) for row in rows if row[17] == 1]
+    parked = sorted((row for row in rows if row[17] == 2), key=itemgetter(7))
+    refused = [StoredRefusal._make((*row[:3], row[4], row[3], row[5], row[16], row[13])) for row in parked]
+    return Known(settled, unsettled, refused)
 
 
 def accumulators(
@@ -313,13 +344,13 @@ def set_standings(cursor: psycopg.Cursor[Any], standings: Mapping[int, Standing]
 
 
 def park(cursor: psycopg.Cursor[Any], rows: Iterable[ParkedRow]) -> None:
-    """Park refused claims, each once per reason."""
+    """Park refused claims, each submission once per reason: the answer of its copies from now on."""
     ordered = sorted(rows, key=lambda row: (row.visit_no, row.charge_batch_no, row.digest, row.refusal))
     columns = [list(column) for column in zip(*ordered, strict=True)]
     cursor.execute(
         "INSERT INTO parked (frontend, institution_code, visit_no, charge_batch_no, digest, refusal, detail, totals,"
-        " parked_at) SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::bytea[], %s::text[],"
-        " %s::text[], %s::bytea[], %s::timestamptz[])"
+        " submission, parked_at) SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::bytea[],"
+        " %s::text[], %s::text[], %s::bytea[], %s::int[], %s::timestamptz[])"
         " ON CONFLICT ON CONSTRAINT uq_parked DO NOTHING",
         columns,
     )

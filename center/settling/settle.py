@@ -28,7 +28,7 @@ from center.settling.counter import Counter, Decision, Settling
 from center.settling.records import NORMAL, ParkedRow, Settled, SettlementRow
 from center.settling.well_formed import MAX_INTEGER, Refused, refuse
 from center.transactions import driver_error, in_transaction, sqlstate_of
-from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals, TotalsSubmitted
+from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals, Resubmitted, TotalsSubmitted
 from domain.policy import PolicyBook
 from domain.refusals import HOLDS, Refusal
 from infra.codec import pack, unpack
@@ -80,7 +80,11 @@ def settle_submitted(
             )
             for claims in (submitted.claims[:middle], submitted.claims[middle:])
         ]
-        return ClaimsAnswered(answers=halves[0].answers + halves[1].answers, epoch=halves[1].epoch)
+        return ClaimsAnswered(
+            answers=halves[0].answers + halves[1].answers,
+            epoch=halves[1].epoch,
+            resubmitted=halves[0].resubmitted + halves[1].resubmitted,
+        )
     log.info(
         "batch_settled",
         extra={
@@ -117,13 +121,15 @@ def settle_batch(
     refused = [
         (claim, decision)
         for claim, decision in zip(submitted.claims, decisions, strict=True)
-        if isinstance(decision, Refused) and decision.refusal not in HOLDS
+        if isinstance(decision, Refused) and decision.refusal not in HOLDS and decision.stored is None
     ]
     record(cursor, counter, at)
     if refused:
         records.park(cursor, [parked_row(claim, decision, frontend, at) for claim, decision in refused])
     answers = tuple(_answer(*pair) for pair in zip(submitted.claims, decisions, strict=True))
-    return ClaimsAnswered(answers=answers, epoch=counter.epoch.number)
+    return ClaimsAnswered(
+        answers=answers, epoch=counter.epoch.number, resubmitted=_resubmitted(submitted.claims, decisions)
+    )
 
 
 # ── Record ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -258,6 +264,16 @@ def _answer(claim: ClaimTotals, decision: Decision) -> ClaimAnswer:
     return ClaimAnswer(claim.visit_no, claim.charge_batch_no, str(decision.refusal), decision.detail)
 
 
+def _resubmitted(claims: Sequence[ClaimTotals], decisions: Sequence[Decision]) -> tuple[Resubmitted, ...]:
+    """Which submission each refusal answers, where it is not the first."""
+    numbered = [
+        (claim, claim.submission if decision.stored is None else decision.stored)
+        for claim, decision in zip(claims, decisions, strict=True)
+        if isinstance(decision, Refused)
+    ]
+    return tuple(Resubmitted(claim.visit_no, claim.charge_batch_no, number) for claim, number in numbered if number)
+
+
 def parked_row(claim: ClaimTotals, refused: Refused, frontend: str, at: datetime) -> ParkedRow:
     """A refused claim as a person will look at it."""
     return ParkedRow(
@@ -269,6 +285,7 @@ def parked_row(claim: ClaimTotals, refused: Refused, frontend: str, at: datetime
         refusal=str(refused.refusal),
         detail=refused.detail.replace("\0", ""),
         totals=pack(claim),
+        submission=max(0, min(claim.submission, MAX_INTEGER)),
         parked_at=at,
     )
 
@@ -285,4 +302,5 @@ def _park_internal(
     cursor = records.cursor_of(connection)
     records.park(cursor, [parked_row(claim, refused, frontend, at) for claim in submitted.claims])
     answers = tuple(_answer(claim, refused) for claim in submitted.claims)
-    return ClaimsAnswered(answers=answers, epoch=epochs.current(cursor).number)
+    resubmitted = _resubmitted(submitted.claims, [refused] * len(answers))
+    return ClaimsAnswered(answers=answers, epoch=epochs.current(cursor).number, resubmitted=resubmitted)

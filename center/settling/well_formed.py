@@ -27,6 +27,8 @@ class Refused(NamedTuple):
 
     refusal: Refusal
     detail: str
+    stored: int | None = None
+    """Told again: the number of the submission it was the answer to. None where it is decided now."""
 
 
 def refuse(refusal: Refusal, sent: str = "", held: str = "") -> Refused:
@@ -42,7 +44,7 @@ def malformed(claim: ClaimTotals) -> str:
         is_code(claim.visit_no, 16),
         is_code(claim.citizen_id_no, 18),
         claim.visit_type in _VISIT_TYPES,
-        0 <= claim.charge_batch_no <= MAX_INTEGER,
+        0 <= claim.charge_batch_no <= MAX_INTEGER and 0 <= claim.submission <= MAX_INTEGER,
         0 <= claim.line_count <= MAX_INTEGER,
         len(claim.digest) == DIGEST_BYTES,
         min(amounts) >= -MAX_FEN and max(amounts) <= MAX_FEN,

@@ -126,6 +126,32 @@ VALUES = {
         catalogue_version="2026-03",
         kept=(STAY._replace(charge_batch_no=3, local=None),),
     ),
+    "totals.submitted.v1+again": m.TotalsSubmitted(
+        policy_version="guangzhou-2024@00000000",
+        catalogue_version="2026-03",
+        claims=(STAY._replace(submission=2), STAY, CLAIM),
+    ),
+    "claims.answered.v1+again": m.ClaimsAnswered(
+        answers=(REFUSED, SETTLED), resubmitted=(m.Resubmitted(REFUSED.visit_no, REFUSED.charge_batch_no, 2),)
+    ),
+    "prepare.asked.v1+again": m.PrepareAsked(
+        policy_version="guangzhou-2024@00000000", catalogue_version="2026-03", claims=(CLAIM._replace(submission=2),)
+    ),
+    "refund.asked.v1+again": m.RefundAsked(
+        institution_code="H0001",
+        visit_no="F001260302000001",
+        charge_batch_no=1,
+        contra_batch_no=2,
+        reason="退一盒",
+        policy_version="guangzhou-2024@00000000",
+        catalogue_version="2026-03",
+        kept=(STAY._replace(charge_batch_no=3, local=None, submission=2),),
+    ),
+    "outcome.told.v1+again": m.OutcomeTold(
+        outcomes=(
+            m.ToldOutcome("H0001", "F001260302000001", 1, "refused", "person-unknown", "中心无此参保人", submission=2),
+        ),
+    ),
     "claims.answered.v1+epoch": m.ClaimsAnswered(answers=(REFUSED,), epoch=31_536_000),
     "person.answered.v1+epoch": m.PersonAnswered(entitlements=(), epoch=31_536_000),
     "detail.received.v1+epoch": m.DetailReceived(receipts=(), epoch=31_536_000),
@@ -339,15 +365,16 @@ ROWS = {
     "books.reported.v1": "totals",
     "books.submitted.v1": "lines",
     "books.compared.v1": "differences",
-    "totals.submitted.v1+stays": "claims",
+    "totals.submitted.v1+again": "claims",
     "claims.answered.v1+cells": "answers",
     "person.answered.v1": "entitlements",
-    "refund.asked.v1": "kept",
+    "refund.asked.v1+again": "kept",
     "refund.answered.v1": "answers",
-    "prepare.asked.v1": "claims",
+    "prepare.asked.v1+again": "claims",
     "outcome.decided.v1": "decisions",
     "outcome.asked.v1": "keys",
-    "outcome.told.v1": "outcomes",
+    "outcome.told.v1+again": "outcomes",
+    "claims.answered.v1+again": "resubmitted",
 }
 """Messages with rows as long as this release writes them."""
 
@@ -366,19 +393,19 @@ def test_a_newer_sender_may_add_a_field_at_the_end_of_a_row(name, rows):
 
 
 def test_a_newer_sender_may_add_a_field_at_the_end_of_a_row_in_a_row():
-    name = "totals.submitted.v1+stays"
+    name = "totals.submitted.v1+again"
 
     def longer(kind, version, body):
-        stay, other = body["claims"]
-        stay[-1].append("since next year")
-        return [kind, version, body | {"claims": [[*stay, "since next year"], other]}]
+        stay, *others = body["claims"]
+        stay[18].append("since next year")
+        return [kind, version, body | {"claims": [[*stay, "since next year"], *others]}]
 
     assert decode(changed(golden(name), longer), m.TotalsSubmitted) == VALUES[name]
 
 
 def test_a_row_that_uses_nothing_new_is_as_short_as_it_was_released():
-    claims = msgpack.unpackb(golden("totals.submitted.v1+stays"))[2]["claims"]
-    assert [len(row) for row in claims] == [len(m.ClaimTotals._fields), 13]
+    claims = msgpack.unpackb(golden("totals.submitted.v1+again"))[2]["claims"]
+    assert [len(row) for row in claims] == [len(m.ClaimTotals._fields), 19, 13]
 
 
 def test_an_older_sender_may_leave_out_what_has_a_default():

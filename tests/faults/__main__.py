@@ -21,7 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Random faults on real processes.")
     parser.add_argument("--faults", type=int, default=60)
     parser.add_argument("--seed", type=int, default=None, help="left out: a new one, which is printed")
-    parser.add_argument("--minutes", type=float, default=4.5, help="about how long faults go on")
+    parser.add_argument("--minutes", type=float, default=4.0, help="about how long faults go on")
     options = parser.parse_args()
     _have_mounts_to_ourselves()
     seed = random.SystemRandom().randrange(10**6) if options.seed is None else options.seed

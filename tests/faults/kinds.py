@@ -41,14 +41,22 @@ class Kind(NamedTuple):
 
 def _kill(town: Town, name: str) -> str:
     try:
-        return f"kill -9 {name} (process {town.supervisor.kill(name)})"
+        pid = town.supervisor.kill(name)
     except ProcessLookupError:
         return f"kill -9 {name}, which is down already"
+    town.ended[name] += 1
+    return f"kill -9 {name} (process {pid})"
+
+
+def _running(town: Town) -> list[str]:
+    """Our processes, without those that are just being started again."""
+    pids = town.supervisor.pids()
+    return [name for name in town.workers if name in pids] or list(town.workers)
 
 
 def kill_a_worker(town: Town, dice: random.Random) -> Struck:
     """One process of ours dies."""
-    return Struck(_kill(town, dice.choice(town.workers)))
+    return Struck(_kill(town, dice.choice(_running(town))))
 
 
 def kill_several(town: Town, dice: random.Random) -> Struck:
@@ -58,9 +66,10 @@ def kill_several(town: Town, dice: random.Random) -> Struck:
 
 def end_a_worker(town: Town, dice: random.Random) -> Struck:
     """One is asked to stop, as when a new release is put in."""
-    name = dice.choice(town.workers)
+    name = dice.choice(_running(town))
     with contextlib.suppress(ProcessLookupError):
         town.supervisor.kill(name, signal.SIGTERM)
+        town.ended[name] += 1
     return Struck(f"SIGTERM {name}")
 
 
@@ -80,7 +89,7 @@ def _hold(town: Town, name: str, seconds: float) -> Struck:
 
 def stop_a_worker(town: Town, dice: random.Random) -> Struck:
     """One stands still, and goes on as if nothing had been."""
-    return _hold(town, dice.choice(town.workers), dice.uniform(1, 12))
+    return _hold(town, dice.choice(_running(town)), dice.uniform(1, 12))
 
 
 # ── Brokers ──
@@ -151,7 +160,7 @@ def kill_a_backend(town: Town, dice: random.Random) -> Struck:
     """One process of the server is killed; it ends all others, and every transaction, by itself."""
     backends = _backends(town)
     if not backends:
-        return Struck("kill -9 a backend of PostgreSQL, which has none")
+        return kill_postgres(town, dice)
     with contextlib.suppress(ProcessLookupError):
         os.kill(dice.choice(backends), signal.SIGKILL)
     return Struck("kill -9 a backend of PostgreSQL")
@@ -161,7 +170,7 @@ def stop_a_backend(town: Town, dice: random.Random) -> Struck:
     """One process of the server stands still, with the locks it has."""
     backends, seconds = _backends(town), dice.uniform(1, 9)
     if not backends:
-        return Struck("SIGSTOP a backend of PostgreSQL, which has none")
+        return _hold(town, "database", seconds)
     pid = dice.choice(backends)
 
     def go_on() -> None:
@@ -279,7 +288,7 @@ def stunt(town: Town, dice: random.Random) -> Struck:
     name, seconds = dice.choice(town.sites[0].services + town.sites[1].services), dice.uniform(2, 8)
     pid = town.supervisor.pids().get(name)
     if pid is None:
-        return Struck(f"the files of {name} may not grow; it is down")
+        return kill_a_worker(town, dice)
     forbid_growth(pid)
     return Struck(f"the files of {name} may not grow for {seconds:.1f} s", lambda: allow_growth(pid), seconds)
 

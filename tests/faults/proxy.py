@@ -122,8 +122,11 @@ class Wire:
 
     def close(self) -> None:
         """Stop listening and close everything."""
+        self._line.do(self._close())
+
+    async def _close(self) -> None:
         self._server.close()
-        self.reset()
+        await self._reset()
 
     async def _reset(self) -> int:
         found = list(self._pairs)
@@ -142,7 +145,7 @@ class Wire:
             pair.reset()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.weather.is_cut:
+        if self._is_cut():
             _reset(writer)
             return
         try:
@@ -152,7 +155,7 @@ class Wire:
             return
         pair = _Pair(writer, far_writer)
         self._pairs.add(pair)
-        if self.weather.is_cut:
+        if self._is_cut():
             pair.reset()
         try:
             await asyncio.gather(
@@ -163,6 +166,9 @@ class Wire:
         finally:
             await pair.until_closed()
             self._pairs.discard(pair)
+
+    def _is_cut(self) -> bool:
+        return self.weather.is_cut
 
     async def _carry(self, pair: _Pair, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(CHUNK):

@@ -19,7 +19,7 @@ from tests.faults import checks
 from tests.faults.clients import Client
 from tests.faults.history import Book
 from tests.faults.kinds import Kind, Struck, Undo, plan
-from tests.faults.town import SERVERS, Town, running
+from tests.faults.town import Town, running
 
 HEAL_WITHIN = 150.0
 """Seconds from the last fault until nothing is open any more: the bound that docs/outcomes.md states."""
@@ -177,7 +177,10 @@ def _figures(town: Town, clients: list[Client], book: Book) -> dict[str, Any]:
         "operations": dict(sorted(book.counts.items())),
         "claims": dict(sorted(by_end.items())),
         "settlements": dict(sorted(settled)),
-        "starts": {name: town.supervisor.starts(name) for name in town.everybody if name not in SERVERS},
+        "ended_on_purpose": sum(town.ended[name] for name in town.workers),
+        "ended_by_themselves": {
+            name: ended for name in town.workers if (ended := town.supervisor.starts(name) - 1 - town.ended[name]) > 0
+        },
         "lost": 0,
         "twice": 0,
     }

@@ -11,6 +11,7 @@ import os
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ QUICK = {
     "JIESUAN_BOOKS_TICK_SECONDS": "4",
     "JIESUAN_BOOKS_CHECK_SECONDS": "5",
     "JIESUAN_OUTCOMES_TICK_SECONDS": "3",
-    "JIESUAN_PREPARE_SECONDS": "15",
+    "JIESUAN_PREPARE_SECONDS": "10",
     "JIESUAN_AUDIT_TICK_SECONDS": "20",
 }
 """What is done every so often is done oftener, so that a run of minutes sees it all; nothing else is different."""
@@ -80,6 +81,8 @@ class Town:
     def __init__(self, folder: Path, supervisor: Supervisor, rooms: Rooms, line: Line, dice: random.Random) -> None:
         self.folder, self.supervisor, self.rooms = folder, supervisor, rooms
         self.logs = supervisor.data_dir / "logs"
+        self.ended: Counter[str] = Counter()
+        """How often each process was ended on purpose."""
         self._make_rooms()
         database = postgres.prepare(folder / "database", port=0, say=_silent)
         brokers = {name: valkey.prepare(folder / name, port=0, name=name, say=_silent) for name in ("broker", "site")}

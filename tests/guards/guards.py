@@ -141,14 +141,14 @@ GUARDS = (
     ),
     Guard(
         "an answer is recorded once (CAS)", TWICE, "workers/deliver.py",
-        ".where(*_KEY, _MAY_BE_SETTLED)",
-        ".where(*_KEY)",
+        "_RECORD.where(_MAY_BE_SETTLED)",
+        "_RECORD",
         (f"{UNIT}test_workers_deliver.py",),
     ),
     Guard(
         "a late refusal changes nothing (CAS)", TWICE, "workers/deliver.py",
-        "_REFUSED = (\n    update(claim)\n    .where(*_KEY, claim.c.state == ClaimState.TOTALLED)",
-        "_REFUSED = (\n    update(claim)\n    .where(*_KEY)",
+        "_REFUSED = (\n    update(claim)\n    .where(*_KEY, claim.c.state == ClaimState.TOTALLED, ",
+        "_REFUSED = (\n    update(claim)\n    .where(*_KEY, ",
         (f"{UNIT}test_workers_deliver.py",),
     ),
     Guard(
@@ -536,6 +536,11 @@ GUARDS = (
         (f"{REAL}test_clearing_commands.py::test_a_statement_that_says_something_else_than_the_clearing_is_not_made",),
     ),
     Guard(
+        "an answer of an epoch that is over is not recorded", LOST, "workers/epochs.py",
+        "    if epoch < held:\n", "    if epoch < 0:\n",
+        (f"{STORED}test_restore.py::test_an_answer_of_the_centre_that_was_lost_is_not_recorded_and_the_claim_settles_anew",),
+    ),
+    Guard(
         "a cancellation leaves a tombstone", TWICE, "center/outcomes/decide.py",
         "rows.insert_tombstone(self._cursor, self._key, frontend=self._frontend, at=self._at, by=self._by)", "pass",
         (f"{STORED}test_center_outcomes.py::test_a_cancellation_before_its_original_makes_the_original_refused",),
@@ -617,6 +622,22 @@ GUARDS = (
         "what is held up is not parked", LOST, "center/settling/settle.py",
         "if isinstance(decision, Refused) and decision.refusal not in HOLDS", "if isinstance(decision, Refused)",
         (f"{STORED}test_center_outcomes.py::test_while_a_claim_is_prepared_nothing_else_of_its_person_moves",),
+    ),
+    Guard(
+        "a refusal that was told stays the answer", TWICE, "center/settling/counter.py",
+        "        _was_not_refused,\n", "",
+        (f"{STORED}test_refusals.py::test_a_late_copy_is_refused_word_for_word_though_the_reason_is_gone",),
+    ),
+    Guard(
+        "what was told as refused is not settled behind it", TWICE, "workers/deliver.py",
+        "_RECORD.where(_MAY_BE_SETTLED)", "_RECORD.where(_MAY_BE_ORDERED)",
+        (f"{UNIT}test_workers_deliver.py",),
+    ),
+    Guard(
+        "an earlier refusal does not refuse what is sent again", LOST, "workers/deliver.py",
+        "claim.c.state == ClaimState.TOTALLED, claim.c.submission <= bindparam(\"number\")",
+        "claim.c.state == ClaimState.TOTALLED",
+        (f"{UNIT}test_workers_deliver.py",),
     ),
     Guard(
         "the sums of a day are kept with its settlements", FEN, "center/settling/settle.py",

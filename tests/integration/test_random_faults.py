@@ -17,7 +17,7 @@ def test_what_clients_were_told_is_in_both_books_after_faults_of_every_layer(tmp
     said = []
 
     told = run(
-        tmp_path / "run", SEED, faults=len(STRUCK), minutes=0.15, say=said.append,
+        tmp_path / "run", SEED, faults=len(STRUCK), minutes=0.12, say=said.append,
         kinds=[BY_NAME[name] for name in STRUCK],
     )  # fmt: skip
 

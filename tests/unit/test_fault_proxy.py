@@ -54,7 +54,9 @@ def line():
 def echo():
     echo = Echo()
     yield echo
+    echo.listener.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept
     echo.listener.close()
+    echo.join(5)
 
 
 @pytest.fixture

@@ -206,7 +206,7 @@ def test_a_batch_is_sent_again_as_it_was_and_sending_it_twice_is_sending_it_once
     assert give_up(engine, HOSPITAL, visit, 9, at=NOON).codes == (VisitRefusal.VISIT_UNKNOWN,)
 
 
-def test_a_settlement_that_comes_after_a_batch_was_given_up_is_recorded(engine, visit):
+def test_a_settlement_that_comes_after_a_batch_was_given_up_changes_nothing(engine, visit):
     deliver(engine, delivery(visit, charge(1)))
     first = settle(engine, visit)
     answer(engine, first, Refusal.INTERNAL)
@@ -214,7 +214,8 @@ def test_a_settlement_that_comes_after_a_batch_was_given_up_is_recorded(engine, 
 
     answer(engine, first)
 
-    assert settle(engine, visit).codes == (VisitRefusal.NOTHING_TO_SETTLE,), "its lines are settled"
+    again = settle(engine, visit)
+    assert (again.charge_batch_no, lines_of(engine, again)) == (2, [1]), "its lines are free, and settled once"
 
 
 def test_a_discharge_is_handed_out_after_every_result_of_its_stay(engine, visit):

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from domain.lifecycle import ClaimState
-from domain.messages import ClaimAnswer, ClaimsAnswered, DetailReceipt, DetailReceived
+from domain.messages import ClaimAnswer, ClaimsAnswered, DetailReceipt, DetailReceived, Resubmitted
 from domain.refusals import Refusal
 from infra.codec import unpack
 from tests.support.frontend import HOSPITAL, NOON, hand_in, new_frontend, rows, shelf, states
@@ -106,14 +106,33 @@ def test_a_second_answer_changes_nothing(engine, late):
     assert rows(engine, claim) == before
 
 
-def test_a_settlement_that_comes_after_a_refusal_is_recorded_because_money_has_moved(engine):
+def test_what_was_told_as_refused_stays_so_unless_the_office_has_its_settlement_recorded(engine):
     visit_no = visits(engine)[0]
     record(engine, refused(visit_no))
 
-    assert record(engine, settled(visit_no)) == 1
+    assert record(engine, settled(visit_no)) == 0
+    assert states(engine) == ["refused", "totalled", "totalled"]
 
+    with engine.begin() as connection:
+        ordered = ClaimsAnswered(answers=(settled(visit_no),))
+        assert deliver.record_answers(connection, ordered, at=LATER, is_ordered=True) == 1
     row = rows(engine, claim)[0]
     assert (row.state, row.refusal, row.handed_back) == (ClaimState.SETTLED, None, False)
+
+
+def test_the_refusal_of_an_earlier_submission_does_not_refuse_the_one_under_way(engine):
+    visit_no = visits(engine)[0]
+    with engine.begin() as connection:
+        connection.execute(update(claim).where(claim.c.visit_no == visit_no).values(submission=1))
+
+    assert record(engine, refused(visit_no)) == 0
+    assert states(engine) == ["totalled", "totalled", "totalled"]
+
+    with engine.begin() as connection:
+        of_third = ClaimsAnswered(answers=(refused(visit_no),), resubmitted=(Resubmitted(visit_no, 1, 3),))
+        assert deliver.record_answers(connection, of_third, at=LATER) == 1
+    row = rows(engine, claim)[0]
+    assert (row.state, row.submission) == (ClaimState.REFUSED, 3), "the next is the fourth, whatever we had forgotten"
 
 
 def test_repeats_within_one_message_count_once(engine):

@@ -32,6 +32,7 @@ _FOUND = select(
     claim.c.answer,
     claim.c.totals,
     claim.c.local,
+    claim.c.submission,
 )
 
 
@@ -78,8 +79,11 @@ def _record_one(connection: Connection, outcome: ToldOutcome, row: Any, came: Re
             came.recorded += _end(connection, outcome, row, ClaimState.CANCELLED, _WAITING)
             if row.local is not None and row.totals is not None:
                 came.doubted.append(unpack(row.totals, ClaimTotals).citizen_id_no)
-        case OutcomeState.REFUSED:
-            came.recorded += _end(connection, outcome, row, ClaimState.REFUSED, (ClaimState.TOTALLED,))
+        case OutcomeState.REFUSED if row.submission <= outcome.submission:
+            number = outcome.submission
+            came.recorded += _end(
+                connection, outcome, row, ClaimState.REFUSED, (ClaimState.TOTALLED,), submission=number
+            )
         case OutcomeState.PREPARED if outcome.answer is not None:
             _record_prepared(connection, outcome, outcome.answer, row, came, at=at)
         case OutcomeState.UNKNOWN if row.state in _WAITING and row.phase != Phase.CANCEL:
@@ -107,10 +111,17 @@ def _record_prepared(
     came.recorded += _move(connection, row, _WAITING, **values)
 
 
-def _end(connection: Connection, outcome: ToldOutcome, row: Any, to: ClaimState, states: Sequence[ClaimState]) -> int:
+def _end(
+    connection: Connection,
+    outcome: ToldOutcome,
+    row: Any,
+    to: ClaimState,
+    states: Sequence[ClaimState],
+    **values: Any,
+) -> int:
     code = outcome.refusal or Refusal.CANCELLED
     answer = ClaimAnswer(row.visit_no, row.charge_batch_no, code, outcome.detail)
-    return _move(connection, row, states, state=to, refusal=code, answer=pack(answer), waits_for=None)
+    return _move(connection, row, states, state=to, refusal=code, answer=pack(answer), waits_for=None, **values)
 
 
 def _move(connection: Connection, row: Any, states: Sequence[ClaimState], **values: Any) -> int:

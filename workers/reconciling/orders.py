@@ -88,7 +88,7 @@ def _resend(connection: Connection, ordered: RepairOrdered, at: datetime) -> Out
     row = _claim(connection, ordered, ordered.charge_batch_no)
     if row is None or ordered.answer is None:
         return False, UNKNOWN
-    recorded = record_answers(connection, ClaimsAnswered(answers=(ordered.answer,)), at=at)
+    recorded = record_answers(connection, ClaimsAnswered(answers=(ordered.answer,)), at=at, is_ordered=True)
     _hand_out_again(connection, row)
     return True, "结果已补记，并重新交给机构" if recorded else "前置机已有结果，重新交给机构"
 
@@ -121,7 +121,12 @@ def _resubmit(connection: Connection, ordered: RepairOrdered, at: datetime) -> O
     connection.execute(
         update(claim)
         .where(claim.c.claim_id == row.claim_id, claim.c.state == row.state)
-        .values(state=states[ClaimState(row.state)], rung_at=0, attempts=0)
+        .values(
+            state=states[ClaimState(row.state)],
+            rung_at=0,
+            attempts=0,
+            submission=claim.c.submission + int(row.state == was),
+        )
     )
     return True, "已按原就医登记号和费用批次重新提交"
 

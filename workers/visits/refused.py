@@ -1,8 +1,8 @@
 """Batches of registered visits that the centre refused: told to whom it concerns, sent again, or given up.
 
-A batch sent again goes as it was, under its own number. Given up, it goes back: its lines are free for another batch,
-with what came in since. Should another copy of it be settled after all, that is recorded like any late settlement, and
-its result is handed out.
+A batch sent again goes as it was, under its own number, as a further submission: the centre decides it anew, while a
+late copy of an earlier one is answered as it was. Given up, it goes back: its lines are free for another batch, with
+what came in since, and no copy of it is settled any more.
 """
 
 from __future__ import annotations

@@ -82,7 +82,15 @@ _MOVE_VISIT = (
 _ASK_AGAIN = (
     update(claim)
     .where(claim.c.claim_id == bindparam("id"), claim.c.state == ASKED_AGAIN[0])
-    .values(state=ASKED_AGAIN[1], refusal=None, answer=None, local=None, rung_at=0, attempts=0)
+    .values(
+        state=ASKED_AGAIN[1],
+        refusal=None,
+        answer=None,
+        local=None,
+        rung_at=0,
+        attempts=0,
+        submission=claim.c.submission + 1,
+    )
 )
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from tests.simulation.city.run import Run
 
 
+RUSH_AT = 3.0
+
+
 @dataclass(slots=True)
 class Claim:
     """What a client knows of one of its claims."""
@@ -95,6 +98,9 @@ class Client:
     def live(self) -> None:
         """Do the operations of the safety phase, with pauses in between."""
         city, dice = self.run.city, self.run.city.dice
+        if city.profile.rushes:
+            city.loop.sleep(RUSH_AT)
+            self._submit([self._new(person) for person in dice.sample(self.persons, len(self.persons))])
         pause = city.profile.safety_seconds / (city.profile.operations + 1)
         for _ in range(city.profile.operations):
             city.loop.sleep(dice.uniform(0.0, 2.0 * pause))
@@ -115,7 +121,7 @@ class Client:
             for claim in self.claims:
                 if claim.state == "prepared" and claim.wish and not claim.is_decided:
                     self._decide(claim)
-            loop.sleep(5.0)
+            loop.sleep(8.0)
 
     @property
     def is_done(self) -> bool:
@@ -150,14 +156,14 @@ class Client:
 
     # ── Submitting ──
 
-    def _new(self) -> Claim:
+    def _new(self, person: str = "") -> Claim:
         dice = self.run.city.dice
         self._serial += 1
         key = f"{self.name}-{self._serial}"
         lines = [self._line(number) for number in range(1, dice.randrange(2, 5))]
         if dice.random() < 0.06:
             lines = [BAD_LINE._replace(charge_date=self.run.today(self.door.process.host))]
-        person = dice.choice(self.persons)
+        person = person or dice.choice(self.persons)
         settled = [claim for claim in self.claims if claim.is_accepted and not claim.is_rejected]
         visit_no = ""
         if settled and dice.random() < 0.25:
@@ -317,7 +323,7 @@ class Client:
         if (state, answer) == (claim.state, claim.answer):
             return
         self.run.history.saw(self.name, claim.key, state, mark(answer))
-        if claim.is_final and not (claim.state == "refused" and state == "settled"):
+        if claim.is_final:
             self.run.city.surprise(f"{claim.key} was {claim.state} {mark(claim.answer)}, now {state} {mark(answer)}")
         claim.state, claim.answer = state, answer
 

@@ -92,7 +92,7 @@ class SqliteConnection(sqlite3.Connection):
         if not process.alive:
             raise Killed
         city.point(process, "before commit")
-        if city.chance(city.profile.database_faults):
+        if city.chance(city.profile.commit_faults):
             city.fault("disk error at commit", process)
             raise sqlite3.OperationalError("disk I/O error")
         super().commit()
@@ -147,13 +147,13 @@ class PostgresConnection(psycopg.Connection[Any]):
         if not process.alive:
             raise Killed
         city.point(process, "before commit")
-        if city.chance(city.profile.database_faults):
+        if city.chance(city.profile.commit_faults):
             self._break(city, process, "connection lost before the commit")
         is_written = self.info.transaction_status == TransactionStatus.INTRANS
         self._end(super().commit)
         city.note("commit" if is_written else "aborted", process)
         settle_blocked(city)
-        if city.chance(city.profile.database_faults):
+        if city.chance(city.profile.commit_faults):
             self._break(city, process, "connection lost after the commit")
         city.point(process, "after commit")
 

@@ -44,6 +44,8 @@ class Guard:
     promise: str
     taken_away: Away
     absorbed_by: str = ""
+    covered_by: str = ""
+    """The guard of `tests.guards` of this name is noticed there, by a test that leads straight to the case."""
 
 
 def _made(owner: Any, name: str, make: Callable[[Any], Any]) -> Away:
@@ -78,7 +80,7 @@ def _without(owner: Any, name: str, what: str) -> Away:
 def _neither_looked_up_nor_unique(stage: Stage) -> Iterator[None]:
     stage.center.run("ALTER TABLE settlement DROP CONSTRAINT uq_settlement_key")
     try:
-        with patch.object(records, "known_of_visits", lambda cursor, visit_nos: ([], [])):
+        with patch.object(records, "known_of_visits", lambda cursor, visit_nos: records.Known([], [], [])):
             yield
     finally:
         stage.center.reset()
@@ -153,7 +155,13 @@ def _refusal_whatever_the_state(_refused: Any) -> Any:
     return (
         update(claim)
         .where(*workers.deliver._KEY)
-        .values(state=bindparam("to"), answer=bindparam("packed"), refusal=bindparam("code"), waits_for=None)
+        .values(
+            state=bindparam("to"),
+            answer=bindparam("packed"),
+            refusal=bindparam("code"),
+            waits_for=None,
+            submission=bindparam("number"),
+        )
     )
 
 
@@ -176,23 +184,32 @@ GUARDS: Mapping[str, Guard] = {
         LOST, _does_nothing(workers.outbox, "guard"), "the unique key: what two sweeps send is settled once"
     ),
     "settled before is looked up": Guard(
-        TWICE, _made(records, "known_of_visits", lambda _: lambda cursor, visit_nos: ([], []))
+        TWICE, _made(records, "known_of_visits", lambda _: lambda cursor, visit_nos: records.Known([], [], []))
     ),
     "settled before is looked up, one settlement per key": Guard(TWICE, _neither_looked_up_nor_unique),
     "persons are locked (FOR UPDATE)": Guard(TWICE, _without(records, "lock_persons", " FOR UPDATE")),
     "persons are locked in one order": Guard(TWICE, _made(records, "lock_persons", _in_the_order_they_come)),
     "the digest of a repeat is compared": Guard(TWICE, _made(workers.intake._Desk, "_taken", _whatever_its_content)),
     "a late refusal changes nothing (CAS)": Guard(
-        TWICE, _made(workers.deliver, "_REFUSED", _refusal_whatever_the_state)
+        TWICE,
+        _made(workers.deliver, "_REFUSED", _refusal_whatever_the_state),
+        covered_by="a late refusal changes nothing (CAS)",
     ),
     "cancelled before it came (tombstone at the door)": Guard(
         TWICE, _does_nothing(workers.outcomes.decide, "is_buried", True)
     ),
-    "cancelled before it came (tombstone at the centre)": Guard(TWICE, _does_nothing(rows, "insert_tombstone")),
+    "cancelled before it came (tombstone at the centre)": Guard(
+        TWICE, _does_nothing(rows, "insert_tombstone"), covered_by="a cancellation leaves a tombstone"
+    ),
     "what is prepared holds its person": Guard(FEN, _does_nothing(holds, "hold")),
     "answered after the commit": Guard(FEN, _made(center.settling.settle, "in_transaction", _commit_taken_for_done)),
-    "a contra moves the accumulators back": Guard(FEN, _does_nothing(center.settling.contra, "move_accumulators", [])),
+    "a contra moves the accumulators back": Guard(FEN, _does_nothing(center.settling.contra, "_entries_back", [])),
     "a contra pays the account back": Guard(FEN, _does_nothing(center.settling.contra, "pay_accounts", {})),
     "every contra is in the chain": Guard(FEN, _does_nothing(chain, "seal")),
-    "a front-end tells a restored centre (epoch)": Guard(LOST, _does_nothing(workers.epochs, "met", True)),
+    "a front-end tells a restored centre what it was answered": Guard(LOST, _does_nothing(workers.epochs, "page")),
+    "an answer of an epoch that is over is not recorded": Guard(
+        LOST,
+        _does_nothing(workers.epochs, "met", True),
+        covered_by="an answer of an epoch that is over is not recorded",
+    ),
 }

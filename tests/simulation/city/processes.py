@@ -27,17 +27,21 @@ import workers.tasks
 from infra.settings import Settings
 from infra.worker import Timer
 from tests.simulation.city.broker import Broker, SimulatedPost
-from tests.simulation.city.city import City, HostClock
+from tests.simulation.city.city import City
 from tests.simulation.city.connections import World
 from tests.simulation.city.fibers import Killed, Process
+from tests.simulation.city.idle import Idle
 
 EXPECTED = (OperationalError, TimeoutError)
 """What a task may end with when something was broken under it; its message is acknowledged, the rows send again."""
 
 
-SHORTEST_BEAT, OFTEN = 90.0, frozenset({"windows.tick", "books.tick"})
+SHORTEST_BEAT, OFTEN = 150.0, frozenset({"windows.tick", "books.tick"})
 """Simulated seconds between two rings of an entry, at least, but for those that what a client waits for hangs on: what
 takes a few ticks takes longer then, and a seed costs half."""
+
+WITHOUT_CLOSING = 400.0
+"""Simulated seconds between two looks at the periods of the clearing, in a seed in which none of them closes."""
 
 
 class Book:
@@ -191,13 +195,6 @@ def _remembering(load: Callable[..., Any]) -> Callable[..., Any]:
     return remembered
 
 
-def settings_of(city: City, host: Any, **named: Any) -> Settings:
-    """Settings of a process at a host."""
-    settings = Settings(_env_file=None, **named)  # type: ignore[call-arg]
-    settings.__dict__["time"] = HostClock(city, host)
-    return settings
-
-
 # ── A worker ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -205,9 +202,17 @@ class Role:
     """A process that works messages: how it starts, and starts again after it has died."""
 
     def __init__(
-        self, city: City, process: Process, serve: Callable[[Settings], int], settings: Settings, engine: Any
+        self,
+        city: City,
+        process: Process,
+        serve: Callable[[Settings], int],
+        settings: Settings,
+        engine: Any,
+        *,
+        idle: Idle | None = None,
     ) -> None:
         self.city, self.process = city, process
+        self._idle = idle or Idle(())
         self._serve, self._settings, self._engine = serve, settings, engine
         self.app: Any = None
 
@@ -232,7 +237,8 @@ class Role:
         while True:
             for number, timer in enumerate(timers):
                 if due[number] <= self.city.loop.now:
-                    self._tick(timer)
+                    if not self._idle.may_skip(timer.name):
+                        self._tick(timer)
                     due[number] = self.city.loop.now + timer.every_seconds
             wait = min([moment - self.city.loop.now for moment in due], default=30.0)
             names = self._queues(queues, being)
@@ -284,8 +290,8 @@ class Role:
 class Beat(Role):
     """The schedule: rings what is due, and looks neither left nor right."""
 
-    def __init__(self, city: City, process: Process, settings: Settings, engine: Any) -> None:
-        super().__init__(city, process, self._beat, settings, engine)
+    def __init__(self, city: City, process: Process, settings: Settings, engine: Any, *, idle: Idle) -> None:
+        super().__init__(city, process, self._beat, settings, engine, idle=idle)
 
     @staticmethod
     def _beat(settings: Settings) -> int:
@@ -296,14 +302,16 @@ class Beat(Role):
         app = being.run["app"]
         entries = app.conf["beat_schedule"]
         loop = self.city.loop
-        due = {name: loop.now + self.city.dice.random() * _period(name, entry) for name, entry in entries.items()}
+        due = {name: loop.now + self.city.dice.random() * self._period(name, entry) for name, entry in entries.items()}
         while True:
             name = min(due, key=lambda each: (due[each], each))
             if due[name] > loop.now:
                 loop.sleep(due[name] - loop.now)
             entry = entries[name]
             options = entry["options"]
-            due[name] = loop.now + _period(name, entry)
+            due[name] = loop.now + self._period(name, entry)
+            if self._idle.may_skip(name):
+                continue
             try:
                 body = msgpack.packb(entry.get("kwargs", {}))
                 app.broker.put(self.process, options["queue"], entry["task"], body, expires_in=options["expires"])
@@ -312,7 +320,8 @@ class Beat(Role):
             except Exception as error:
                 self.city.note("beat waits", self.process, type(error).__name__)
 
-
-def _period(name: str, entry: Any) -> float:
-    seconds = float(entry["schedule"])
-    return seconds if name in OFTEN else max(seconds, SHORTEST_BEAT)
+    def _period(self, name: str, entry: Any) -> float:
+        seconds = float(entry["schedule"])
+        if name == "clearing.tick" and not self.city.profile.closes_month:
+            return WITHOUT_CLOSING
+        return seconds if name in OFTEN else max(seconds, SHORTEST_BEAT)

@@ -34,7 +34,9 @@ class Profile:
     crash: float
     """Per point at which a process may die: a statement, before and after a commit, a message sent, taken, answered."""
     database_faults: float
-    """Per statement or commit: the connection breaks."""
+    """Per statement: the connection breaks."""
+    commit_faults: float
+    """Per commit: the connection breaks before it, or after it, and nobody hears which."""
     nemesis_every: float
     visibility_seconds: float
     skew_seconds: float
@@ -43,12 +45,14 @@ class Profile:
     operators: bool
     closes_month: bool
     """When all is healed, the calendar goes on for as long as it takes to close the periods."""
+    rushes: bool
+    """All institutions hand in claims of the same persons at one moment, before anything else."""
     restores: bool
     """The centre is restored from a backup in the middle of everything."""
 
     def heal(self) -> None:
         """Nothing goes wrong any more."""
-        self.message_faults = self.window_loss = self.crash = self.database_faults = 0.0
+        self.message_faults = self.window_loss = self.crash = self.database_faults = self.commit_faults = 0.0
         self.operators = self.restores = False
 
 
@@ -60,8 +64,8 @@ def drawn(dice: random.Random, *, operations: int = 0) -> Profile:
 
     return Profile(
         starts_at=dice.choice(MORNINGS),
-        operations=operations or dice.randrange(2, 6),
-        safety_seconds=dice.uniform(30.0, 90.0),
+        operations=operations or dice.choice((1, 1, 2, 2, 3, 6)),
+        safety_seconds=dice.choice((dice.uniform(20.0, 50.0), dice.uniform(40.0, 90.0))),
         latency_seconds=dice.choice((0.002, 0.02, 0.3)),
         statement_seconds=dice.choice((0.001, 0.02, 0.2)),
         message_faults=rate(0.05, 0.25),
@@ -69,6 +73,7 @@ def drawn(dice: random.Random, *, operations: int = 0) -> Profile:
         longest_delay_seconds=dice.choice((1.0, 20.0, 90.0)),
         crash=rate(0.001, 0.006),
         database_faults=rate(0.0005, 0.004),
+        commit_faults=rate(0.02, 0.1),
         nemesis_every=dice.choice((8.0, 20.0, 1e9)),
         visibility_seconds=dice.choice((15.0, 60.0, 300.0)),
         skew_seconds=rate(2.0, 40.0),
@@ -76,5 +81,6 @@ def drawn(dice: random.Random, *, operations: int = 0) -> Profile:
         second_beat=dice.random() < 0.4,
         operators=dice.random() < 0.7,
         closes_month=dice.random() < 0.15,
+        rushes=dice.random() < 0.2,
         restores=dice.random() < 0.12,
     )

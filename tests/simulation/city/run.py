@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import center.tasks
 import workers.tasks
+from center.catalogue.shelf import CatalogueShelf
+from center.conservation.checking import Shelves
+from center.policy.shelf import PolicyShelf
 from infra.envelope import frontend_key
 from infra.settings import Settings
 from tests.simulation.city import checks, town
@@ -24,6 +28,7 @@ from tests.simulation.city.databases import Center, Frontend, server
 from tests.simulation.city.door import CalledRole, Door, DoorRole
 from tests.simulation.city.fibers import Process
 from tests.simulation.city.history import History
+from tests.simulation.city.idle import Idle
 from tests.simulation.city.nemesis import Nemesis
 from tests.simulation.city.operators import Operators
 from tests.simulation.city.processes import Beat, Role, replaced
@@ -33,6 +38,7 @@ HEAL_BOUND_SECONDS = 900.0
 """Simulated seconds after the last fault within which everything is final and everywhere: the longest wait of the
 sweep (120 s), the longest visibility timeout (300 s), and a few rounds of each."""
 
+TIDY_EVERY = 50
 LOOK_EVERY = 10.0
 CHECK_EVERY = 40.0
 CLOSING_DAYS, CLOSING_SECONDS = 45, 600.0
@@ -66,6 +72,9 @@ class Stage:
     folder: Path
     center: Center
     frontends: dict[str, Frontend]
+    shelves: Shelves
+    """Of the checks: what is in force is the same in every seed."""
+    settings: dict[str, Settings] = field(default_factory=dict)
     played: int = 0
 
     def reset(self) -> None:
@@ -74,8 +83,22 @@ class Stage:
         for frontend in self.frontends.values():
             frontend.reset()
         self.played += 1
-        if self.played % 200 == 0:
+        if self.played % TIDY_EVERY == 0:
             self.center.tidy()
+
+
+@contextmanager
+def rarely_collected() -> Iterator[None]:
+    """The garbage collector leaves what is there alone, and looks at what is new more seldom: a tenth of a seed."""
+    was = gc.get_threshold()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*was)
+        gc.unfreeze()
 
 
 @contextmanager
@@ -88,8 +111,8 @@ def stage(folder: Path) -> Iterator[Stage]:
     with server(folder / "postgres") as url:
         center_ = Center(url, town.fill_center)
         try:
-            with replaced():
-                yield Stage(folder, center_, frontends)
+            with replaced(), rarely_collected():
+                yield Stage(folder, center_, frontends, Shelves(CatalogueShelf(), PolicyShelf()))
         finally:
             center_.close()
             for frontend in frontends.values():
@@ -124,7 +147,8 @@ class Run:
         for number in range(2 if city.profile.second_beat else 1):
             process = self._process(f"beat-{number + 1}", center_host)
             settings = self._with_clock(self._center_settings(), center_host)
-            self.roles.append(Beat(city, process, settings, self.stage.center.engine))
+            idle = Idle(self.stage.frontends.values())
+            self.roles.append(Beat(city, process, settings, self.stage.center.engine, idle=idle))
         clerk = self._process("clerk", center_host)
         settings = self._with_clock(self._center_settings(), center_host)
         self.roles.append(CalledRole(city, clerk, settings, self.stage.center.engine))
@@ -140,8 +164,8 @@ class Run:
             return self._frontend_settings(name, database.url)
 
         for number in range(2 if city.profile.second_desk else 1):
-            self._add(f"desk-{number + 1}-{name}", host, workers.tasks.serve_desk, settings, database.engine)
-        self._add(f"link-{name}", host, workers.tasks.serve_link, settings, database.engine)
+            self._add(f"desk-{number + 1}-{name}", host, workers.tasks.serve_desk, settings, database)
+        self._add(f"link-{name}", host, workers.tasks.serve_link, settings, database)
         process = self._process(f"door-{name}", host)
         door = self.doors[name] = Door(self, process, name)
         self.roles.append(DoorRole(city, process, door, self._with_clock(settings(), host), database.engine))
@@ -153,18 +177,29 @@ class Run:
         process = self.city.processes[name] = Process(name, host)
         return process
 
-    def _add(self, name: str, host: Any, serve: Any, settings: Callable[[], Settings], engine: Any = None) -> None:
+    def _add(
+        self, name: str, host: Any, serve: Any, settings: Callable[[], Settings], frontend: Frontend | None = None
+    ) -> None:
         process = self._process(name, host)
         given = self._with_clock(settings(), host)
-        self.roles.append(Role(self.city, process, serve, given, engine or self.stage.center.engine))
+        engine = (frontend or self.stage.center).engine
+        idle = Idle([frontend] if frontend else ())
+        self.roles.append(Role(self.city, process, serve, given, engine, idle=idle))
 
     def _with_clock(self, settings: Settings, host: Any) -> Settings:
-        settings.__dict__["time"] = HostClock(self.city, host)
-        return settings
+        own = settings.model_copy()
+        own.__dict__["time"] = HostClock(self.city, host)
+        return own
+
+    def _settings(self, name: str, **named: Any) -> Settings:
+        """Read once per stage: reading the environment for every process costs a tenth of a seed."""
+        if name not in self.stage.settings:
+            self.stage.settings[name] = Settings(_env_file=None, **named)
+        return self.stage.settings[name]
 
     def _center_settings(self) -> Settings:
-        return Settings(
-            _env_file=None,
+        return self._settings(
+            "center",
             center_database_url=self.stage.center.url,
             center_broker_url="simulated://center",
             center_secret_file=self.stage.folder / "secret",
@@ -172,20 +207,20 @@ class Run:
             books_tick_seconds=60.0,
             settle_late_seconds=10.0,
             sweep_after_seconds=8.0,
-            prepare_seconds=90.0,
+            prepare_seconds=45.0,
             clearing_tick_seconds=60.0,
         )
 
     def _frontend_settings(self, name: str, url: str) -> Settings:
-        return Settings(
-            _env_file=None,
+        return self._settings(
+            name,
             frontend=name,
             frontend_database_url=url,
             frontend_broker_url=f"simulated://{name}",
             center_broker_url="simulated://center",
             frontend_key_file=self.stage.folder / f"{name}.key",
             preprocess_batch=20,
-            sweep_every_seconds=20.0,
+            sweep_every_seconds=30.0,
             sweep_after_seconds=8.0,
             reference_every_seconds=180.0,
         )

@@ -17,7 +17,7 @@ SEEDS = 300
 PARTS = 6
 FIRST_SEEDS = 25
 
-TRIED = ("the desk sweeps", "persons are locked (FOR UPDATE)", "answered after the commit")
+TRIED = ("the desk sweeps", "persons are locked (FOR UPDATE)", "a contra moves the accumulators back")
 """Guards taken away here; `python -m tests.simulation.city.guarded` takes away every one."""
 
 
