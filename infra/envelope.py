@@ -70,7 +70,7 @@ def _parts(envelope: bytes) -> tuple[str, bytes, bytes]:
         version, frontend, nonce, sealed = msgpack.unpackb(envelope)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise UnreadableMessage("not an envelope") from error
-    if version != VERSION or not isinstance(frontend, str):
+    if type(version) is not int or version != VERSION or not isinstance(frontend, str):  # True is no version
         raise UnreadableMessage("an envelope of another version")
     if not (isinstance(nonce, bytes) and len(nonce) == NONCE_BYTES and isinstance(sealed, bytes)):
         raise UnreadableMessage("an envelope whose parts do not fit")
