@@ -81,7 +81,9 @@ class _Handing:
     def count_rows(self) -> None:
         """As many claims and visits are there as were accepted, and not one more."""
         claims, visits = self._rows()
-        expected = (self._before[0] + self._accepted["/v1/claims"], self._before[1] + self._accepted["/v1/visits"])
+        settled = sum(count for path, count in self._accepted.items() if path.endswith("/settlements"))
+        claims_expected = self._before[0] + self._accepted["/v1/claims"] + settled
+        expected = (claims_expected, self._before[1] + self._accepted["/v1/visits"])
         if (claims, visits) != expected:
             self._tally.wrong.append(f"rows (claims, visits) {claims, visits}, expected {expected}")
 
