@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from itertools import repeat
@@ -124,6 +125,16 @@ def _begin_writing(connection: Connection, patience_seconds: float) -> None:
 
 def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Engine]:
+    """A database for as long as a command needs it."""
+    engine = open_database(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def reading(engine: Engine) -> Connection:

@@ -125,16 +125,13 @@ def reject(
 @contextmanager
 def _centre() -> Iterator[tuple[Engine, datetime]]:
     """The centre's database, and the moment. Raises MissingSetting."""
-    from infra.database import open_database
+    from infra.database import opened
     from infra.settings import Settings
 
     settings = Settings()
     settings.need("center_database_url")
-    engine = open_database(settings.center_database_url)
-    try:
+    with opened(settings.center_database_url) as engine:
         yield engine, settings.time.now()
-    finally:
-        engine.dispose()
 
 
 def _told(outcome: Outcome, *, as_json: bool) -> None:

@@ -28,16 +28,13 @@ Reason = Annotated[str, typer.Option(help="原因 Why.")]
 
 @contextmanager
 def _center() -> Iterator[tuple[Settings, Engine]]:
-    from infra.database import open_database
+    from infra.database import opened
     from infra.settings import Settings
 
     settings = Settings()
     settings.need("center_database_url", "center_secret_file")
-    engine = open_database(settings.center_migration_url)
-    try:
+    with opened(settings.center_migration_url) as engine:
         yield settings, engine
-    finally:
-        engine.dispose()
 
 
 @app.command()

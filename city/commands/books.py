@@ -30,14 +30,13 @@ def check(
     from center.conservation.checking import Shelves, check_all, check_new
     from center.policy.shelf import PolicyShelf
     from city.commands.catalogue_office import print_json
-    from infra.database import open_database
+    from infra.database import opened
     from infra.settings import Settings
 
     settings = Settings()
     settings.need("center_database_url")
-    engine = open_database(settings.center_database_url)
     shelves, at = Shelves(CatalogueShelf(), PolicyShelf()), settings.time.now()
-    try:
+    with opened(settings.center_database_url) as engine:
         if institution and not _is_known(engine, institution):
             raise Stop(f"没有医药机构 {institution}")
         if everything or institution:
@@ -48,8 +47,6 @@ def check(
             if new is None:
                 raise Stop("另一进程正在核对，请稍后再试", TRY_LATER)
             report = new
-    finally:
-        engine.dispose()
     if as_json:
         print_json(report.as_document())
     else:

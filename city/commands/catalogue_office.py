@@ -17,7 +17,7 @@ from center.catalogue.entries import limits_text, ratios_text
 from city.commands import WRONG_USAGE, Stop
 from domain import money
 from domain.catalogue import OPEN_END
-from infra.database import open_database
+from infra.database import opened
 from infra.settings import Settings
 
 LABELS = {
@@ -53,12 +53,8 @@ def at_the_centre() -> Iterator[tuple[Connection, datetime]]:
     """One transaction in the centre's database, and the moment. Raises MissingSetting."""
     settings = Settings()
     settings.need("center_database_url")
-    engine = open_database(settings.center_database_url)
-    try:
-        with engine.begin() as connection:
-            yield connection, settings.time.now()
-    finally:
-        engine.dispose()
+    with opened(settings.center_database_url) as engine, engine.begin() as connection:
+        yield connection, settings.time.now()
 
 
 def operator(by: str) -> str:

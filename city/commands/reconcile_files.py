@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select
 
 from city.commands import REFUSED, TRY_LATER, WRONG_USAGE, Stop
 from city.commands.catalogue_office import day_of, print_json, print_table
-from infra.database import open_database, reading
+from infra.database import opened, reading
 from infra.settings import Settings
 from producers.reconciling import files
 from workers.reconciling import books
@@ -72,12 +72,9 @@ def _at_the_frontend(institution_code: str) -> Iterator[tuple[Engine, datetime]]
     """The front-end's database, and the moment. Raises MissingSetting; Stop for an institution it does not serve."""
     settings = Settings()
     settings.need("frontend_database_url")
-    engine = open_database(settings.frontend_database_url)
-    try:
+    with opened(settings.frontend_database_url) as engine:
         with reading(engine) as connection:
             served = select(institution.c.active).where(institution.c.institution_code == institution_code)
             if not connection.execute(served).scalar():
                 raise Stop(f"本前置机不服务医药机构 {institution_code}", REFUSED)
         yield engine, settings.time.now()
-    finally:
-        engine.dispose()

@@ -124,11 +124,7 @@ def _of_frontend(settings: Settings, stated: Stated) -> Books:
 
 @contextmanager
 def _read(url: str) -> Iterator[Connection]:
-    from infra.database import open_database, reading
+    from infra.database import opened, reading
 
-    engine = open_database(url)
-    try:
-        with reading(engine) as connection:
-            yield connection
-    finally:
-        engine.dispose()
+    with opened(url) as engine, reading(engine) as connection:
+        yield connection
