@@ -31,29 +31,26 @@ class Timer:
     run: Callable[[], None]
 
 
-_consumers: list[QuarantiningConsumer] = []
-"""At most one: the consumer of this process."""
-
-
-def show(task_id: str, name: str, shown: Mapping[str, object]) -> None:
+def show(task: Any, shown: Mapping[str, object]) -> None:
     """Show more of a running task than its message did, behind the worker's own events, which would hide it."""
-    for consumer in _consumers:
-        if consumer.event_dispatcher is not None:
-            consumer.event_dispatcher.send(
-                "task-received", uuid=task_id, name=name, args="()", kwargs=repr(dict(shown))
-            )
+    events = getattr(getattr(task.app, "consumer", None), "event_dispatcher", None)
+    if events is not None:
+        events.send("task-received", uuid=task.request.id, name=task.name, args="()", kwargs=repr(dict(shown)))
 
 
 class QuarantiningConsumer(Consumer):
     """Celery logs the body of what it cannot read and drops it; this one sets it aside with its reason."""
 
+    app: Any
     connection_errors: Any
-    event_dispatcher: Any
     channel_errors: Any
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.app.consumer = self
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
         """What a message does to Celery before its task has begun concerns that message, not the worker."""
-        _consumers[:] = [self]
         handle = super().create_task_handler(*args, **options)
 
         def on_message(message: Any) -> None:

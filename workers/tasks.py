@@ -170,7 +170,7 @@ def desk_app(frontend: Frontend) -> Celery:
         if turn.visits:
             # The doorbell carried no visits: tell Flower which ones this turn took.
             shown = {"institution": institution, "visits": " ".join(turn.visits), "claims": len(turn.visits)}
-            show(task.request.id, lanes.CLAIMS_PREPROCESS, shown)
+            show(task, shown)
         if turn.more:
             frontend.doorbell.ring(institution)
         refund.send_due(
