@@ -238,10 +238,26 @@ def desk(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    size: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            help="够不够做这一类机构的前置机 Is this machine large enough for the front-end server of such a class: "
+            "extra_large, large, medium, small, or shared.",
+        ),
+    ] = "",
+    civil_servants: Annotated[
+        bool, typer.Option(help="With --as: whether the business of civil servants is open there.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
     """检查运行环境 Look whether everything this process needs is there."""
     from city.commands import doctor as examined
+    from city.commands import doctor_as
 
+    if size:
+        raise typer.Exit(doctor_as.examine(size, civil_servants=civil_servants, as_json=as_json))
     raise typer.Exit(examined.examine(as_json=as_json))
 
 
