@@ -11,7 +11,6 @@ import msgpack
 from sqlalchemy import Connection, Row, select
 from sqlalchemy.dialects.postgresql import insert
 
-from center import windows
 from center.backup import epochs
 from center.catalogue.shelf import CatalogueShelf
 from center.policy.shelf import PolicyShelf
@@ -20,7 +19,9 @@ from center.served import institutions_of
 from center.settling import inputs
 from center.settling.records import cursor_of
 from center.tables import detail, settlement
+from center.uploading.granting import count_received
 from domain.catalogue import Catalogue
+from domain.chunks import sums_of
 from domain.messages import ClaimDetail, DetailReceipt, DetailReceived, DetailUploaded
 from domain.money import MAX_FEN, yuan
 from domain.policy import PolicyBook
@@ -60,16 +61,22 @@ def receive_details(
     catalogues: CatalogueShelf,
     policies: PolicyShelf,
     at: datetime,
+    size: int = 0,
 ) -> DetailReceived:
     """Keep the lines that are those of their settled claims; open one case for each claim whose lines are not.
 
-    Every claim gets a receipt with the count, the sum and the digest of what came. Running it twice changes nothing.
-    Raises StaleSlice when the slice is over.
+    Every claim gets a receipt with the count, the sum and the digest of what came, and so does the chunk: one that
+    does not hold what it says it holds gets no other answer. Running it twice changes nothing. `size` is what it
+    weighed on the link. Raises StaleSlice when the slice is over.
     """
     lines = sum(max(0, claim.line_count) for claim in uploaded.claims)
-    if not windows.count_received(connection, frontend, fence=uploaded.fence, lines=lines, at=at):
+    if not count_received(connection, frontend, fence=uploaded.fence, lines=lines, size=size, at=at):
         raise StaleSlice(frontend, uploaded.fence)
     epoch = epochs.current(cursor_of(connection))
+    chunk = tuple(sums_of(sent.chunk_no, uploaded.claims) for sent in uploaded.chunk)
+    if chunk != uploaded.chunk:
+        log.error("chunk_differs", extra={"frontend": frontend, "claims": len(uploaded.claims), "lines": lines})
+        return DetailReceived(receipts=(), epoch=epoch.number, chunk=chunk)
     settled = _settled(connection, {claim.visit_no for claim in uploaded.claims})
     own = institutions_of(connection, frontend)
 
@@ -108,7 +115,7 @@ def receive_details(
         "detail_received",
         extra={"frontend": frontend, "claims": len(uploaded.claims), "lines": lines, "cases_opened": opened},
     )
-    return DetailReceived(receipts=tuple(receipts), epoch=epoch.number)
+    return DetailReceived(receipts=tuple(receipts), epoch=epoch.number, chunk=chunk)
 
 
 def _settled(connection: Connection, visit_nos: Collection[str]) -> dict[tuple[str, int], Settled]:

@@ -12,14 +12,14 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, Engine, func, select
 
-from center import lateness
+from center import lateness, served
+from center.backup import metrics as epoch
 from center.clearing import periods as clearing_periods
 from center.conservation import metrics as conservation
 from center.reconciling import books, daily
 from center.tables import (
     detail,
     difference_case,
-    institution,
     parked,
     quarantine,
     settlement,
@@ -69,6 +69,7 @@ def readings(settings: Settings, engine: Engine, post: Post) -> Iterator[Metric]
         yield from _institution_books(connection, settings)
         yield from conservation.readings(connection)
         yield from _clearing(connection, settings)
+        yield from epoch.readings(connection)
         yield from _ticks(connection)
         yield gauge("jiesuan_quarantined", "Messages set aside because nobody could read them.", _count(connection))
         age = lateness.waiting_age(connection, lanes.SETTLE, settings.time.seconds())
@@ -76,7 +77,7 @@ def readings(settings: Settings, engine: Engine, post: Post) -> Iterator[Metric]
             "jiesuan_queue_oldest_age_seconds", "How long a message waits on a queue at present.", "queue",
             {lanes.SETTLE: age},
         )  # fmt: skip
-        frontends = connection.execute(select(institution.c.frontend).distinct()).scalars().all()
+        frontends = served.frontends(connection)
     yield from _queues(post, frontends)
 
 

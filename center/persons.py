@@ -14,6 +14,8 @@ import psycopg
 from sqlalchemy import Connection
 
 from center.backup import epochs
+from center.offline import leasing
+from center.served import SPEAKS
 from center.settling.records import cursor_of
 from domain.entitlement import Entitlement
 from domain.messages import PersonAnswered, PersonAsked
@@ -33,7 +35,7 @@ LOCAL = "local"
 def entitlements(
     asked: PersonAsked, *, frontend: str, connection: Connection, at: datetime, lease: timedelta = LEASE
 ) -> PersonAnswered:
-    """What the centre says of the persons asked for, in their order. Reads only: asked again, it answers anew. Nobody
+    """What the centre says of the persons asked for, in their order: asked again, it answers anew. Nobody
     while a restored centre has not got back what it lost: accounts and accumulators stand where they stood once.
 
     A number that is not known, or could not be one, is answered as unknown. Raises UnreadableMessage for more persons
@@ -50,7 +52,8 @@ def entitlements(
     held: dict[str, Entitlement] = {}
     if ways:
         wanted = [number for number in set(asked.citizens) if _could_be_one(number)]
-        held = {row.citizen_id_no: row for row in _held(cursor, wanted, at + lease)}
+        found = leasing.grant(cursor, frontend, _held(cursor, wanted, at + lease), at=at)
+        held = {row.citizen_id_no: row for row in found}
     else:
         log.warning("asked_by_nobody", extra={"frontend": frontend, "persons": len(asked.citizens)})
     answers = [held.get(number) or Entitlement(number, known=False) for number in asked.citizens]
@@ -65,7 +68,8 @@ def _could_be_one(number: str) -> bool:
 def _ways(cursor: psycopg.Cursor[Any], frontend: str) -> list[tuple[str, str]]:
     """The institutions in service this front-end speaks for, each with its way of settling."""
     cursor.execute(
-        "SELECT institution_code, way FROM institution WHERE frontend = %s AND active ORDER BY institution_code",
+        "SELECT institution_code, way FROM institution JOIN served_by USING (institution_code)"
+        f" WHERE served_by.frontend = %s AND active AND {SPEAKS} ORDER BY institution_code",
         [frontend],
     )
     return cursor.fetchall()

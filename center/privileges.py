@@ -15,6 +15,7 @@ from psycopg import sql
 from sqlalchemy import Connection, inspect, make_url, text
 from sqlalchemy.exc import ProgrammingError
 
+from center.partitions import is_partition
 from center.tables import metadata
 
 log = logging.getLogger("center")
@@ -37,7 +38,9 @@ def grant(connection: Connection) -> bool:
     database = sql.Identifier(str(connection.execute(text("SELECT current_database()")).scalar()))
     _run(connection, "GRANT CONNECT ON DATABASE {database} TO {role}", database=database)
     _run(connection, "GRANT USAGE ON SCHEMA public TO {role}")
-    _run(connection, "REVOKE ALL ON {tables} FROM {role}", names)
+    # What is written once is guarded at the whole table: nobody writes to a part of it past that.
+    parts = sorted(name for name in there if is_partition(name))
+    _run(connection, "REVOKE ALL ON {tables} FROM {role}", [*names, *parts])
     for may, tables in (
         (READ_AND_ADD, [name for name in names if is_append_only(name)]),
         (ALSO_CHANGE, [name for name in names if not is_append_only(name)]),

@@ -29,6 +29,8 @@ metadata = MetaData()
 WRITTEN_ONCE = {"append_only": True}
 """What `center.privileges` reads: the application's role may add rows to the table and read them, nothing else."""
 
+terms_version = Sequence("terms_version_seq", metadata=metadata)
+
 institution = Table(
     "institution",
     metadata,
@@ -36,7 +38,6 @@ institution = Table(
     Column("name", String(60), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("level", Integer, nullable=False),
-    Column("frontend", String(32), nullable=False, comment="the front-end server that speaks for it"),
     Column("active", Boolean, nullable=False, server_default=text("true")),
     Column(
         "way",
@@ -45,6 +46,38 @@ institution = Table(
         server_default="central",
         comment="who computes the benefit: central, or local and the centre confirms",
     ),
+    Column(
+        "short_code",
+        String(6),
+        nullable=False,
+        server_default="",
+        comment="first six characters of its visit numbers; empty: not known at the centre",
+    ),
+    Column("size", String(12), nullable=False, server_default="small", comment="domain.institution_class.Size"),
+    Column("weight", Integer, nullable=False, server_default="10", comment="share of a shared front-end, 1 to 100"),
+    Column("rate_per_second", Integer, nullable=False, server_default="0", comment="claims; 0: no limit"),
+    Column("burst", Integer, nullable=False, server_default="0", comment="claims; 0: ten seconds of the rate"),
+    Column("backlog_cap", Integer, nullable=False, server_default="400", comment="most open claims at a front-end"),
+    Column("suspended", String(60), nullable=False, server_default="", comment="why it takes nothing, in Chinese"),
+    Column(
+        "civil_servants",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="公务员医疗补助业务: opened, so it has a server of its own (AMB-43)",
+    ),
+    Column("offline", Boolean, nullable=False, server_default=text("false"), comment="may settle off-line (AMB-47)"),
+    Column("offline_claim_fen", BigInteger, nullable=False, server_default="0"),
+    Column("offline_total_fen", BigInteger, nullable=False, server_default="0"),
+    Column("offline_hours", Integer, nullable=False, server_default="0"),
+    Column(
+        "terms_version",
+        BigInteger,
+        nullable=False,
+        server_default=text("nextval('terms_version_seq')"),
+        comment="rises with every change of anybody's terms",
+    ),
+    comment="The institutions with their terms; who serves them is in served_by.",
 )
 
 person = Table(
@@ -190,6 +223,7 @@ posting = Table(
     Column("account", String(64), nullable=False, comment="domain.ledger"),
     Column("amount_fen", BigInteger, nullable=False, comment="a document's postings add up to zero"),
     info=WRITTEN_ONCE,
+    postgresql_partition_by="RANGE (document_no)",
 )
 Index("ix_posting_document", posting.c.document_no)
 
@@ -202,6 +236,7 @@ accumulator_entry = Table(
     Column("before_fen", BigInteger, nullable=False),
     Column("applied_fen", BigInteger, nullable=False),
     info=WRITTEN_ONCE,
+    postgresql_partition_by="RANGE (settlement_no)",
 )
 Index("ix_accumulator_entry_person", accumulator_entry.c.person_no, accumulator_entry.c.key)
 # Rows come in order of their numbers: a range per few pages finds them, and costs nothing when they are written.
@@ -232,6 +267,13 @@ parked = Table(
         server_default="0",
         comment="how often it had been sent again after a refusal",
     ),
+    Column(
+        "failed",
+        LargeBinary,
+        nullable=False,
+        server_default="",
+        comment="msgpack of domain.messages.FailedLine rows, of a claim that came with its lines",
+    ),
     UniqueConstraint(
         "visit_no",
         "charge_batch_no",
@@ -243,6 +285,21 @@ parked = Table(
         name="uq_parked",
     ),
     comment="Claims the centre refused: the answer of their copies, and a person looks.",
+)
+
+refused_refund = Table(
+    "refused_refund",
+    metadata,
+    Column("visit_no", String(16), primary_key=True),
+    Column("contra_batch_no", Integer, primary_key=True, comment="the number of the request"),
+    Column("institution_code", String(18), primary_key=True),
+    Column("frontend", String(32), primary_key=True),
+    Column("charge_batch_no", Integer, primary_key=True, comment="what it would have taken back"),
+    Column("refusal", String(32), nullable=False, comment="domain.refusals.Refusal"),
+    Column("detail", Text, nullable=False),
+    Column("refused_at", DateTime(timezone=True), nullable=False),
+    info=WRITTEN_ONCE,
+    comment="Refunds the centre refused: the answer of their copies.",
 )
 
 reference = Table(
@@ -293,6 +350,7 @@ detail = Table(
     Column("lines", LargeBinary, nullable=False, comment="domain.visit.pack_lines, as digested"),
     Column("received_at", DateTime(timezone=True), nullable=False),
     info=WRITTEN_ONCE,
+    postgresql_partition_by="RANGE (settlement_no)",
 )
 
 difference_case = Table(
@@ -309,6 +367,7 @@ difference_case = Table(
     Column("day", Date, comment="of the books that differ; null for detail"),
     Column("opened_at", DateTime(timezone=True), nullable=False),
     Column("closed_at", DateTime(timezone=True), comment="when the two books agreed again"),
+    Column("frontend", String(32), nullable=False, server_default="", comment="whose books differ; empty: nobody's"),
     UniqueConstraint("kind", "visit_no", "charge_batch_no", name="uq_difference_case"),
 )
 Index("ix_difference_case_open", difference_case.c.day, postgresql_where=text("closed_at IS NULL"))
@@ -318,12 +377,21 @@ upload_window = Table(
     metadata,
     Column("name", String(32), primary_key=True),
     Column("opens", Time, nullable=False),
-    Column("closes", Time, nullable=False, comment="exclusive; earlier than opens: past midnight"),
-    Column("weekdays", String(7), nullable=False, server_default="1234567", comment="ISO weekdays, Monday is 1"),
+    Column("closes", Time, nullable=False, comment="exclusive; not later than opens: on the next day"),
+    Column(
+        "days",
+        String(9),
+        nullable=False,
+        server_default="1234567",
+        comment="on which it opens: ISO weekdays, Monday is 1; W: working days, H: days off",
+    ),
     Column("frontend", String(32), nullable=False, server_default="*", comment="* is every front-end"),
-    Column("lines_per_tick", Integer, nullable=False),
+    Column("lines_per_hour", BigInteger, nullable=False, comment="of all its front-ends, by the business clock"),
+    Column("bytes_per_hour", BigInteger, nullable=False, comment="on the link, of all its front-ends"),
+    Column("slice_seconds", Integer, nullable=False, server_default="60", comment="of one grant, by the business clock"),
     Column("active", Boolean, nullable=False, server_default=text("true")),
-    CheckConstraint("lines_per_tick > 0", name="ck_window_budget"),
+    CheckConstraint("lines_per_hour > 0 AND bytes_per_hour > 0", name="ck_window_budget"),
+    CheckConstraint("days <> '' AND slice_seconds > 0", name="ck_window_days"),
 )
 
 lease = Table(
@@ -342,12 +410,22 @@ upload_grant = Table(
     Column("window", String(32), nullable=False),
     Column("fence", BigInteger, nullable=False, comment="number of the newest slice; each slice has the next one"),
     Column("first_fence", BigInteger, nullable=False, comment="the first slice of this opening of the window"),
-    Column("lines", Integer, nullable=False, comment="quota of the slice"),
+    Column("lines", Integer, nullable=False, comment="budget of the slice"),
+    Column("bytes", BigInteger, nullable=False, server_default="0", comment="budget of the slice, on the link"),
+    Column(
+        "is_floor",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="the small slice of this hour, given however late settling is",
+    ),
     Column("granted_at", DateTime(timezone=True), nullable=False),
     Column("cut_off", DateTime(timezone=True), nullable=False, comment="end of the slice, exclusive"),
     Column("closes_at", DateTime(timezone=True), nullable=False, comment="end of the window, exclusive"),
     Column("lines_granted", BigInteger, nullable=False, comment="in this opening of the window"),
     Column("lines_received", BigInteger, nullable=False, comment="in this opening of the window"),
+    Column("bytes_granted", BigInteger, nullable=False, server_default="0", comment="in this opening of the window"),
+    Column("bytes_received", BigInteger, nullable=False, server_default="0", comment="in this opening of the window"),
     comment="The newest slice of each front-end.",
 )
 
@@ -374,13 +452,13 @@ reconciliation = Table(
     metadata,
     Column("institution_code", String(18), primary_key=True),
     Column("day", Date, primary_key=True),
-    Column("frontend", String(32), nullable=False),
+    Column("frontend", String(32), primary_key=True, comment="whose books: an institution may have several"),
     Column("frontend_claims", Integer, nullable=False),
     Column("center_claims", Integer, nullable=False),
     Column("difference_fen", BigInteger, nullable=False, comment="front-end total minus centre total"),
     Column("fund_difference_fen", BigInteger, nullable=False),
     Column("compared_at", DateTime(timezone=True), nullable=False),
-    comment="The newest comparison of each institution-day.",
+    comment="The newest comparison of each institution-day, by front-end.",
 )
 Index("ix_reconciliation_differs", reconciliation.c.day, postgresql_where=text("difference_fen <> 0"))
 

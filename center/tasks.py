@@ -25,34 +25,41 @@ from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
-from center import lateness, metrics, persons, publications, windows
+from center import lateness, metrics, persons, publications
 from center.backup import catching_up
 from center.backup.taking import take_up
 from center.catalogue.shelf import CatalogueShelf
+from center.clearing import deciding as clearing_deciding
 from center.clearing import schedule as clearing_schedule
+from center.clearing import telling as clearing_telling
 from center.conservation.checking import Shelves, check_new, check_nightly
 from center.correcting import telling
 from center.details import StaleSlice, receive_details
 from center.ledger.export import export, is_exported
+from center.offline import leasing, trouble
 from center.outcomes.ask import tell
 from center.outcomes.decide import decide
 from center.outcomes.expiry import expire
 from center.outcomes.prepare import prepare
+from center.outcomes.prepare_lines import prepare_lines
 from center.policy import publications as policy_publications
 from center.policy.shelf import PolicyShelf
 from center.reconciling import answers as book_answers
 from center.reconciling import books, daily, orders, submissions
 from center.reconciling.comparing import Compared
+from center.serving import moves, terms
+from center.settling.lines import Published, settle_lines
 from center.settling.refund import refund
 from center.settling.settle import settle_submitted
 from center.tables import quarantine, reference
 from center.transactions import driver_error, in_transaction, is_away, sqlstate_of
+from center.uploading import granting
 from domain import messages
 from infra import lanes
 from infra.broker import BrokerAway, Post, build_app
 from infra.codec import UnreadableMessage, decode, encode, pack, unpack
 from infra.database import open_database
-from infra.envelope import seal, sender, unseal
+from infra.envelope import SealBroken, seal, sender, unseal
 from infra.lease import LeaseLost
 from infra.quarantine import Quarantine, keep_with
 from infra.reference import NothingPublished, ReferenceShelf, activate
@@ -71,9 +78,6 @@ PAUSE_SECONDS = 0.5
 
 TAKING_SECONDS = 20.0
 """After a restore documents are taken up this long at a time; then the office looks after its other lanes."""
-
-TICK_SHARE = 0.9
-"""A slice ends just before the next tick, so that it is over when the tick comes."""
 
 SWEEPS_IN_FLIGHT = 3
 """After so many rounds of its sweep a front-end has every answer it can get."""
@@ -124,7 +128,27 @@ class Center:
     def opened(self, envelope: bytes, lane: str, expected: type[T]) -> tuple[str, T]:
         """Who sealed the envelope, and the message in it. Raises UnreadableMessage."""
         frontend = sender(envelope)
-        return frontend, decode(unseal(envelope, lane=lane, key=self.key_of(frontend)), expected)
+        try:
+            content = unseal(envelope, lane=lane, key=self.key_of(frontend))
+        except SealBroken:
+            self._not_heard(frontend)
+            raise
+        return frontend, decode(content, expected)
+
+    def _not_heard(self, frontend: str) -> None:
+        """Note that somebody sends under this front-end's name what its key does not open, and tell it now and then."""
+        at = self.now()
+        try:
+            is_to_be_told = in_transaction(
+                self.engine, lambda connection: trouble.note(connection, frontend, trouble.KEY, at=at)
+            )
+        except (DBAPIError, TimeoutError, psycopg.Error) as error:
+            log.error("not_noted", extra={"frontend": frontend, "error": type(error).__name__})
+            return
+        if is_to_be_told:
+            log.error("frontend_not_heard", extra={"frontend": frontend})
+            told = messages.OutcomeTold(outcomes=(), unopened=True)
+            self.send(lanes.OUTCOMES_TELL, lanes.results(frontend), told, frontend, shown={"claims": 0})
 
     def send(self, task: str, lane: str, message: messages.Message, frontend: str, *, shown: dict[str, object]) -> None:
         """Seal a message for a front-end and post it on its lane."""
@@ -190,6 +214,7 @@ def app_of(center: Center) -> Celery:
         _clearing,
         _audit,
         _reference,
+        _serving,
     ):
         add_tasks(center)
     return center.app
@@ -211,6 +236,21 @@ def _settling(center: Center) -> None:
             ),
         )
         center.send(lanes.CLAIMS_DELIVER, lanes.results(frontend), answered, frontend, shown=_shown(submitted.claims))
+
+    published = Published(center.shelf, center.catalogues)
+
+    @center.task(lanes.CLAIMS_SETTLE_LINES)
+    def claims_settle_lines(envelope: bytes) -> None:
+        frontend, submitted = center.opened(envelope, lanes.SETTLE, messages.LinesSubmitted)
+        shown = _shown(submitted.claims)
+        if submitted.prepare:
+            prepare_now = partial(prepare_lines, center.engine, published, submitted, interval=center.prepare_interval)
+            told = center.patiently(lanes.CLAIMS_SETTLE_LINES, lambda: prepare_now(frontend=frontend, at=center.now()))
+            center.send(lanes.OUTCOMES_TELL, lanes.results(frontend), told, frontend, shown=shown)
+            return
+        settle_now = partial(settle_lines, center.engine, published, submitted)
+        answered = center.patiently(lanes.CLAIMS_SETTLE_LINES, lambda: settle_now(frontend=frontend, at=center.now()))
+        center.send(lanes.CLAIMS_DELIVER, lanes.results(frontend), answered, frontend, shown=shown)
 
     @center.task(lanes.CLAIMS_REFUND)
     def claims_refund(envelope: bytes) -> None:
@@ -276,6 +316,7 @@ def _settling(center: Center) -> None:
     @center.task(lanes.OUTCOMES_TICK)
     def outcomes_tick() -> None:
         center.committed(lanes.OUTCOMES_TICK, lambda connection: expire(connection, at=center.now()))
+        center.committed(lanes.OUTCOMES_TICK, lambda connection: leasing.prune(connection, at=center.now()))
 
     @center.task(lanes.LANES_PROBE)
     def lanes_probe(envelope: bytes) -> None:
@@ -349,6 +390,7 @@ def _details(center: Center) -> None:
                     catalogues=center.catalogues,
                     policies=center.policies,
                     at=center.now(),
+                    size=len(envelope),
                 ),
             )
         except StaleSlice as error:
@@ -359,7 +401,8 @@ def _details(center: Center) -> None:
 
 def _windows(center: Center) -> None:
     settings = center.settings
-    slice_length = timedelta(seconds=settings.window_tick_seconds * center.clock.speed * TICK_SHARE)
+    tick_length = timedelta(seconds=settings.window_tick_seconds * center.clock.speed)
+    deadline = timedelta(hours=settings.detail_deadline_hours)
 
     @center.task(lanes.WINDOWS_TICK)
     def windows_tick() -> None:
@@ -370,14 +413,15 @@ def _windows(center: Center) -> None:
             policy_publications.activate(connection, at.date())
             waiting_age = lateness.waiting_age(connection, lanes.SETTLE, now)
             probe_due = lateness.probe_due(connection, lanes.SETTLE, now)
-            granted = windows.tick(
+            granted = granting.tick(
                 connection,
                 at=at,
                 now=now,
                 holder=center.holder,
                 settle_waiting_age=waiting_age,
                 settle_late_seconds=settings.settle_late_seconds,
-                slice_length=slice_length,
+                tick_length=tick_length,
+                deadline=deadline,
             )
             return probe_due, granted
 
@@ -385,7 +429,7 @@ def _windows(center: Center) -> None:
         if probe_due:
             center.post_envelope(lanes.LANES_PROBE, lanes.SETTLE, _probe(now, center), {"frontend": SITE})
         for frontend, slice_ in granted:
-            shown = {"window": slice_.window, "lines": slice_.lines}
+            shown = {"window": slice_.window, "lines": slice_.lines, "bytes": slice_.bytes}
             center.send(lanes.DETAILS_UPLOAD, lanes.uploads(frontend), slice_, frontend, shown=shown)
 
 
@@ -484,8 +528,32 @@ def _clearing(center: Center) -> None:
         at, now = center.now(), center.clock.seconds()
         center.patiently(
             lanes.CLEARING_TICK,
-            lambda: clearing_schedule.tick(center.engine, at=at, now=now, holder=center.holder),
+            lambda: clearing_schedule.tick(
+                center.engine, at=at, now=now, holder=center.holder, pool=center.settings.pool
+            ),
         )
+
+    def tell(frontend: str, told: messages.ClearingsTold) -> None:
+        shown: dict[str, object] = {"institution": told.institution_code, "clearings": len(told.clearings)}
+        center.send(lanes.CLEARINGS_TELL, lanes.results(frontend), told, frontend, shown=shown)
+
+    @center.task(lanes.CLEARINGS_ASK)
+    def clearings_ask(envelope: bytes) -> None:
+        frontend, asked = center.opened(envelope, lanes.ADMIN, messages.ClearingsAsked)
+        for told in center.committed(
+            lanes.CLEARINGS_ASK, lambda connection: clearing_telling.answer(connection, asked, frontend=frontend)
+        ):
+            tell(frontend, told)
+
+    @center.task(lanes.CLEARINGS_DECIDE)
+    def clearings_decide(envelope: bytes) -> None:
+        frontend, said = center.opened(envelope, lanes.ADMIN, messages.ClearingDecided)
+        heard = center.committed(
+            lanes.CLEARINGS_DECIDE,
+            lambda connection: clearing_deciding.decided(connection, said, frontend=frontend, at=center.now()),
+        )
+        shown: dict[str, object] = {"institution": said.institution_code, "period": said.period_no}
+        center.send(lanes.CLEARINGS_HEARD, lanes.results(frontend), heard, frontend, shown=shown)
 
 
 def _audit(center: Center) -> None:
@@ -510,7 +578,75 @@ def _reference(center: Center) -> None:
         center.send(lanes.REFERENCE_KEEP, lanes.uploads(frontend), sent, frontend, shown=shown)
 
 
-def _shown(claims: Sequence[messages.ClaimTotals | messages.ClaimDetail]) -> dict[str, object]:
+MOVES = "moves"
+"""The lane a bundle is sealed for while the centre keeps it."""
+
+
+def _serving(center: Center) -> None:
+    def sealed(content: bytes) -> bytes:
+        return seal(content, frontend=SITE, lane=MOVES, key=center.key_of(SITE))
+
+    def opened(envelope: bytes) -> bytes:
+        return unseal(envelope, lane=MOVES, key=center.key_of(SITE))
+
+    def tell(frontend: str, sent: messages.TermsSent) -> None:
+        shown: dict[str, object] = {"institutions": len(sent.terms), "version": sent.version}
+        center.send(lanes.TERMS_KEEP, lanes.results(frontend), sent, frontend, shown=shown)
+
+    def give(due: Sequence[moves.Due]) -> None:
+        for frontend, message in due:
+            task = lanes.HANDOVER_ASK if isinstance(message, messages.HandOverAsked) else lanes.BUNDLE_KEEP
+            shown: dict[str, object] = {"institution": message.institution_code, "move": message.move_no}
+            center.send(task, lanes.results(frontend), message, frontend, shown=shown)
+
+    @center.task(lanes.TERMS_ASK)
+    def terms_ask(envelope: bytes) -> None:
+        frontend, asked = center.opened(envelope, lanes.ADMIN, messages.TermsAsked)
+
+        def hear(connection: Connection) -> messages.TermsSent | None:
+            sent = terms.heard(connection, asked, frontend=frontend, at=center.now())
+            return terms.of_frontend(connection, frontend) if moves.advance(connection, at=center.now()) else sent
+
+        sent = center.committed(lanes.TERMS_ASK, hear)
+        if sent is not None:
+            tell(frontend, sent)
+
+    @center.task(lanes.SERVING_TICK)
+    def serving_tick() -> None:
+        now = center.clock.seconds()
+
+        def tick(connection: Connection) -> tuple[list[tuple[str, messages.TermsSent]], list[moves.Due]]:
+            moves.advance(connection, at=center.now())
+            return terms.due(connection, now=now), moves.due(connection, now=now, opened=opened)
+
+        changed, due = center.committed(lanes.SERVING_TICK, tick)
+        for frontend, sent in changed:
+            tell(frontend, sent)
+        give(due)
+
+    @center.task(lanes.HANDOVER_TAKE)
+    def handover_take(envelope: bytes) -> None:
+        frontend, handed = center.opened(envelope, lanes.ADMIN, messages.HandedOver)
+        take = partial(moves.take, handed=handed, frontend=frontend, sealed=sealed, opened=opened)
+        give(center.committed(lanes.HANDOVER_TAKE, lambda connection: take(connection, at=center.now())))
+
+    @center.task(lanes.HANDOVER_REPORT)
+    def handover_report(envelope: bytes) -> None:
+        frontend, told = center.opened(envelope, lanes.ADMIN, messages.HandOverReported)
+        center.committed(
+            lanes.HANDOVER_REPORT,
+            lambda connection: moves.reported(connection, told, frontend=frontend, at=center.now()),
+        )
+
+    @center.task(lanes.BUNDLE_KEPT)
+    def bundle_kept(envelope: bytes) -> None:
+        frontend, told = center.opened(envelope, lanes.ADMIN, messages.BundleKept)
+        kept = partial(moves.kept, told=told, frontend=frontend, opened=opened)
+        give(center.committed(lanes.BUNDLE_KEPT, lambda connection: kept(connection, at=center.now())))
+        serving_tick()
+
+
+def _shown(claims: Sequence[messages.ClaimTotals | messages.ClaimLines | messages.ClaimDetail]) -> dict[str, object]:
     """What Flower may show of a batch: where from and how many; the visit when there is one only."""
     institutions = sorted({claim.institution_code for claim in claims})
     shown: dict[str, object] = {"claims": len(claims)}
@@ -570,6 +706,7 @@ def _schedule(settings: Settings) -> dict[str, Any]:
             lanes.AUDIT_TICK: entry(lanes.AUDIT_TICK, settings.audit_tick_seconds),
             lanes.CORRECTIONS_TICK: entry(lanes.CORRECTIONS_TICK, settings.sweep_after_seconds),
             lanes.OUTCOMES_TICK: entry(lanes.OUTCOMES_TICK, settings.outcomes_tick_seconds),
+            lanes.SERVING_TICK: entry(lanes.SERVING_TICK, settings.serving_tick_seconds),
         },
         "beat_max_loop_interval": min(settings.window_tick_seconds, 5.0),
         "redbeat_redis_url": settings.center_broker_url,

@@ -18,6 +18,7 @@ from city.exchange import DATABASE, his_address, open_tables
 from city.sample.institutions import FRONTENDS, HOSPITAL_A, HOSPITAL_B, SHARED
 from city.sample.morning import City
 from city.seed import kept_secret, make_secrets, seed_center, seed_frontend
+from infra import broker_rights
 from infra.database import open_database
 from infra.embedded import free_port, postgres, valkey
 from infra.settings import Settings
@@ -43,6 +44,8 @@ LEFT_BY_A_RUN = ("audit", "broker", "database", "exchange", "frontends", "secret
 EMBEDDED = ("broker", "database")
 APPLICATION = "center"
 """The login of the centre's services at the embedded server."""
+CENTER = "center"
+"""Its login at the embedded broker; a front-end's is its code."""
 
 
 class NotPerFrontend(Exception):
@@ -128,7 +131,9 @@ class CityPlan:
         if self.settings.center_broker_url:
             return None
         port = 0 if self.any_ports else WISHED_PORTS["broker"]
-        return valkey.prepare(self.folder / "broker", port=port, say=self.say)
+        rights = {CENTER: broker_rights.CENTER, **{code: broker_rights.frontend(code) for code in FRONTENDS}}
+        users = {login: (kept_secret(self.secrets_dir / f"broker-{login}"), words) for login, words in rights.items()}
+        return valkey.prepare(self.folder / "broker", port=port, users=users, say=self.say)
 
     @cached_property
     def _postgres(self) -> postgres.Postgres | None:
@@ -140,8 +145,12 @@ class CityPlan:
 
     @property
     def broker_url(self) -> str:
-        """The centre's broker."""
+        """The centre's broker; as its owner, where it is the embedded one."""
         return self.settings.center_broker_url or (self._valkey.url if self._valkey else "")
+
+    def broker_url_of(self, login: str) -> str:
+        """The centre's broker as the centre or a front-end enters it: on the embedded one by a login of its own."""
+        return self._valkey.urls[login] if self._valkey else self.broker_url
 
     @property
     def database_url(self) -> str:
@@ -283,13 +292,13 @@ class CityPlan:
         return {
             "JIESUAN_DATA_DIR": str(self.folder),
             "JIESUAN_POLICIES_DIR": str(self.settings.policies_dir),
-            "JIESUAN_CENTER_BROKER_URL": self.broker_url,
             "JIESUAN_LOG_LEVEL": self.settings.log_level,
         }
 
     def _center_env(self) -> dict[str, str]:
         return {
             **self._shared_env(),
+            "JIESUAN_CENTER_BROKER_URL": self.broker_url_of(CENTER),
             "JIESUAN_CENTER_DATABASE_URL": self.application_database_url,
             "JIESUAN_AUDIT_DIR": str(self.audit_dir),
             "JIESUAN_CENTER_SECRET_FILE": str(self.secrets_dir / "center_secret"),
@@ -300,6 +309,7 @@ class CityPlan:
     def _frontend_env(self, frontend: str) -> dict[str, str]:
         env = {
             **self._shared_env(),
+            "JIESUAN_CENTER_BROKER_URL": self.broker_url_of(frontend),
             "JIESUAN_FRONTEND": frontend,
             "JIESUAN_FRONTEND_DATABASE_URL": self.frontend_database_url(frontend),
             "JIESUAN_FRONTEND_BROKER_URL": self.settings.frontend_broker_url,

@@ -6,7 +6,7 @@ import json
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import workers.tables
 from center.catalogue.entries import enter_standing
 from center.clearing import calendar
 from center.policy.publications import PolicyRefused, review
-from city.sample.institutions import BACKLOG_CAP, FAIR_DAY
+from center.serving.entering import enter
+from city.sample.institutions import BACKLOG_CAP, FAIR_DAY, SHARED
 from city.sample.morning import CATALOGUE_VERSION, City, sample_city
 from domain.catalogue import Match
 from domain.clearing import CalendarRule
@@ -50,15 +51,19 @@ def seed_center(engine: Engine, city: City, *, policies_dir: Path) -> bool:
     with engine.begin() as connection:
         if _holds(connection, tables.person):
             return False
-        connection.execute(
-            insert(tables.institution),
+        enter(
+            connection,
             [
                 {
                     "institution_code": institution.institution_code,
+                    "short_code": institution.short_code,
                     "name": institution.name,
                     "kind": institution.kind,
                     "level": institution.level,
+                    "size": str(institution.size),
+                    "backlog_cap": BACKLOG_CAP[institution.size],
                     "frontend": institution.frontend,
+                    "connection": "shared" if institution.frontend == SHARED else "own",
                 }
                 for institution in city.institutions
             ],
@@ -88,9 +93,11 @@ def seed_center(engine: Engine, city: City, *, policies_dir: Path) -> bool:
                     "name": window.name,
                     "opens": window.opens,
                     "closes": window.closes,
-                    "weekdays": window.weekdays,
+                    "days": window.days,
                     "frontend": window.frontend,
-                    "lines_per_tick": window.lines_per_tick,
+                    "lines_per_hour": window.lines_per_hour,
+                    "bytes_per_hour": window.bytes_per_hour,
+                    "slice_seconds": window.slice_length // timedelta(seconds=1),
                 }
                 for window in DEFAULT_WINDOWS
             ],

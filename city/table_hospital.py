@@ -31,9 +31,9 @@ class TableHospital:
     other result as read, as some products do and some do not.
     """
 
-    def __init__(self, client: JiesuanClient, address: str) -> None:
-        """`address` is the exchange database, with the institution's login."""
-        self._client = client
+    def __init__(self, client: JiesuanClient, address: str, *, marks_all: bool = False) -> None:
+        """`address` is the exchange database, with the institution's login; `marks_all` marks every result as read."""
+        self._client, self._marks_all = client, marks_all
         self._his: psycopg.Connection[DictRow] = psycopg.connect(address, autocommit=True, row_factory=dict_row)
         self._to_register: deque[SampleClaim] = deque()
         self._handed_in: list[Arrival] = []
@@ -50,8 +50,11 @@ class TableHospital:
         self._handed_in += arrivals
         self._to_register += [arrival.claim for arrival in arrivals]
 
-    def turn(self) -> None:
-        """Register who waits, charge whose registration has come, mend what was mistyped, read results."""
+    def turn(self) -> list[int]:
+        """Register who waits, charge whose registration has come, mend what was mistyped, read results.
+
+        The numbers of the claims whose results were read.
+        """
         while self._to_register:
             self._register(self._to_register[0])
             self._to_register.popleft()
@@ -59,8 +62,7 @@ class TableHospital:
             self._charge(row["jydjh"], self._by_outpatient_no[row["zyh"]])
         for row in self._ask("SELECT DISTINCT JYDJH FROM HIS_MZXM WHERE DRBZ = %s", FAILED):
             self._mend(row["jydjh"])
-        for row in self._ask("SELECT JYDJH FROM HIS_MZJS WHERE DRBZ = 0"):
-            self._read_result(row["jydjh"])
+        return [self._read_result(row["jydjh"]) for row in self._ask("SELECT JYDJH FROM HIS_MZJS WHERE DRBZ = 0")]
 
     def unanswered(self) -> int:
         """How many patients wait for a settlement, or for the verdict that keeps them from one."""
@@ -109,10 +111,12 @@ class TableHospital:
             self._do("DELETE FROM HIS_MZXM WHERE JYDJH = %s AND XMXH = %s AND DRBZ = %s", *own)
             self._write(visit_no, claim, first)
 
-    def _read_result(self, visit_no: str) -> None:
+    def _read_result(self, visit_no: str) -> int:
         self._answered.add(visit_no)
-        if self._charged[visit_no].number % 2:
+        number = self._charged[visit_no].number
+        if self._marks_all or number % 2:
             self._do("UPDATE HIS_MZJS SET DRBZ = 1 WHERE JYDJH = %s", visit_no)
+        return number
 
     def _write(self, visit_no: str, claim: SampleClaim, line: ChargeLine) -> None:
         row = {**mzxm_row(claim.visit, line), "JYDJH": visit_no}

@@ -37,6 +37,10 @@ class Entitlement(NamedTuple):
     version: int = 0
     """Of the person's row: rises by one with every settlement, and with whatever else moves what is said here."""
     leased_until: datetime | None = None
+    offline_limit_fen: int = 0
+    """What may be spent of the own account while the link is down; 0 where nothing may (`domain.offline`)."""
+    offline_until: datetime | None = None
+    """Until when that holds."""
 
     def person_on(self, day: date) -> Person:
         """The person as the rules see them on the day."""

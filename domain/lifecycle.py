@@ -13,13 +13,13 @@ class ClaimState(StrEnum):
     ACCEPTED = "accepted"
     """Durably stored, its lines not checked yet."""
     TOTALLED = "totalled"
-    """Lines checked and added up; the centre's answer is awaited. This is the outbox."""
+    """Lines checked and added up, or on their way to be; the centre's answer is awaited. This is the outbox."""
     PREPARED = "prepared"
     """The centre has computed it and holds its person; the institution is to confirm or cancel it in time."""
     SETTLED = "settled"
     """The centre's settlement is recorded."""
     RETURNED = "returned"
-    """A line failed its checks: back to the institution, with the code of each line."""
+    """A line failed its checks, here or at the centre: back to the institution, with the code of each line."""
     REFUSED = "refused"
     """The centre refused it, or we failed on it: parked with its code until a person looks."""
     CANCELLED = "cancelled"
@@ -34,7 +34,16 @@ STEPS: dict[ClaimState, frozenset[ClaimState]] = {
     ClaimState.ACCEPTED: frozenset(
         {ClaimState.TOTALLED, ClaimState.RETURNED, ClaimState.REFUSED, ClaimState.CANCELLED}
     ),
-    ClaimState.TOTALLED: frozenset({ClaimState.PREPARED, ClaimState.SETTLED, ClaimState.REFUSED, ClaimState.CANCELLED}),
+    ClaimState.TOTALLED: frozenset(
+        {
+            ClaimState.PREPARED,
+            ClaimState.SETTLED,
+            ClaimState.REFUSED,
+            ClaimState.CANCELLED,
+            ClaimState.RETURNED,  # its lines were checked at the centre (`domain.ways`)
+            ClaimState.ACCEPTED,  # other reference data is in force at the centre: totalled again
+        }
+    ),
     ClaimState.PREPARED: frozenset({ClaimState.SETTLED, ClaimState.CANCELLED}),
     ClaimState.SETTLED: frozenset(),
     ClaimState.RETURNED: frozenset(),

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import ClassVar, NamedTuple
 
+from domain.clearings import MonthHeld, ToldClearing
 from domain.entitlement import Entitlement
 from domain.settlement import AccumulatorEntry, Cell
+from domain.terms import InstitutionTerms
 from domain.totals import GroupTotal, LocalTotals
 
 
@@ -30,6 +32,8 @@ class LocalResult(NamedTuple):
     family_before_fen: int = 0
     accumulators: tuple[tuple[str, int], ...] = ()
     """(key, fen) of the snapshot, those that stood at something and that the rules look at."""
+    offline: bool = False
+    """Settled while the link was down: the patient has it, the centre is to post it (`domain.offline`)."""
 
 
 class ClaimTotals(NamedTuple):
@@ -68,6 +72,27 @@ class ClaimTotals(NamedTuple):
         return LocalTotals(*self[6:13], self.groups)
 
 
+class ClaimSplit(NamedTuple):
+    """What the centre split a claim's lines to, in fen, and by which versions."""
+
+    own_expense_fen: int
+    over_limit_fen: int
+    pre_self_pay_fen: int
+    in_scope_fen: int
+    groups: tuple[GroupTotal, ...]
+    policy_version: str
+    catalogue_version: str
+    warned: tuple[tuple[int, str], ...] = ()
+    """Warnings: the place of a line in the claim, from 0, and the code."""
+
+
+class FailedLine(NamedTuple):
+    """A line that failed its checks: its place in the claim, from 0, and every code; it goes back with the first."""
+
+    at: int
+    codes: tuple[str, ...]
+
+
 class ClaimAnswer(NamedTuple):
     """The centre's answer to one claim: a settlement in fen, or a refusal with its code and sentence.
 
@@ -97,6 +122,67 @@ class ClaimAnswer(NamedTuple):
     category: str = ""
     recomputed: str = ""
     """How this differs from what the front-end settled itself, in Chinese; empty when it is the same."""
+    split: ClaimSplit | None = None
+    """Of a claim that came with its lines: what they were split to."""
+    failed: tuple[FailedLine, ...] = ()
+    """Of a claim that came with its lines: those that failed their checks."""
+
+
+class ClaimLines(NamedTuple):
+    """One claim asks to be settled from its lines: its key, its person, and the lines in their canonical bytes."""
+
+    institution_code: str
+    visit_no: str
+    charge_batch_no: int
+    citizen_id_no: str
+    visit_type: str
+    visit_date: date
+    line_count: int
+    total_fen: int
+    digest: bytes
+    packed_lines: bytes
+    visit_started: date | None = None
+    """Admission of a stay, or the first day of a course."""
+    covers_to: date | None = None
+    final: bool = True
+    conditions: tuple[str, ...] = ()
+    submission: int = 0
+    """How often it was sent again after a refusal, as in `ClaimTotals`."""
+
+
+def bare_of(sent: ClaimLines) -> ClaimTotals:
+    """A claim that comes with its lines, as totals without the sums of its lines."""
+    return ClaimTotals(
+        sent.institution_code,
+        sent.visit_no,
+        sent.charge_batch_no,
+        sent.citizen_id_no,
+        sent.visit_type,
+        sent.visit_date,
+        sent.total_fen,
+        0,
+        0,
+        0,
+        0,
+        sent.line_count,
+        sent.digest,
+        sent.visit_started,
+        sent.covers_to,
+        sent.final,
+        sent.conditions,
+        submission=sent.submission,
+    )
+
+
+def with_split(claim: ClaimTotals, split: ClaimSplit) -> ClaimTotals:
+    """The claim with the sums its lines were split to."""
+    return claim._replace(
+        own_expense_fen=split.own_expense_fen,
+        over_limit_fen=split.over_limit_fen,
+        pre_self_pay_fen=split.pre_self_pay_fen,
+        in_scope_fen=split.in_scope_fen,
+        groups=split.groups,
+    )
 
 
 class ClaimDetail(NamedTuple):
@@ -164,6 +250,23 @@ class DetailReceipt(NamedTuple):
     digest: bytes
 
 
+class UploadShare(NamedTuple):
+    """One institution's part of a slice, in lines: what it leaves is the others'."""
+
+    institution_code: str
+    lines: int
+
+
+class ChunkSums(NamedTuple):
+    """A chunk of detail as a whole: its number at the front-end, its count, its sum in fen, its digest."""
+
+    chunk_no: int
+    line_count: int
+    total_fen: int
+    digest: bytes
+    """Of its claims' packed lines, in the order they stand in it."""
+
+
 class Resent(NamedTuple):
     """One document a front-end was answered and a restored centre may lack: what was asked, and the answer."""
 
@@ -177,6 +280,18 @@ class Resent(NamedTuple):
     contra_of: int | None = None
     """The charge batch that was taken back."""
     reason: str = ""
+
+
+class ResentRefusal(NamedTuple):
+    """What a front-end was refused, or told is cancelled, and a restored centre may have forgotten: it stays so."""
+
+    claim: ClaimTotals
+    """As the submission was totalled that was refused."""
+    refusal: str
+    detail: str
+    submission: int = 0
+    contra_of: int | None = None
+    """Of a refund: the charge batch that was to be taken back; the claim's own is the number of the request."""
 
 
 class DayTotals(NamedTuple):
@@ -229,6 +344,19 @@ class ClaimsAnswered:
     """Of the centre's database: higher than before where it was restored from a backup."""
     resubmitted: tuple[Resubmitted, ...] = ()
     """Of refused claims: which submission was refused, where it was not the first."""
+    wanted: tuple[str, ...] = ()
+    """Where a claim is stale: the versions it is to be totalled with, of the policy and of the catalogue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinesSubmitted:
+    """A front-end asks the centre to settle a batch of claims, or to prepare it, from their lines."""
+
+    KIND: ClassVar[str] = "lines.submitted"
+    VERSION: ClassVar[int] = 1
+
+    prepare: bool
+    claims: tuple[ClaimLines, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,6 +449,10 @@ class OutcomeAsked:
     VERSION: ClassVar[int] = 1
 
     keys: tuple[ClaimKey, ...]
+    asked_at: datetime | None = None
+    """By the front-end's clock; the answer says it again. Asked without keys it only wants to know who hears it."""
+    skew_seconds: int = 0
+    """How far the centre's clock was ahead of the front-end's when that was last measured, for certain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -332,6 +464,13 @@ class OutcomeTold:
 
     outcomes: tuple[ToldOutcome, ...]
     epoch: int = 1
+    wanted: tuple[str, ...] = ()
+    """As in `ClaimsAnswered`."""
+    asked_at: datetime | None = None
+    answered_at: datetime | None = None
+    """By the centre's clock."""
+    unopened: bool = False
+    """Something came under this front-end's name that was not sealed with its key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -373,6 +512,10 @@ class UploadGranted:
     fence: int
     lines: int
     cut_off: datetime
+    bytes: int = 0
+    """On the link; 0: not said."""
+    shares: tuple[UploadShare, ...] = ()
+    """Of the lines, where several institutions have detail to send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,6 +528,8 @@ class DetailUploaded:
     fence: int
     catalogue_version: str
     claims: tuple[ClaimDetail, ...]
+    chunk: tuple[ChunkSums, ...] = ()
+    """Of these claims together: one, or none from an earlier release."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -396,6 +541,8 @@ class DetailReceived:
 
     receipts: tuple[DetailReceipt, ...]
     epoch: int = 1
+    chunk: tuple[ChunkSums, ...] = ()
+    """What came, under the number it was sent with: the sender compares it with what it sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -452,6 +599,7 @@ class DocumentsResent:
     complete: bool
     """No page comes behind this one."""
     documents: tuple[Resent, ...] = ()
+    refusals: tuple[ResentRefusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -659,9 +807,167 @@ class ReferenceSent:
     parts: tuple[ReferencePart, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearingsAsked:
+    """A front-end asks for the clearings of its institutions that are not as it was told."""
+
+    KIND: ClassVar[str] = "clearings.asked"
+    VERSION: ClassVar[int] = 1
+
+    since: str
+    """The first month it asks for, as 2026-03."""
+    held: tuple[MonthHeld, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearingsTold:
+    """The centre tells all periods an institution has in these months."""
+
+    KIND: ClassVar[str] = "clearings.told"
+    VERSION: ClassVar[int] = 1
+
+    institution_code: str
+    months: tuple[str, ...]
+    """Whole: a period that is not among `clearings` is not there any more."""
+    clearings: tuple[ToldClearing, ...] = ()
+    epoch: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearingDecided:
+    """An institution confirms a clearing, or objects to it. Sent until it is heard; the same once more is one."""
+
+    KIND: ClassVar[str] = "clearing.decided"
+    VERSION: ClassVar[int] = 1
+
+    institution_code: str
+    period_no: int
+    clearing_no: int
+    """Whose figures were looked at."""
+    decision: str
+    """domain.clearings.Decision."""
+    by: str
+    """Who at the institution."""
+    reason: str
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearingHeard:
+    """What became of an institution's decision."""
+
+    KIND: ClassVar[str] = "clearing.heard"
+    VERSION: ClassVar[int] = 1
+
+    institution_code: str
+    period_no: int
+    clearing_no: int
+    decision: str
+    decided_at: datetime
+    code: str
+    """domain.clearings.Refused; empty: it was taken."""
+    words: str
+    epoch: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TermsAsked:
+    """A front-end says which terms it holds, and what it could settle with; the centre sends others if it has them."""
+
+    KIND: ClassVar[str] = "terms.asked"
+    VERSION: ClassVar[int] = 1
+
+    digest: bytes
+    """domain.terms.digest_of the terms it holds."""
+    catalogue_version: str = ""
+    """The catalogue in force there; empty: none."""
+    policy_versions: tuple[str, ...] = ()
+    covered: tuple[str, ...] = ()
+    """The institutions whose matches its catalogue holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TermsSent:
+    """The centre tells a front-end whom it serves, and on which terms: all of them, so who is not named is not served."""
+
+    KIND: ClassVar[str] = "terms.sent"
+    VERSION: ClassVar[int] = 1
+
+    terms: tuple[InstitutionTerms, ...]
+    version: int
+    """No list with a lower one is newer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOverAsked:
+    """The centre asks the front-end an institution moves away from for the next bundle of what travels."""
+
+    KIND: ClassVar[str] = "handover.asked"
+    VERSION: ClassVar[int] = 1
+
+    move_no: int
+    institution_code: str
+    target: str
+    bundle_no: int
+    """The bundle wanted, from 1."""
+    joins: bool = False
+    """The source stays: only what the target needs to begin travels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """A bundle of what travels in a move: from the source to the centre, and from there to the target."""
+
+    KIND: ClassVar[str] = "handed.over"
+    VERSION: ClassVar[int] = 1
+
+    move_no: int
+    institution_code: str
+    bundle_no: int
+    content: bytes
+    """workers.moving.bundles: rows by table. The centre keeps it sealed until the target has it."""
+    visits: tuple[str, ...] = ()
+    """The visits in it: from now on they are live at the target."""
+    accepted: tuple[ClaimKey, ...] = ()
+    """What the source has accepted and not settled: it may still send these."""
+    whole: bool = False
+    """With this bundle and those before it the target can open."""
+    claims: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOverReported:
+    """The source of a move has no further bundle at present, and says what it still holds open."""
+
+    KIND: ClassVar[str] = "handover.reported"
+    VERSION: ClassVar[int] = 1
+
+    move_no: int
+    institution_code: str
+    bundle_no: int
+    """The bundle it was asked for."""
+    open_claims: int
+    results_waiting: int
+    details_due: int
+    visits_behind: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleKept:
+    """The target of a move has a bundle, and all before it."""
+
+    KIND: ClassVar[str] = "bundle.kept"
+    VERSION: ClassVar[int] = 1
+
+    move_no: int
+    institution_code: str
+    bundle_no: int
+
+
 Message = (
     TotalsSubmitted
     | ClaimsAnswered
+    | LinesSubmitted
     | PersonAsked
     | PersonAnswered
     | RefundAsked
@@ -687,4 +993,14 @@ Message = (
     | DetailsMarked
     | ReferenceAsked
     | ReferenceSent
+    | TermsAsked
+    | TermsSent
+    | HandOverAsked
+    | HandedOver
+    | HandOverReported
+    | BundleKept
+    | ClearingsAsked
+    | ClearingsTold
+    | ClearingDecided
+    | ClearingHeard
 )

@@ -14,7 +14,7 @@ class Refusal(StrEnum):
     PERSON_UNKNOWN = "person-unknown"
     ENTITLEMENT_SUSPENDED = "entitlement-suspended"
     INSTITUTION_UNKNOWN = "institution-unknown"
-    FRONTEND_WRONG = "frontend-wrong"
+    NOT_SERVED = "not-served"
     POLICY_STALE = "policy-stale"
     CATALOGUE_STALE = "catalogue-stale"
     TOTALS_UNEQUAL = "totals-unequal"
@@ -39,9 +39,16 @@ class Refusal(StrEnum):
     NOT_PREPARED = "not-prepared"
     NOT_CONFIRMED = "not-confirmed"
     SETTLED_ALREADY = "settled-already"
+    LINES_FAILED = "lines-failed"
+    CLAIM_IN_FUTURE = "claim-in-future"
+    OFFLINE_NOT_ALLOWED = "offline-not-allowed"
+    OFFLINE_TOO_LATE = "offline-too-late"
     MALFORMED = "malformed"
     INTERNAL = "internal"
 
+
+STALE = frozenset({Refusal.POLICY_STALE, Refusal.CATALOGUE_STALE})
+"""The front-end fetches what is in force and totals the claim again by itself, under a number of its own."""
 
 HOLDS = frozenset({Refusal.FROZEN, Refusal.BUSY})
 """No final refusal: the claim is kept where it is, and sent again until it is settled or refused for good."""
@@ -51,7 +58,7 @@ SENTENCE: dict[Refusal, str] = {
     Refusal.PERSON_UNKNOWN: "中心无此参保人",
     Refusal.ENTITLEMENT_SUSPENDED: "参保人待遇已暂停",
     Refusal.INSTITUTION_UNKNOWN: "医药机构未登记或已停用",
-    Refusal.FRONTEND_WRONG: "该医药机构不属于发送此申请的前置机",
+    Refusal.NOT_SERVED: "中心未登记由该前置机为本医药机构服务（或已迁往其他前置机），不予受理",
     Refusal.POLICY_STALE: "前置机政策版本 {sent} 已过期，中心现行版本 {held}",
     Refusal.CATALOGUE_STALE: "前置机目录版本 {sent} 已过期，中心现行版本 {held}",
     Refusal.TOTALS_UNEQUAL: "费用汇总不平：总金额 {sent} 元，各分项合计 {held} 元",
@@ -76,6 +83,10 @@ SENTENCE: dict[Refusal, str] = {
     Refusal.NOT_PREPARED: "中心没有这笔预结算，不能确认",
     Refusal.NOT_CONFIRMED: "该笔预结算尚未确认，不能退费；请先确认，或者取消",
     Refusal.SETTLED_ALREADY: "该笔已经结算（单号 {held}），不能取消；需要撤销请办理退费",
+    Refusal.LINES_FAILED: "费用明细有 {sent} 笔未通过效验，退回更正",
+    Refusal.CLAIM_IN_FUTURE: "申请的时间 {sent} 晚于中心时间 {held}，请核对前置机时钟后重新提交",
+    Refusal.OFFLINE_NOT_ALLOWED: "该机构或该就诊类别不允许脱机结算，中心不予入账",
+    Refusal.OFFLINE_TOO_LATE: "脱机结算（{sent}）已超过 {held} 小时的入账时限，中心不予入账",
     Refusal.MALFORMED: "申请内容不合接口规范：{sent}",
     Refusal.INTERNAL: "系统内部错误，已转人工处理，请勿重复提交",
 }
@@ -116,6 +127,8 @@ class VisitRefusal(StrEnum):
     BATCH_UNDER_WAY = "batch-under-way"
     BATCHES_USED_UP = "batches-used-up"
     BACKLOG_FULL = "backlog-full"
+    TOO_FAST = "too-fast"
+    DOORS_CLOSED = "doors-closed"
     NOT_SETTLED = "not-settled"
     REFUNDED_ALREADY = "refunded-already"
     REFUND_OF_REFUND = "refund-of-refund"
@@ -125,6 +138,8 @@ class VisitRefusal(StrEnum):
     KEPT_NOT_CHARGED = "kept-not-charged"
     LINES_WRONG = "lines-wrong"
     NOT_REFUSED = "not-refused"
+    MOVED = "moved"
+    ARRIVING = "arriving"
 
 
 VISIT_SENTENCE: dict[VisitRefusal, str] = {
@@ -148,6 +163,8 @@ VISIT_SENTENCE: dict[VisitRefusal, str] = {
     VisitRefusal.BATCH_UNDER_WAY: "费用批次 {held} 还在结算中",
     VisitRefusal.BATCHES_USED_UP: "该就诊的费用批次已用完（9000）",
     VisitRefusal.BACKLOG_FULL: "本机构待处理的费用已达上限（{held} 笔），请稍后再试",
+    VisitRefusal.TOO_FAST: "本机构提交过快，请 {held} 秒后再试",
+    VisitRefusal.DOORS_CLOSED: "{held}",
     VisitRefusal.NOT_SETTLED: "该费用批次没有结算，不能退费",
     VisitRefusal.REFUNDED_ALREADY: "该费用批次已退费（反向结算批次 {held}）",
     VisitRefusal.REFUND_OF_REFUND: SENTENCE[Refusal.REFUND_OF_REFUND],
@@ -157,6 +174,8 @@ VISIT_SENTENCE: dict[VisitRefusal, str] = {
     VisitRefusal.KEPT_NOT_CHARGED: "保留的明细不在原结算之内，或数量多于原数量：项目序号 {held}",
     VisitRefusal.LINES_WRONG: "保留的明细未通过效验：项目序号 {held}",
     VisitRefusal.NOT_REFUSED: "费用批次 {held} 没有被中心拒绝，不能撤回或重送",
+    VisitRefusal.MOVED: "本机构已改由前置机 {held} 受理，请改用其地址重发（密钥不变）；此处只查询和办结原已受理的业务",
+    VisitRefusal.ARRIVING: "本机构正由原前置机转来，该笔业务尚未转到，请稍候用同一个键重发",
 }
 
 STATE_WORDS: dict[VisitState, str] = {

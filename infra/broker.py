@@ -73,8 +73,12 @@ class QuietTask(Task[Any, Any]):
             set_aside(str(self.name), type(exc).__name__, msgpack.packb([list(args), kwargs], default=repr))
 
 
-def build_app(name: str, broker_url: str, *, queues: tuple[str, ...] = ()) -> Celery:
-    """A Celery application on the broker; `queues` are those its worker consumes from the start."""
+def build_app(name: str, broker_url: str, *, queues: tuple[str, ...] = (), member: str = "") -> Celery:
+    """A Celery application on the broker; `queues` are those its worker consumes from the start.
+
+    `member` is the front-end it belongs to: what it has not acknowledged lies apart from everybody else's, and nobody
+    orders its workers about by a broadcast. Its login need be good for nothing more (`infra.broker_rights`).
+    """
     register_codec()
     app = Celery(name, broker=broker_url, task_cls="infra.broker:QuietTask", set_as_current=False)
     app.conf.update(
@@ -99,7 +103,7 @@ def build_app(name: str, broker_url: str, *, queues: tuple[str, ...] = ()) -> Ce
         worker_pool="solo",
         worker_prefetch_multiplier=1,
         worker_eta_task_limit=100,
-        worker_enable_remote_control=True,
+        worker_enable_remote_control=not member,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,
@@ -112,17 +116,27 @@ def build_app(name: str, broker_url: str, *, queues: tuple[str, ...] = ()) -> Ce
         task_publish_retry_policy=TRY_ONCE_MORE,
         timezone="Asia/Shanghai",
         enable_utc=True,
-        broker_transport_options=transport_options(broker_url),
+        broker_transport_options=transport_options(broker_url, member),
     )
     return app
 
 
-def transport_options(broker_url: str) -> dict[str, Any]:
+def unacked_keys(member: str = "") -> tuple[str, str, str]:
+    """Where Redis keeps what a consumer has taken and not acknowledged: the messages, their times, who restores."""
+    end = f".{member}" if member else ""
+    return f"unacked{end}", f"unacked_index{end}", f"unacked_mutex{end}"
+
+
+def transport_options(broker_url: str, member: str = "") -> dict[str, Any]:
     """Bounded waits on Redis; confirmed publishing on RabbitMQ; whoever finds no broker tries once more and says so."""
     if not broker_url.startswith(("redis", "rediss", "valkey")):
         return {"confirm_publish": True, **TRY_ONCE_MORE}
+    unacked, unacked_index, unacked_mutex = unacked_keys(member)
     return {
         **TRY_ONCE_MORE,
+        "unacked_key": unacked,
+        "unacked_index_key": unacked_index,
+        "unacked_mutex_key": unacked_mutex,
         "visibility_timeout": VISIBILITY_TIMEOUT,
         "unacked_restore_interval": 5,
         "unacked_restore_throttle": 1,
@@ -140,8 +154,10 @@ def transport_options(broker_url: str) -> dict[str, Any]:
 class Post:
     """Sends messages by name, over one connection kept open; what it shows is all that anybody reads of them."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, *, is_guest: bool = False) -> None:
+        """A guest writes to queues of another site, which that site has made; it is not allowed to make them."""
         self._app = app
+        self._declare: tuple[Any, ...] | None = () if is_guest else None
 
     def send(self, task: str, *, queue: str, shown: Mapping[str, object], **kwargs: Any) -> None:
         """Put one task on a queue. Raises one of BrokerAway within a few seconds."""
@@ -150,10 +166,13 @@ class Post:
                 task,
                 kwargs=kwargs,
                 queue=queue,
+                exchange=queue,  # RabbitMQ's right to write is of exchanges: each lane has one of its name
+                routing_key=queue,
                 task_id=str(uuid4()),
                 argsrepr="()",
                 kwargsrepr=repr(dict(shown)),
                 producer=producer,
+                declare=self._declare,
                 ignore_result=True,
             )
 

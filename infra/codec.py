@@ -40,9 +40,16 @@ _ROWS: dict[type[Any], dict[str, _Row]] = {
 
 _Growth = tuple[tuple[int, tuple[Any, ...]], ...]
 _SUBMISSION: _Growth = ((19, (0,)),)
+_OF_LINES: _Growth = ((20, (None, ())),)
+_OFFLINE: _Growth = ((11, (False,)),)
+_LOCAL = 18
+"""Where a claim's own result stands in its row."""
 _ADDED: dict[type[Any], tuple[str, _Growth]] = {
     messages.TotalsSubmitted: ("claims", ((13, (None, None, True, (), (), None, 0)), *_SUBMISSION)),
-    messages.ClaimsAnswered: ("answers", ((15, ((), (), "", "", "")),)),
+    messages.ClaimsAnswered: ("answers", ((15, ((), (), "", "", "", None, ())), *_OF_LINES)),
+    messages.PersonAnswered: ("entitlements", ((14, (0, None)),)),
+    messages.RefundAnswered: ("answers", _OF_LINES),
+    messages.SettlementCorrected: ("answers", _OF_LINES),
     messages.PrepareAsked: ("claims", _SUBMISSION),
     messages.RefundAsked: ("kept", _SUBMISSION),
     messages.OutcomeTold: ("outcomes", ((8, (0,)),)),
@@ -62,6 +69,16 @@ _EPOCH_CAME_LATER = (
     messages.DetailReceived,
 )
 """Messages released without an epoch: in the first one they are written as they were."""
+_LEFT_OUT: dict[type[Any], tuple[str, ...]] = {
+    messages.ClaimsAnswered: ("resubmitted", "wanted"),
+    messages.OutcomeAsked: ("asked_at", "skew_seconds"),
+    messages.UploadGranted: ("bytes", "shares"),
+    messages.DetailUploaded: ("chunk",),
+    messages.DetailReceived: ("chunk",),
+    messages.DocumentsResent: ("refusals",),
+    messages.OutcomeTold: ("wanted", "asked_at", "answered_at", "unopened"),
+}
+"""Fields that came later: left out where they are empty."""
 
 
 class UnreadableMessage(Exception):
@@ -73,16 +90,40 @@ def encode(message: messages.Message) -> bytes:
     body = msgspec.to_builtins(message, builtin_types=(bytes,))
     if body.get("epoch") == _FIRST_EPOCH and type(message) in _EPOCH_CAME_LATER:
         del body["epoch"]
-    if isinstance(message, messages.ClaimsAnswered) and not message.resubmitted:
-        del body["resubmitted"]
+    for name in _LEFT_OUT.get(type(message), ()):
+        if not body[name]:
+            del body[name]
     added = _ADDED.get(type(message))
     if added is not None:
         name, growth = added
         body[name] = [_as_released(row, growth) for row in body[name]]
+    if isinstance(message, messages.TotalsSubmitted | messages.PrepareAsked):
+        body["claims"] = [_with_local(row) for row in body["claims"]]
     elif isinstance(message, messages.DocumentsResent):
-        body["documents"] = [(row[0], _as_released(row[1], _SUBMISSION), *row[2:]) for row in body["documents"]]
+        body["documents"] = [
+            (row[0], _with_local(_as_released(row[1], _SUBMISSION)), _as_released(row[2], _OF_LINES), *row[3:])
+            for row in body["documents"]
+        ]
+    elif isinstance(message, messages.OutcomeTold):
+        body["outcomes"] = [_with_answer(row, 6) for row in body["outcomes"]]
+    elif isinstance(message, messages.RepairOrdered) and body["answer"] is not None:
+        body["answer"] = _as_released(body["answer"], _OF_LINES)
     packed: bytes = msgpack.packb([message.KIND, message.VERSION, body])
     return packed
+
+
+def _with_answer(row: Any, place: int) -> Any:
+    """The row, with the answer that stands in it as short as it may be."""
+    if row[place] is None:
+        return row
+    return (*row[:place], _as_released(row[place], _OF_LINES), *row[place + 1 :])
+
+
+def _with_local(row: Any) -> Any:
+    """The claim, with the front-end's own result that stands in it as short as it may be."""
+    if len(row) <= _LOCAL or row[_LOCAL] is None:
+        return row
+    return (*row[:_LOCAL], _as_released(row[_LOCAL], _OFFLINE), *row[_LOCAL + 1 :])
 
 
 def _as_released(row: Any, growth: _Growth) -> Any:

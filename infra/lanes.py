@@ -8,9 +8,9 @@ BOOKS = "books"
 ADMIN = "admin"
 
 
-def preprocess(institution_code: str) -> str:
-    """The queue of one institution at its front-end."""
-    return f"preprocess.{institution_code}"
+def preprocess(frontend: str, institution_code: str) -> str:
+    """The queue of one institution at one front-end: of a broker's user by its name, and never another front-end's."""
+    return f"preprocess.{frontend}.{institution_code}"
 
 
 def results(frontend: str) -> str:
@@ -25,6 +25,7 @@ def uploads(frontend: str) -> str:
 
 CLAIMS_PREPROCESS = "claims.preprocess"
 CLAIMS_SETTLE = "claims.settle"
+CLAIMS_SETTLE_LINES = "claims.settle_lines"
 PERSONS_ASK = "persons.ask"
 PERSONS_ANSWER = "persons.answer"
 LANES_PROBE = "lanes.probe"
@@ -61,3 +62,15 @@ BOOKS_COMPARE = "books.compare"
 AUDIT_TICK = "audit.tick"
 REFERENCE_ASK = "reference.ask"
 REFERENCE_KEEP = "reference.keep"
+CLEARINGS_ASK = "clearings.ask"
+CLEARINGS_TELL = "clearings.tell"
+CLEARINGS_DECIDE = "clearings.decide"
+CLEARINGS_HEARD = "clearings.heard"
+TERMS_ASK = "terms.ask"
+TERMS_KEEP = "terms.keep"
+SERVING_TICK = "serving.tick"
+HANDOVER_ASK = "handover.ask"
+HANDOVER_TAKE = "handover.take"
+HANDOVER_REPORT = "handover.report"
+BUNDLE_KEEP = "bundle.keep"
+BUNDLE_KEPT = "bundle.kept"

@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     audit_dir: Path | None = None
     """Where the heads of the chains are exported to, day by day; `audit` in the data folder where it is left out."""
     center_broker_url: str = ""
+    pool: int = Field(default=0, ge=0, le=89)
+    """The number of the pool (统筹区) in document numbers; another one for each pool that shares a database."""
     center_secret_file: Path | None = None
     """32 bytes in hex; every front-end's sealing key is derived from it."""
 
@@ -66,7 +68,13 @@ class Settings(BaseSettings):
     """How long the centre holds a prepared claim's person before it expires (real seconds)."""
     outcomes_tick_seconds: float = 15.0
     """How often the centre lets expired ones go that nobody met."""
+    serving_tick_seconds: float = 2.0
+    """How often the centre looks whether a front-end holds old terms, and whether a move can go on."""
+    civil_servants_may_share: bool = False
+    """AMB-43: let institutions with the civil-servant business be served by a shared or hosted front-end."""
     window_tick_seconds: float = 2.0
+    detail_deadline_hours: float = Field(default=24.0, gt=0)
+    """Detail is overdue when it is not at the centre so long after its settlement (business clock; AMB-61)."""
     books_tick_seconds: float = 60.0
     books_check_seconds: float = 20.0
     """How often the centre checks what has come into its books (real seconds)."""
@@ -76,6 +84,12 @@ class Settings(BaseSettings):
     """How often it is looked whether the day's heads are exported (real seconds)."""
     reference_every_seconds: float = 30.0
     """How often a front-end asks the centre for newly published catalogues and policies (real seconds)."""
+    link_every_seconds: float = Field(default=3.0, gt=0)
+    """So long nothing was heard from the centre, a front-end asks whether it is there (real seconds)."""
+    link_unsure_seconds: float = Field(default=6.0, gt=0)
+    """The link is unsure when a question is unanswered for so long; longer than a settlement waits at the peak."""
+    link_down_seconds: float = Field(default=15.0, gt=0)
+    """And down then: claims are kept, not sent (`docs/offline.md`)."""
     log_level: str = "INFO"
 
     @cached_property

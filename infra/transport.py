@@ -1,7 +1,10 @@
-"""kombu's Redis transport with two things mended: one client object is kept, and garbage on a list is set aside.
+"""kombu's Redis transport with four things mended: one client object is kept, garbage on a list is set aside, a lane is
+its list, and no script is run.
 
 Stock kombu builds a new client for every acknowledgement, which is a fifth of a worker's time, and stops the worker
-when an entry of a queue is not what kombu wrote. Everything else is kombu's own.
+when an entry of a queue is not what kombu wrote. It keeps in a set which lists an exchange leads to, and whoever may
+write to that set reads what is meant for others; and whoever may load a script may keep a server busy for ever, so a
+login that need do neither may be refused both (`infra.broker_rights`). Everything else is kombu's own.
 """
 
 from __future__ import annotations
@@ -11,12 +14,14 @@ import binascii
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty
 from typing import Any
+from uuid import uuid4
 
 from kombu.transport import TRANSPORT_ALIASES, redis
 from kombu.utils.encoding import bytes_to_str
+from redis.exceptions import WatchError
 
 from infra.quarantine import set_aside
 
@@ -42,6 +47,17 @@ class Channel(redis.Channel):
                 self._kept = self._create_client()
             client = self._kept
         yield client
+
+    def _lookup(self, exchange: str, routing_key: str, default: str | None = None) -> list[str]:
+        """Where a message goes: a lane's exchange has the lane's name, and leads to the lane and nowhere else."""
+        if _is_lane(exchange, routing_key):
+            return [routing_key]
+        return list(super()._lookup(exchange, routing_key, default))
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        """Note the binding in Redis, for what is not a lane: the replies of workers to who inspects them."""
+        if not _is_lane(exchange, queue):
+            super()._queue_bind(exchange, routing_key, pattern, queue)  # type: ignore[misc]  # not in the stubs
 
     def _brpop_read(self, **options: Any) -> bool:
         try:
@@ -79,6 +95,10 @@ class Transport(redis.Transport):
     Channel = Channel
 
 
+def _is_lane(exchange: str, queue: str) -> bool:
+    return exchange == queue
+
+
 def readable(item: bytes) -> dict[str, Any] | None:
     """The raw message of a list entry, or None when it is not one that kombu's Redis transport wrote."""
     try:
@@ -99,6 +119,24 @@ def readable(item: bytes) -> dict[str, Any] | None:
     return raw if fits else None
 
 
+@contextmanager
+def only_one(client: Any, name: str, expire: float) -> Iterator[None]:
+    """Hold a lock while what a dead consumer had taken is put back. Raises kombu's MutexHeld when another has it."""
+    mark = uuid4().hex.encode()
+    if not client.set(name, mark, nx=True, px=int(expire * 1000)):
+        raise redis.MutexHeld
+    try:
+        yield
+    finally:
+        with client.pipeline() as pipe, suppress(WatchError):
+            pipe.watch(name)
+            if pipe.get(name) == mark:
+                pipe.multi()
+                pipe.delete(name)
+                pipe.execute()
+
+
 def install() -> None:
     """Make redis:// and rediss:// mean this transport."""
+    redis.Mutex = only_one
     TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = "infra.transport:Transport"

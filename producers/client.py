@@ -200,6 +200,55 @@ class JiesuanClient:
         """The same as a workbook (xlsx). Raises Refused or TryLater."""
         return self._ask("GET", f"/v1/errors?format=xlsx&{_asked_of(day, visit_no)}").content
 
+    def clearings(self, *, month: str = "") -> list[Document]:
+        """This institution's clearing periods, newest first; of one month, as 2026-03. Raises Refused or TryLater."""
+        asked = urlencode({"limit": 500} | ({"month": month} if month else {}))
+        found: list[Document] = self._json("GET", f"/v1/clearings?{asked}")["clearings"]
+        return found
+
+    def clearing(self, period_no: int) -> Document:
+        """One period, by fund and by day, and what this institution said of it. Raises Refused or TryLater."""
+        return self._json("GET", f"/v1/clearings/{period_no}")
+
+    def confirm_clearing(self, period_no: int, *, clearing_no: int, by: str) -> Document:
+        """Agree with a closed period, whose figures stand under `clearing_no`; twice is once. `said` tells how far it
+        is. Raises Refused or TryLater."""
+        said = {"clearing_no": clearing_no, "by": by}
+        return self._post(f"/v1/clearings/{period_no}/confirmation", said, 0, "")
+
+    def object_to_clearing(self, period_no: int, *, clearing_no: int, by: str, reason: str) -> Document:
+        """Object to a closed period: it is not confirmed by time any more. Raises Refused or TryLater."""
+        said = {"clearing_no": clearing_no, "by": by, "reason": reason}
+        return self._post(f"/v1/clearings/{period_no}/objection", said, 0, "")
+
+    def hand_in_totals(self, day: date, totals: Sequence[Mapping[str, Any]]) -> Document:
+        """Hand in one's own totals of a day to be compared (3201); newer ones count. Raises Refused or TryLater."""
+        given = {"day": day.isoformat(), "totals": list(totals)}
+        return self._post("/v1/reconciliation/totals", given, 0, "")
+
+    def hand_in_lines(self, day: date, lines: Sequence[Mapping[str, Any]]) -> Document:
+        """Hand in one's own documents of a day, all of them (3202). Raises Refused or TryLater."""
+        return self._post("/v1/reconciliation/lines", {"day": day.isoformat(), "lines": list(lines)}, 0, "")
+
+    def hand_in_file(self, day: date, packed: bytes) -> Document:
+        """The same as a file: TAB-separated UTF-8 in a ZIP. Raises Refused or TryLater."""
+        headers = {"Content-Type": "application/zip"}
+        return self._json("POST", f"/v1/reconciliation/{day}/file", content=packed, headers=headers)
+
+    def compared(self, day: date) -> Document:
+        """How a day compares, and every difference; `state` is `submitted` while the centre has not answered. Raises
+        Refused (404: nothing was handed in) or TryLater."""
+        return self._json("GET", f"/v1/reconciliation/{day}")
+
+    def differences_file(self, day: date) -> bytes:
+        """The differences of a day as a file. Raises Refused (`not-compared` while there is no answer) or TryLater."""
+        return self._ask("GET", f"/v1/reconciliation/{day}/file").content
+
+    def notices(self) -> list[Document]:
+        """What the centre had done about differences, newest first. Raises Refused or TryLater."""
+        found: list[Document] = self._json("GET", "/v1/reconciliation/notices?limit=500")["notices"]
+        return found
+
     def statement(self, claim_no: str, *, form: StatementForm = "html") -> bytes:
         """The settlement statement of a settled claim as a page, a PDF or plain text. Raises Refused or TryLater."""
         return self._ask("GET", f"/v1/claims/{claim_no}/statement", headers={"Accept": _KINDS[form]}).content
@@ -211,12 +260,17 @@ class JiesuanClient:
         answered: Document = self._ask("POST", path, json=document, headers=headers, wait=wait).json()
         return answered
 
+    def _json(self, method: str, path: str, **options: Any) -> Document:
+        found: Document = self._ask(method, path, **options).json()
+        return found
+
     def _ask(
         self,
         method: str,
         path: str,
         *,
         json: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         wait: int = 0,
     ) -> httpx.Response:
@@ -228,7 +282,12 @@ class JiesuanClient:
             pause = FIRST_PAUSE * 2**attempt * random.uniform(1, 1.5)
             try:
                 answer = self._http.request(
-                    method, path, json=json, headers=headers, timeout=httpx.Timeout(ANSWER_SECONDS + wait, connect=5)
+                    method,
+                    path,
+                    json=json,
+                    content=content,
+                    headers=headers,
+                    timeout=httpx.Timeout(ANSWER_SECONDS + wait, connect=5),
                 )
             except httpx.TransportError as error:
                 reason = f"no answer ({type(error).__name__})"

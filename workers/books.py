@@ -12,7 +12,8 @@ from workers.tables import claim
 
 def report(connection: Connection, asked: BooksAsked) -> BooksReported:
     """What this front-end has recorded as settled on the day."""
-    on_the_day = (claim.c.settled_day == asked.day, claim.c.state == ClaimState.SETTLED)
+    # What came with a move stands in the books of the front-end that settled it.
+    on_the_day = (claim.c.settled_day == asked.day, claim.c.state == ClaimState.SETTLED, claim.c.origin == "")
     totals = connection.execute(
         select(
             claim.c.institution_code,

@@ -14,7 +14,7 @@ from domain.lifecycle import ClaimState
 from domain.messages import ClaimTotals
 from domain.visit import ChargeLine, pack_lines, unpack_lines
 from infra.codec import pack, unpack
-from workers.deliver import DETAIL_AT_CENTER, DETAIL_DUE
+from workers.detail_states import DETAIL_AT_CENTER, DETAIL_DUE
 from workers.tables import claim, claim_content
 from workers.visits import rows
 from workers.visits.handout import Kind
@@ -40,6 +40,7 @@ _CLAIMS = (
         claim.c.policy_version,
         claim.c.catalogue_version,
         claim.c.refunded_by,
+        claim.c.carried,
         claim_content.c.visit,
         claim_content.c.lines,
     )

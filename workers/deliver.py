@@ -8,12 +8,12 @@ from sqlalchemy import Connection, and_, bindparam, or_, select, tuple_, update
 
 from domain.lifecycle import GIVEN_UP, ClaimState
 from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals, DetailReceived
-from domain.refusals import HOLDS, Refusal
+from domain.refusals import HOLDS, STALE, Refusal
 from infra.codec import pack, unpack
 from infra.database import execute_many
+from workers import line_answers
+from workers.detail_states import DETAIL_AT_CENTER, DETAIL_MISMATCH
 from workers.tables import claim
-
-DETAIL_DUE, DETAIL_AT_CENTER, DETAIL_MISMATCH = 0, 1, 2
 
 _KEY = (claim.c.visit_no == bindparam("visit"), claim.c.charge_batch_no == bindparam("batch"))
 
@@ -54,9 +54,11 @@ _REFUSED = (
         refusal=bindparam("code"),
         waits_for=None,
         submission=bindparam("number"),
+        refused_at=bindparam("at"),
     )
 )
 _HELD_UP = update(claim).where(*_KEY, claim.c.state == ClaimState.TOTALLED).values(waits_for=bindparam("code"))
+_GO_ON = HOLDS | STALE
 _TO: dict[str, ClaimState] = {Refusal.CANCELLED: ClaimState.CANCELLED, Refusal.PREPARE_EXPIRED: ClaimState.CANCELLED}
 """Where a refusal leads that is not `refused`."""
 _DETAIL = (
@@ -70,7 +72,8 @@ def record_answers(connection: Connection, answered: ClaimsAnswered, *, at: date
     """Record the answers of the centre; how many were new. A repeated or late answer changes nothing.
 
     A refusal that only holds a claim up is noted for whoever asks; the claim stays in the outbox. So it does when the
-    refusal is of an earlier submission of it. `is_ordered`: the office has a settlement recorded, whatever was told.
+    refusal is of an earlier submission of it, and when its totals are stale (`workers.retotal`). `is_ordered`: the
+    office has a settlement recorded, whatever was told.
     """
     numbers = {(visit_no, batch_no): number for visit_no, batch_no, number in answered.resubmitted}
     settled = [_settled(answer, at) for answer in answered.answers if not answer.refusal]
@@ -82,20 +85,26 @@ def record_answers(connection: Connection, answered: ClaimsAnswered, *, at: date
             "code": answer.refusal,
             "to": _TO.get(answer.refusal, ClaimState.REFUSED),
             "number": numbers.get((answer.visit_no, answer.charge_batch_no), 0),
+            "at": at,
         }
         for answer in answered.answers
-        if answer.refusal and answer.refusal not in HOLDS
+        if answer.refusal and answer.refusal not in _GO_ON and not answer.failed
     ]
+    failed = [answer for answer in answered.answers if answer.failed]
     held_up = [
         {"visit": answer.visit_no, "batch": answer.charge_batch_no, "code": answer.refusal}
         for answer in answered.answers
         if answer.refusal in HOLDS
     ]
     recorded = 0
+    if any(answer.split for answer in answered.answers):
+        line_answers.record_splits(connection, answered.answers, at=at)
     if settled:
         recorded += execute_many(connection, _SETTLED_BY_ORDER if is_ordered else _SETTLED, settled)
     if refused:
         recorded += connection.execute(_REFUSED, refused).rowcount
+    if failed:
+        recorded += line_answers.record_failed(connection, failed, numbers)
     if held_up:
         execute_many(connection, _HELD_UP, held_up)
     return recorded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Engine, Integer, bindparam, insert, select, u
 
 from domain.checks import CheckedLines, check_lines
 from domain.entitlement import Entitlement
+from domain.fairness import takes, work_of
 from domain.lifecycle import ClaimState
-from domain.messages import ClaimTotals
+from domain.messages import ClaimLines, ClaimTotals, LocalResult
 from domain.occasion import policy_day
 from domain.outcomes import Phase
 from domain.policy import PolicyBook, scheme_of
@@ -21,17 +22,24 @@ from domain.policy.facts import NoPolicyInForce
 from domain.refusals import Refusal
 from domain.totals import PLAIN, LineRules, total_up
 from domain.visit import ChargeLine, Visit, unpack_lines
+from domain.ways import Way
 from infra.codec import pack, unpack
 from infra.database import execute_many, reading
-from infra.reference import ReferenceShelf
+from infra.reference import Reference, ReferenceShelf
 from workers import line_warnings, local
-from workers.entitlement import LOCAL, leases
+from workers import lines as lines_of_claims
+from workers.entitlement import LOCAL, key_of, leases
+from workers.link import Standing, standing
 from workers.local import LocalCounter
+from workers.offline.queue import persons_waiting
 from workers.tables import IS_OPEN, claim, claim_content, verdict
 from workers.visits import reopen
 from workers.visits.rows import CHANNEL as REGISTERED
 
 log = logging.getLogger("desk")
+
+MOST_WORK = 1_000_000_000
+"""A grant that has no end, where nobody shares the desk."""
 
 Moved = list[dict[str, Any]]
 """Claims on their way to another state: their ids, and what the step writes."""
@@ -51,7 +59,18 @@ class Turn:
     """Totals to be prepared at the centre, not settled yet."""
     unleased: Sequence[str] = ()
     """Persons whom we would have settled for ourselves, had the centre leased us their standing."""
+    whole: Sequence[ClaimLines] = ()
+    """Claims to be settled at the centre from all their lines."""
+    whole_prepares: Sequence[ClaimLines] = ()
+    """Claims to be prepared at the centre from all their lines."""
+    link_is_down: bool = False
+    """Nothing of it is to be sent: it waits for the drain."""
+    work: int = 0
+    """What it took, in lines (`domain.fairness.work_of`)."""
 
+
+_NOT_TODAY = Turn((), (), 0, more=False, policy_version="", catalogue_version="")
+"""Our clock is wrong, and not even the day is certain: everything stays accepted."""
 
 _ACCEPTED = (
     select(
@@ -64,6 +83,11 @@ _ACCEPTED = (
         claim.c.source,
         claim.c.phase,
         claim.c.submission,
+        claim.c.line_count,
+        claim.c.total_fen,
+        claim.c.queued_at,
+        claim.c.offline,
+        claim.c.local,
         claim_content.c.visit,
         claim_content.c.lines,
     )
@@ -83,12 +107,14 @@ _TOTALLED = (
     .where(claim.c.claim_id == bindparam("id"), claim.c.state == ClaimState.ACCEPTED)
     .values(
         state=ClaimState.TOTALLED,
+        queued_at=bindparam("queued"),
         totals=bindparam("totals_"),
         local=bindparam("local"),
         policy_version=bindparam("policy"),
         catalogue_version=bindparam("catalogue"),
+        sent_lines=bindparam("whole"),
         rung_at=bindparam("now"),
-        attempts=1,
+        attempts=bindparam("sent"),
     )
 )
 _RETURNED = (
@@ -104,19 +130,24 @@ _SET_ASIDE = (
 
 
 def preprocess(
-    engine: Engine, shelf: ReferenceShelf, institution_code: str, *, limit: int, at: datetime, now: float
+    engine: Engine, shelf: ReferenceShelf, institution_code: str, *, limit: int, at: datetime, now: float, grant: int = MOST_WORK
 ) -> Turn:
-    """Take the institution's oldest accepted claims, at most `limit`, and move each one step.
+    """Take the institution's oldest accepted claims, at most `limit` and while `grant` lasts, and move each one step.
 
     Running it twice, or in two places at once, changes nothing: a claim leaves `accepted` once. The lines are read
     and checked outside the write transaction, so that the doors are not kept waiting.
     """
     with reading(engine) as connection:
+        link = standing(connection, at=at)
+        if not link.same_day(at):
+            return _NOT_TODAY
         reference = shelf.current(connection)
-        rows = connection.execute(_ACCEPTED, {"code": institution_code, "most": limit}).all()
+        waiting = connection.execute(_ACCEPTED, {"code": institution_code, "most": limit}).all()
+        rows, work = within(grant, waiting)
         place = local.place_of(connection, institution_code)
         opened = [(row, _opened(row)) for row in rows]
         leased = leases(connection, [visit.citizen_id_no for _, visit in opened if visit is not None], at=at)
+        behind = _behind_the_queue(connection, link, opened)
 
     totalled: Moved = []
     warned: dict[int, list[dict[str, Any]]] = {}
@@ -127,29 +158,38 @@ def preprocess(
             set_aside.append({"id": row.claim_id})
             continue
         try:
-            held = leased.get(visit.citizen_id_no)
-            rules = line_rules_of(reference.policy, row, visit, held, level=place.level, settled_on=at.date())
-            lines = unpack_lines(row.lines)
-            found = check_lines(visit, lines, reference.catalogue, at.date())
-            checked = _checked(row, visit, lines, found, rules)
-            if found.warned and found.passed and row.channel != REGISTERED:
-                of = visit.institution_code, row.visit_no, row.source or row.channel
-                warned[row.claim_id] = line_warnings.rows_of(*of, lines, found.warned, at=at)
+            checked: ClaimTotals | bytes
+            whole = place.way == Way.CENTRALIZED and row.offline is None
+            if whole:
+                checked = lines_of_claims.bare_totals(row, visit)
+            else:
+                held = leased.get(visit.citizen_id_no)
+                checked, warnings = _looked_at(row, visit, reference, held, level=place.level, at=at)
+                if warnings:
+                    warned[row.claim_id] = warnings
         except Exception as error:
             # Our fault, and loud; but the claim's neighbours go on and a person looks at this one.
             log.exception("claim_set_aside", extra={"claim_id": row.claim_id, "error": type(error).__name__})
             set_aside.append({"id": row.claim_id})
             continue
         if isinstance(checked, ClaimTotals):
+            is_prepare = row.phase == Phase.PREPARE
+            waits = not is_prepare and (link.is_down or visit.citizen_id_no in behind)
+            if row.offline is not None:
+                checked = checked._replace(local=unpack(row.offline, LocalResult))
             totalled.append(
                 {
                     "id": row.claim_id,
-                    "is_prepare": row.phase == Phase.PREPARE,
+                    "is_prepare": is_prepare,
+                    "waits": waits,
+                    "queued": at if waits and row.queued_at is None else row.queued_at,
+                    "sent": 0 if waits and not row.submission else 1,
                     "checked": checked,
                     "totals_": pack(checked),
-                    "local": None,
-                    "policy": reference.policy_version,
-                    "catalogue": reference.catalogue.version,
+                    "local": row.local,
+                    "policy": None if whole else reference.policy_version,
+                    "catalogue": None if whole else reference.catalogue.version,
+                    "whole": whole,
                     "now": now,
                 }
             )
@@ -157,18 +197,50 @@ def preprocess(
             returned.append({"id": row.claim_id, "codes": checked})
 
     counter = None
-    if place.way == LOCAL:
+    if place.way == LOCAL and link.clock_agrees and not link.is_down:
         counter = LocalCounter(reference.policy, place.level, at, leased)
         totalled = local.settled(counter, totalled)
     if rows:
         ids = [row.claim_id for row in rows]
         totalled, returned = _note(engine, ids, (totalled, returned, set_aside), counter, warned)
-    totals = [row["checked"] for row in totalled if not row["is_prepare"]]
-    prepares = [row["checked"] for row in totalled if row["is_prepare"]]
+    go_now = [row for row in totalled if not (link.is_down if row["is_prepare"] else row["waits"])]
+    totals = [row["checked"] for row in go_now if not row["is_prepare"] and not row["whole"]]
+    prepares = [row["checked"] for row in go_now if row["is_prepare"] and not row["whole"]]
     visits = [row.visit_no for row in rows]
     unleased = [] if counter is None else [each.citizen_id_no for each in totals if each.local is None]
     versions = reference.policy_version, reference.catalogue.version
-    return Turn(visits, totals, len(returned), len(rows) == limit, *versions, prepares, unleased)
+    with_lines = _with_lines(rows, go_now)
+    counts = visits, totals, len(returned), len(rows) < len(waiting) or len(rows) == limit
+    return Turn(*counts, *versions, prepares, unleased, *with_lines, link.is_down, work)
+
+
+def within(grant: int, waiting: Sequence[Any]) -> tuple[Sequence[Any], int]:
+    """Those of the claims that wait, oldest first, that the grant reaches for, and what they cost."""
+    works = [work_of(row.line_count) for row in waiting]
+    taken = takes(grant, works)
+    return waiting[:taken], sum(works[:taken])
+
+
+def _with_lines(rows: Sequence[Any], noted: Moved) -> tuple[list[ClaimLines], list[ClaimLines]]:
+    """Those of the claims that go with all their lines: to be settled, and to be prepared."""
+    packed = {row.claim_id: row.lines for row in rows}
+    settled: list[ClaimLines] = []
+    prepared: list[ClaimLines] = []
+    for row in noted:
+        if row["whole"]:
+            to = prepared if row["is_prepare"] else settled
+            to.append(lines_of_claims.with_lines(row["checked"], packed[row["id"]]))
+    return settled, prepared
+
+
+def _behind_the_queue(
+    connection: Connection, link: Standing, opened: Sequence[tuple[Any, Visit | None]]
+) -> Collection[str]:
+    """The identity numbers of whom an earlier claim waits for the drain; what is handed in for them waits behind it."""
+    if not link.has_queue:
+        return ()
+    keys = {key_of(visit.citizen_id_no): visit.citizen_id_no for _, visit in opened if visit is not None}
+    return {keys[key] for key in persons_waiting(connection, keys)}
 
 
 def _note(
@@ -235,6 +307,20 @@ def line_rules_of(
         return policy.line_rules(scheme, category, visit.visit_type, level, day)
     except NoPolicyInForce:
         return PLAIN
+
+
+def _looked_at(
+    row: Any, visit: Visit, reference: Reference, held: Entitlement | None, *, level: int, at: datetime
+) -> tuple[ClaimTotals | bytes, list[dict[str, Any]]]:
+    """The claim's totals, or the packed verdicts of its lines when one of them failed; and the warnings to keep."""
+    rules = line_rules_of(reference.policy, row, visit, held, level=level, settled_on=at.date())
+    lines = unpack_lines(row.lines)
+    found = check_lines(visit, lines, reference.catalogue, at.date())
+    warnings: list[dict[str, Any]] = []
+    if found.warned and found.passed and row.channel != REGISTERED:
+        of = visit.institution_code, row.visit_no, row.source or row.channel
+        warnings = line_warnings.rows_of(*of, lines, found.warned, at=at)
+    return _checked(row, visit, lines, found, rules), warnings
 
 
 def _checked(

@@ -13,8 +13,8 @@ log = logging.getLogger("doorbell")
 class Doorbell:
     """Rings the desk for an institution, unless the bell hangs there already."""
 
-    def __init__(self, post: Post) -> None:
-        self._post = post
+    def __init__(self, post: Post, frontend: str) -> None:
+        self._post, self._frontend = post, frontend
 
     def ring(self, institution_code: str) -> bool:
         """Ring once; False when the broker is away (the sweep rings later).
@@ -22,7 +22,7 @@ class Doorbell:
         A bell that still hangs in the queue is enough: the desk reads the rows after it has taken the bell, so it
         sees whatever was committed before we looked.
         """
-        queue = lanes.preprocess(institution_code)
+        queue = lanes.preprocess(self._frontend, institution_code)
         try:
             if self._post.waiting(queue) == 0:
                 self._post.send(

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from hashlib import blake2b
 from typing import Protocol
 
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
 
 from domain import messages
 from domain.entitlement import Entitlement
 from domain.messages import PersonAnswered, PersonAsked
+from domain.offline import LEASE, MOST_LEASES
 from infra import lanes
 from infra.codec import pack, unpack
 from infra.database import execute_many
@@ -28,7 +29,7 @@ log = logging.getLogger("frontend")
 CENTRAL, LOCAL = "central", "local"
 """Who computes the benefit of an institution's claims: the centre, or this front-end and the centre confirms."""
 
-OFFLINE = timedelta(hours=24)
+OFFLINE = LEASE
 """So long after its lease a row still says who a person is, to register somebody while the link is down."""
 PERSONS_PER_QUESTION = 300
 
@@ -87,6 +88,7 @@ def keep(engine: Engine, answered: PersonAnswered, *, at: datetime) -> int:
         connection.execute(delete(entitlement).where(entitlement.c.person_key.in_([*newer, *unknown])))
         if newer:
             connection.execute(insert(entitlement), [_row(key, held) for key, held in newer.items()])
+            _keep_at_most(connection, MOST_LEASES)
     return len(newer)
 
 
@@ -102,11 +104,17 @@ def leases(connection: Connection, citizens: Sequence[str], *, at: datetime) -> 
 
 def last_known(connection: Connection, citizen_id_no: str, *, at: datetime) -> Entitlement | None:
     """Who the person was when the centre was last asked, at most a day after the lease: to register somebody while
-    the link is down, never to settle by."""
-    held = _found(connection, [citizen_id_no]).get(citizen_id_no)
-    if held is None or held.leased_until is None or held.leased_until < at - OFFLINE:
-        return None
-    return held
+    the link is down and to estimate, never to settle by but within `offline_limit_fen`."""
+    return last_known_of(connection, [citizen_id_no], at=at).get(citizen_id_no)
+
+
+def last_known_of(connection: Connection, citizens: Sequence[str], *, at: datetime) -> dict[str, Entitlement]:
+    """The same of many, for those of whom something is known; one query."""
+    return {
+        number: held
+        for number, held in _found(connection, sorted(set(citizens))).items()
+        if held.leased_until is not None and held.leased_until >= at - OFFLINE
+    }
 
 
 def move(connection: Connection, moved: Mapping[str, tuple[int, Entitlement]]) -> set[str]:
@@ -155,6 +163,14 @@ def _row(key: bytes, held: Entitlement) -> dict[str, object]:
         "leased_until": held.leased_until,
         "content": _packed(held),
     }
+
+
+def _keep_at_most(connection: Connection, most: int) -> None:
+    """Let the oldest go: a front-end is no copy of the centre."""
+    extra = (connection.execute(select(func.count()).select_from(entitlement)).scalar() or 0) - most
+    if extra > 0:
+        oldest = select(entitlement.c.person_key).order_by(entitlement.c.leased_until).limit(extra)
+        connection.execute(delete(entitlement).where(entitlement.c.person_key.in_(oldest)))
 
 
 def _packed(held: Entitlement) -> bytes:

@@ -1,8 +1,10 @@
 """The epoch of the centre, as this front-end knows it, and what it sends a centre that was restored from a backup.
 
-A restored centre has forgotten what it answered after its backup. Nothing of that is lost: the claim, its totals and
-the answer that was told are here. The centre asks for them page by page, so nobody floods it, and a page that gets
-lost is asked for again; nothing is marked here, so sending a page twice is sending it once.
+A restored centre has forgotten what it answered after its backup: settlements, and refusals, which were told to the
+HIS as final. Nothing of that is lost: the claim, its totals and the answer are here. The centre asks for them page by
+page, so nobody floods it, and a page that gets lost is asked for again; nothing is marked here, so sending a page twice
+is sending it once. With the first page whatever else it had answered since is sent again: books, what was said of
+clearings.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import logging
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from domain.lifecycle import ClaimState
 from domain.messages import (
@@ -22,12 +24,15 @@ from domain.messages import (
     DocumentsAsked,
     DocumentsResent,
     Resent,
+    ResentRefusal,
 )
 from infra.clock import SHANGHAI
 from infra.codec import unpack
 from infra.database import execute_many
-from workers.deliver import DETAIL_AT_CENTER, DETAIL_DUE
-from workers.tables import center_epoch, claim, entitlement
+from workers.clearings import saying
+from workers.detail_states import DETAIL_AT_CENTER, DETAIL_DUE
+from workers.reconciling import books
+from workers.tables import IS_NOT_SETTLED, center_epoch, claim, entitlement
 
 log = logging.getLogger("frontend")
 
@@ -49,6 +54,7 @@ _PAGE = (
     )
     .where(
         claim.c.claim_id > bindparam("after"),
+        claim.c.origin == "",
         claim.c.state == ClaimState.SETTLED,
         claim.c.settled_day >= bindparam("day"),
         claim.c.settled_at >= bindparam("since"),
@@ -56,11 +62,33 @@ _PAGE = (
     .order_by(claim.c.claim_id)
     .limit(bindparam("most"))
 )
+_REFUSED_PAGE = (
+    select(
+        claim.c.claim_id,
+        claim.c.totals,
+        claim.c.answer,
+        claim.c.refusal,
+        claim.c.submission,
+        claim.c.contra_of,
+    )
+    .where(
+        claim.c.claim_id > bindparam("after"),
+        IS_NOT_SETTLED,
+        claim.c.kind.in_(("normal", "contra")),
+        claim.c.totals.is_not(None),
+        claim.c.refusal.is_not(None),
+        or_(claim.c.refused_at.is_(None), claim.c.refused_at >= bindparam("since")),
+    )
+    .order_by(claim.c.claim_id)
+    .limit(bindparam("most"))
+)
+"""Of claims refused before it was noted when, all: they are few."""
 _DUE_AGAIN = (
     update(claim)
     .where(
         claim.c.visit_no == bindparam("visit"),
         claim.c.charge_batch_no == bindparam("batch"),
+        claim.c.origin == "",
         claim.c.state == ClaimState.SETTLED,
         claim.c.detail_state == DETAIL_AT_CENTER,
     )
@@ -95,17 +123,22 @@ def page(connection: Connection, asked: DocumentsAsked, *, at: datetime) -> Docu
     epoch that is over. Ask in a writing transaction: answers of an older epoch are not recorded behind the page."""
     if not met(connection, asked.epoch, at=at):
         return None
+    if asked.after == 0:
+        books.send_again_since(connection, asked.since)
+        saying.send_again_since(connection, asked.since)
     most = max(1, min(asked.most, MOST_DOCUMENTS))
-    rows = connection.execute(
-        _PAGE, {"after": asked.after, "day": _day(asked.since), "since": asked.since, "most": most}
-    ).all()
-    last = rows[-1].claim_id if rows else asked.after
+    behind = {"after": asked.after, "since": asked.since, "most": most}
+    settled = connection.execute(_PAGE, behind | {"day": _day(asked.since)}).all()
+    refused = connection.execute(_REFUSED_PAGE, behind).all()
+    numbers = sorted(row.claim_id for row in (*settled, *refused))[:most]
+    last = numbers[-1] if numbers else asked.after
     return DocumentsResent(
         epoch=asked.epoch,
         after=asked.after,
         last=last,
-        complete=len(rows) < most,
-        documents=tuple(_resent(row) for row in rows),
+        complete=len(settled) + len(refused) < most,
+        documents=tuple(_resent(row) for row in settled if row.claim_id <= last),
+        refusals=tuple(_resent_refusal(row) for row in refused if row.claim_id <= last),
     )
 
 
@@ -133,4 +166,14 @@ def _resent(row: Any) -> Resent:
         catalogue_version=row.catalogue_version or "",
         contra_of=row.contra_of,
         reason=row.reason or "",
+    )
+
+
+def _resent_refusal(row: Any) -> ResentRefusal:
+    return ResentRefusal(
+        claim=unpack(row.totals, ClaimTotals),
+        refusal=row.refusal,
+        detail=unpack(row.answer, ClaimAnswer).detail if row.answer is not None else "",
+        submission=row.submission,
+        contra_of=row.contra_of,
     )

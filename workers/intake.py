@@ -23,9 +23,12 @@ from sqlalchemy import (
 
 from domain.lifecycle import ClaimState
 from domain.outcomes import Phase
+from domain.terms import Standing
 from domain.visit import ChargeLine, Visit, pack_lines
 from infra.codec import pack
 from infra.database import execute_many
+from workers.admission import GATE, SERVED, DoorsClosed, Gates, TooFast
+from workers.moving.arrivals import is_arriving
 from workers.numbers import Numbers, wait_for_turn
 from workers.tables import IS_OPEN, claim, claim_content, institution, tombstone, visit
 
@@ -96,18 +99,37 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """The institution moved: another front-end takes what is new. Nothing was stored, the key is not used up."""
+
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arriving:
+    """The institution is on its way here, or this very claim is: to be asked again. Nothing was stored."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotServed:
     """The institution is not, or no longer, served by this front-end."""
 
 
 # Built once: a door commits a group every few milliseconds, and building a statement costs more than running it.
-_SERVED = select(
-    institution.c.institution_code,
-    institution.c.short_code,
-    institution.c.backlog_cap,
-    institution.c.frontends,
-    institution.c.frontend_part,
-).where(institution.c.institution_code.in_(bindparam("codes", expanding=True)), institution.c.active)
+_SERVED = (
+    select(
+        institution.c.institution_code,
+        institution.c.short_code,
+        institution.c.backlog_cap,
+        institution.c.frontends,
+        institution.c.frontend_part,
+        institution.c.moved_to,
+        institution.c.move_no,
+        *GATE,
+    )
+    .select_from(SERVED)
+    .where(institution.c.institution_code.in_(bindparam("codes", expanding=True)), institution.c.active)
+)
 _OPEN_CLAIMS = select(func.count()).select_from(
     select(claim.c.claim_id)
     .where(IS_OPEN, claim.c.institution_code == bindparam("code"))
@@ -146,7 +168,19 @@ _REGISTERED = select(visit.c.visit_no).where(visit.c.visit_no.in_(bindparam("vis
 _LAST_ID = select(func.max(claim.c.claim_id))
 _INSERT_CLAIMS, _INSERT_CONTENTS = insert(claim), insert(claim_content)
 
-Outcome = Accepted | Replayed | KeyConflict | VisitConflict | BacklogFull | Cancelled | NotServed
+Outcome = (
+    Accepted
+    | Replayed
+    | KeyConflict
+    | VisitConflict
+    | DoorsClosed
+    | BacklogFull
+    | TooFast
+    | Cancelled
+    | NotServed
+    | Moved
+    | Arriving
+)
 
 
 def accept(engine: Engine, submissions: Sequence[Submission], *, at: datetime) -> list[Outcome]:
@@ -178,6 +212,7 @@ class _Desk:
     def __init__(self, connection: Connection, submissions: Sequence[Submission], at: datetime) -> None:
         self._connection, self._submissions, self._at = connection, submissions, at
         self._served = self._institutions()
+        self._gates = Gates(self._served, now=at.timestamp())
         self._backlog = self._open_claims()
         self._by_key: dict[tuple[str, str], Any] = {}
         self._by_visit: dict[tuple[str, int], Any] = {}
@@ -200,6 +235,7 @@ class _Desk:
             execute_many(self._connection, _INSERT_CLAIMS, self._rows)
             execute_many(self._connection, _INSERT_CONTENTS, self._contents)
             self._numbers.keep()
+            self._gates.keep(self._connection)
         return outcomes
 
     def _take(self, submission: Submission, claim_id: int) -> Outcome:
@@ -210,7 +246,13 @@ class _Desk:
         taken = self._taken(submission)
         if taken is not None:
             return taken
+        elsewhere = self._elsewhere(submission, served)
+        if elsewhere is not None:
+            return elsewhere
         visit_no, batch_no = submission.visit.visit_no, submission.charge_batch_no
+        kept_out = self._gates.refusal(code)
+        if kept_out is not None:
+            return kept_out
         if self._backlog.get(code, 0) >= served.backlog_cap:
             return BacklogFull(self._backlog[code], served.backlog_cap)
 
@@ -218,6 +260,20 @@ class _Desk:
         batch_no = batch_no or self._last_batch.get(visit_no, 0) + 1
         self._write(submission, claim_id, visit_no, batch_no)
         return Accepted(claim_id, visit_no, batch_no)
+
+    def _elsewhere(self, submission: Submission, served: Any) -> Outcome | None:
+        """Where what is new of the institution is taken instead; or that this claim is still on its way here."""
+        if served.standing == Standing.MOVING_IN:
+            return Arriving()
+        if served.standing != Standing.OPEN:
+            return Moved(served.moved_to)
+        if not served.move_no:
+            return None
+        code, visit_no = submission.institution_code, submission.visit.visit_no
+        key = submission.idempotency_key
+        if is_arriving(self._connection, code, key=key):
+            return Arriving()
+        return Arriving() if visit_no and is_arriving(self._connection, code, visit_no=visit_no) else None
 
     def _taken(self, submission: Submission) -> Outcome | None:
         """What stands in the way: the key or the visit's batch is taken, by the same content or by other."""
@@ -240,6 +296,7 @@ class _Desk:
 
     def _write(self, submission: Submission, claim_id: int, visit_no: str, batch_no: int) -> None:
         code, lines = submission.institution_code, submission.lines
+        self._gates.let_in(code)
         self._rows.append(
             {
                 "claim_id": claim_id,

@@ -83,7 +83,7 @@ class LocalCounter:
         return {number: (self.leased[number].version, self.now[number]) for number in citizens if number in self.now}
 
 
-def moved(held: Entitlement, settlement: Settlement) -> Entitlement:
+def moved(held: Entitlement, settlement: Settlement | ClaimAnswer) -> Entitlement:
     """The entitlement as the centre will have it after it settled the same."""
     amounts = dict(held.accumulators)
     for key, before, applied in settlement.entries:
@@ -138,12 +138,16 @@ def _provisional(claim: ClaimTotals, settlement: Settlement, person: Person, at:
 
 Row = dict[str, Any]
 """A totalled claim on its way into the outbox: `checked` its totals, `totals_` and `local` as they are stored,
-`is_prepare` whether it is to be prepared at the centre."""
+`is_prepare` whether it is to be prepared at the centre, `waits` whether it is not sent now. One that was settled
+off-line has its result already."""
 
 
 def settled(counter: LocalCounter, rows: Sequence[Row]) -> list[Row]:
     """The claims with our own results; those to be prepared, or that the centre has to settle, as they were."""
-    results = [None if row["is_prepare"] else counter.settle(row["checked"]) for row in rows]
+    results = [
+        None if row["is_prepare"] or row["waits"] or row["local"] is not None else counter.settle(row["checked"])
+        for row in rows
+    ]
     return [
         row if result is None else row | {"checked": result[0], "totals_": pack(result[0]), "local": pack(result[1])}
         for row, result in zip(rows, results, strict=True)
@@ -163,7 +167,8 @@ def counted_in(connection: Connection, counter: LocalCounter, rows: Sequence[Row
 
 
 def _central(row: Row) -> Row:
-    if row["local"] is None:
+    local = row["checked"].local
+    if local is None or local.offline:
         return row
     bare = row["checked"]._replace(local=None)
     return row | {"checked": bare, "totals_": pack(bare), "local": None}

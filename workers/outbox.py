@@ -14,15 +14,17 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, Engine, bindparam, select, update
 
 from domain.lifecycle import ClaimState
-from domain.messages import ClaimTotals, TotalsSubmitted
+from domain.messages import ClaimLines, ClaimTotals, LinesSubmitted, Message, TotalsSubmitted
 from domain.outcomes import Phase
 from infra import lanes
 from infra.broker import BrokerAway, Post
 from infra.codec import encode, unpack
 from infra.envelope import seal
 from infra.lease import LeaseLost, guard, take
+from workers import lines
 from workers.doorbell import Doorbell
-from workers.tables import IS_OPEN, claim, lease
+from workers.lines import chunks
+from workers.tables import IS_OPEN, IS_TO_BE_SENT, claim, lease
 
 log = logging.getLogger("outbox")
 
@@ -45,18 +47,29 @@ class Outbox:
         submitted = TotalsSubmitted(
             policy_version=policy_version, catalogue_version=catalogue_version, claims=tuple(totals)
         )
-        envelope = seal(encode(submitted), frontend=self.frontend, lane=lanes.SETTLE, key=self.key)
+        return self._post(lanes.CLAIMS_SETTLE, submitted, totals)
+
+    def send_lines(self, claims: Sequence[ClaimLines], *, prepare: bool = False) -> int:
+        """Send claims with all their lines, to be settled or to be prepared; how many were sent."""
+        sent = 0
+        for part in chunks(claims):
+            submitted = LinesSubmitted(prepare=prepare, claims=tuple(part))
+            if not self._post(lanes.CLAIMS_SETTLE_LINES, submitted, part):
+                break
+            sent += len(part)
+        return sent
+
+    def _post(self, task: str, message: Message, claims: Sequence[ClaimTotals | ClaimLines]) -> bool:
+        envelope = seal(encode(message), frontend=self.frontend, lane=lanes.SETTLE, key=self.key)
         try:
-            self.post.send(
-                lanes.CLAIMS_SETTLE, queue=lanes.SETTLE, shown=shown(self.frontend, totals), envelope=envelope
-            )
+            self.post.send(task, queue=lanes.SETTLE, shown=shown(self.frontend, claims), envelope=envelope)
         except BrokerAway as error:
-            log.warning("totals_not_sent", extra={"claims": len(totals), "error": type(error).__name__})
+            log.warning("claims_not_sent", extra={"claims": len(claims), "error": type(error).__name__})
             return False
         return True
 
 
-def shown(frontend: str, totals: Sequence[ClaimTotals]) -> dict[str, object]:
+def shown(frontend: str, totals: Sequence[ClaimTotals | ClaimLines]) -> dict[str, object]:
     """What Flower may show of a batch: where from and how many; the visit when there is one only."""
     institutions = {row.institution_code for row in totals}
     show: dict[str, object] = {"frontend": frontend, "claims": len(totals)}
@@ -78,8 +91,9 @@ class Sweep:
     after_seconds: float
     _lane_was: int = field(default=0, init=False)
 
-    def run(self, *, now: float) -> int:
-        """One round under the lease; how many claims were sent again."""
+    def run(self, *, now: float, may_send: bool = True) -> int:
+        """One round under the lease; how many claims were sent again. Bells are rung even while nothing `may_send`:
+        a link that is down would only be waited for."""
         with self.engine.begin() as connection:
             fence = take(connection, lease, name="sweep", holder=self.holder, now=now, seconds=3 * self.after_seconds)
             if fence is None:
@@ -87,15 +101,18 @@ class Sweep:
             unrung = self._unrung(connection, now)
         for institution_code in unrung:
             self.doorbell.ring(institution_code)
-        if not self._lane_drains():
+        if not may_send or not self._lane_drains():
             return 0
         try:
             with self.engine.begin() as connection:
                 guard(connection, lease, name="sweep", fence=fence)
-                due = self._claim_due(connection, now)
+                due, whole = self._claim_due(connection, now)
         except LeaseLost:
             return 0
-        return self._send(due)
+        sent = self._send(due) + self.outbox.send_lines(whole)
+        if sent:
+            log.info("claims_sent_again", extra={"claims": sent})
+        return sent
 
     def _unrung(self, connection: Connection, now: float) -> list[str]:
         """Institutions with accepted claims whose bell may have been lost; each is rung once per waiting time."""
@@ -115,7 +132,10 @@ class Sweep:
         before, self._lane_was = self._lane_was, waiting
         return waiting < LANE_IS_LONG or waiting < before
 
-    def _claim_due(self, connection: Connection, now: float) -> list[tuple[str, str, ClaimTotals]]:
+    def _claim_due(
+        self, connection: Connection, now: float
+    ) -> tuple[list[tuple[str, str, ClaimTotals]], list[ClaimLines]]:
+        """What is due as totals, with the versions it was totalled with, and what is due with its lines."""
         rows = connection.execute(
             select(
                 claim.c.claim_id,
@@ -123,22 +143,27 @@ class Sweep:
                 claim.c.policy_version,
                 claim.c.catalogue_version,
                 claim.c.totals,
+                claim.c.sent_lines,
             )
             .where(IS_OPEN, claim.c.state == ClaimState.TOTALLED, claim.c.rung_at < now - self.after_seconds)
             .where(claim.c.kind == "normal")  # refunds are sent by `workers.refund`
             .where(claim.c.phase == Phase.SETTLE)  # the others by `workers.outcomes`
+            .where(IS_TO_BE_SENT)
             .order_by(claim.c.claim_id)
             .limit(SWEEP_CAP)
         ).all()
         if not rows:
-            return []
+            return [], []
         connection.execute(
             update(claim)
             .where(claim.c.claim_id == bindparam("id"), claim.c.state == ClaimState.TOTALLED)
             .values(rung_at=bindparam("due"), attempts=claim.c.attempts + 1),
             [{"id": row.claim_id, "due": now + self._patience(row.attempts)} for row in rows],
         )
-        return [(row.policy_version, row.catalogue_version, unpack(row.totals, ClaimTotals)) for row in rows]
+        totals = {row.claim_id: unpack(row.totals, ClaimTotals) for row in rows}
+        whole = {row.claim_id: totals[row.claim_id] for row in rows if row.sent_lines}
+        due = [(row.policy_version, row.catalogue_version, totals[row.claim_id]) for row in rows if not row.sent_lines]
+        return due, lines.read(connection, whole)
 
     def _patience(self, attempts: int) -> float:
         """How much longer than the usual time to wait after this many attempts, in seconds."""
@@ -155,6 +180,4 @@ class Sweep:
                 if not self.outbox.send(part, policy_version=policy_version, catalogue_version=catalogue_version):
                     return sent
                 sent += len(part)
-        if sent:
-            log.info("claims_sent_again", extra={"claims": sent})
         return sent

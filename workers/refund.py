@@ -20,6 +20,7 @@ from domain.lifecycle import FINAL, REOPENED, ClaimState, VisitState
 from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals, RefundAnswered, RefundAsked
 from domain.money import amount_of
 from domain.refusals import HOLDS, VisitRefusal
+from domain.terms import Standing
 from domain.totals import LineRules, total_up
 from domain.visit import FIRST_OF_CENTRE, ChargeLine, Visit, pack_lines, unpack_lines
 from infra import lanes
@@ -31,8 +32,9 @@ from workers.contra_claims import CONTRA, RESETTLED, Made
 from workers.deliver import record_answers
 from workers.desk import line_rules_of
 from workers.local import place_of
+from workers.moving.standing import against, unknown
 from workers.numbers import wait_for_turn
-from workers.tables import REFUND_IS_OPEN, claim, claim_content, visit, visit_lines
+from workers.tables import REFUND_IS_OPEN, claim, claim_content, institution, visit, visit_lines
 from workers.visits import rows
 from workers.visits.outcomes import NotReady, Refunding, not_ready
 
@@ -42,6 +44,9 @@ LONGEST_WAIT_SECONDS = 120.0
 
 _UNDER_KEY = select(claim.c.claim_id, claim.c.visit_no, claim.c.charge_batch_no, claim.c.contra_of).where(
     claim.c.institution_code == bindparam("code"), claim.c.idempotency_key == bindparam("key")
+)
+_STANDS = select(institution.c.standing, institution.c.moved_to).where(
+    institution.c.institution_code == bindparam("code")
 )
 _KEPT = claim.alias("kept")
 _TO_ASK = (
@@ -139,7 +144,7 @@ def record(connection: Connection, answered: RefundAnswered, *, at: datetime) ->
         _of(connection, answered, answered.contra_batch_no, waits_for=answered.refusal)
         return 0
     if answered.refusal:
-        return _record_refusal(connection, answered)
+        return _record_refusal(connection, answered, at)
     recorded = record_answers(connection, ClaimsAnswered(answers=answered.answers), at=at)
     if recorded:
         _of(connection, answered, answered.charge_batch_no, refunded_by=answered.contra_batch_no)
@@ -182,9 +187,11 @@ class _Refund:
         """Write the contra, and what is kept, as claims that wait for the centre."""
         original = next((row for row in self._claims if row.charge_batch_no == charge_batch_no), None)
         if original is None or original.institution_code != self._code:
-            return not_ready(VisitRefusal.NOT_SETTLED if self._is_own() else VisitRefusal.VISIT_UNKNOWN)
+            if not self._is_own():
+                return unknown(self._connection, self._code, self._visit_no)
+            return not_ready(VisitRefusal.NOT_SETTLED)
         last = max((row.charge_batch_no for row in self._claims if row.charge_batch_no < FIRST_OF_CENTRE), default=0)
-        against = self._against(original, last)
+        against = self._travelled(original) or self._against(original, last)
         if against is not None:
             return against
         lines = unpack_lines(original.lines)
@@ -201,6 +208,13 @@ class _Refund:
             written.append(resettled)
         contra_id = self._write(original, written)
         return Refunding(self._visit_no, charge_batch_no, contra_no, contra_no + 1 if kept_lines else None, contra_id)
+
+    def _travelled(self, original: Any) -> NotReady | None:
+        """A settlement that went along with its institution is taken back where it went."""
+        of = self._connection.execute(_STANDS, {"code": self._code}).first()
+        if of is None or of.standing == Standing.OPEN:
+            return None
+        return against(of) if original.carried < 0 or of.standing == Standing.MOVING_IN else None
 
     def _is_own(self) -> bool:
         """Whether the visit is this institution's."""
@@ -310,7 +324,7 @@ def _message(row: Any) -> RefundAsked:
 # ── Recording ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _record_refusal(connection: Connection, answered: RefundAnswered) -> int:
+def _record_refusal(connection: Connection, answered: RefundAnswered, at: datetime) -> int:
     """The contra, and what was to be kept, are refused; the original stands as before."""
     batches = (answered.contra_batch_no, answered.contra_batch_no + 1)
     answer = ClaimAnswer(answered.visit_no, answered.contra_batch_no, answered.refusal, answered.detail)
@@ -322,7 +336,9 @@ def _record_refusal(connection: Connection, answered: RefundAnswered) -> int:
             claim.c.contra_of == answered.charge_batch_no,
             claim.c.state == ClaimState.TOTALLED,
         )
-        .values(state=ClaimState.REFUSED, refusal=answered.refusal, answer=pack(answer), waits_for=None)
+        .values(
+            state=ClaimState.REFUSED, refusal=answered.refusal, answer=pack(answer), waits_for=None, refused_at=at
+        )
     ).rowcount
     if refused:
         # Not where the centre has corrected it meanwhile: then it is taken back, by another one.

@@ -80,8 +80,25 @@ institution = Table(
         String(12),
         nullable=False,
         server_default="central",
-        comment="who computes the benefit, as the centre says: central, or local and the centre confirms",
+        comment="who computes the benefit, as the centre says: domain.ways.Way",
     ),
+    Column("size", String(12), nullable=False, server_default="small", comment="domain.institution_class.Size"),
+    Column("weight", Integer, nullable=False, server_default="10", comment="share of this front-end, 1 to 100"),
+    Column("rate_per_second", Integer, nullable=False, server_default="0", comment="claims; 0: no limit"),
+    Column("burst", Integer, nullable=False, server_default="0", comment="claims; 0: ten seconds of the rate"),
+    Column("suspended", String(60), nullable=False, server_default="", comment="why it takes nothing, in Chinese"),
+    Column("connection", String(12), nullable=False, server_default="own", comment="domain.terms.Connection"),
+    Column("standing", String(12), nullable=False, server_default="open", comment="domain.terms.Standing"),
+    Column("moved_to", String(32), nullable=False, server_default="", comment="who takes what is new instead"),
+    Column("move_no", BigInteger, nullable=False, server_default="0", comment="the last move it had a part in"),
+    Column("offline", Boolean, nullable=False, server_default=text("false"), comment="may settle off-line (AMB-47)"),
+    Column("offline_claim_fen", BigInteger, nullable=False, server_default="0"),
+    Column("offline_total_fen", BigInteger, nullable=False, server_default="0"),
+    Column("offline_hours", Integer, nullable=False, server_default="0"),
+    Column(
+        "terms_version", BigInteger, nullable=False, server_default="0", comment="0: the centre has not named it yet"
+    ),
+    comment="The institutions this front-end serves or served, on the terms the centre gave (workers.terms).",
 )
 
 reference = Table(
@@ -173,6 +190,42 @@ claim = Table(
         server_default="0",
         comment="how often it was deliberately sent again after a refusal",
     ),
+    Column("queued_at", Moment, comment="the link was down: since when it waits to be sent"),
+    Column("released_at", Moment, comment="queued: when the drain let it go, in the order of its person"),
+    Column("person_key", LargeBinary(16), comment="queued: digest of the identity number, workers.entitlement.key_of"),
+    Column("estimate", LargeBinary, comment="queued: ClaimAnswer it would come to by the leased standing; no result"),
+    Column("offline_at", Moment, comment="when it was settled off-line; `local` holds the result, true to the patient"),
+    Column("offline", LargeBinary, comment="domain.messages.LocalResult of the off-line settlement, to be posted"),
+    Column("offline_fen", BigInteger, nullable=False, server_default="0", comment="what the account paid off-line"),
+    Column("refused_at", Moment, comment="by the centre, or cancelled"),
+    Column(
+        "sent_lines",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="it went to the centre with all its lines, and goes so again until it is answered",
+    ),
+    Column(
+        "retotalled",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="how often it was totalled anew because other reference data was in force at the centre",
+    ),
+    Column(
+        "origin",
+        String(32),
+        nullable=False,
+        server_default="",
+        comment="the front-end in whose books it stands, where it came with a move; empty: in ours",
+    ),
+    Column(
+        "carried",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="the last move its key was told in, and below zero: the one it travelled in itself",
+    ),
     UniqueConstraint("visit_no", "charge_batch_no", name="uq_claim_key"),
     UniqueConstraint("institution_code", "idempotency_key", name="uq_claim_idempotency"),
 )
@@ -181,8 +234,14 @@ claim = Table(
 IS_OPEN = text("claim.state IN ('accepted', 'totalled')")
 DETAIL_IS_DUE = text("claim.state = 'settled' AND claim.detail_state = 0")
 REFUND_IS_OPEN = text("claim.kind = 'contra' AND claim.state = 'totalled'")
+IS_NOT_SETTLED = text("claim.state IN ('refused', 'cancelled')")
 IS_UNDECIDED = text("claim.phase <> 'settle' AND claim.state IN ('totalled', 'prepared')")
 TO_HAND_BACK = text("claim.channel = 'dbf' AND NOT claim.handed_back")
+IS_QUEUED = text("claim.state IN ('accepted', 'totalled') AND claim.queued_at IS NOT NULL")
+IS_HELD_BACK = text("claim.queued_at IS NOT NULL AND claim.released_at IS NULL")
+IS_TO_BE_SENT = text("(claim.queued_at IS NULL OR claim.released_at IS NOT NULL)")
+"""Of totalled claims: not to be sent yet, `workers.offline.drain` lets them go; and the others."""
+IS_OFFLINE = text("claim.offline_at IS NOT NULL")
 
 
 def _partly(name: str, condition: TextClause, *columns: Column[Any]) -> None:
@@ -192,9 +251,12 @@ def _partly(name: str, condition: TextClause, *columns: Column[Any]) -> None:
 
 _partly("ix_claim_open", IS_OPEN, claim.c.state, claim.c.institution_code, claim.c.claim_id)
 _partly("ix_claim_refund_open", REFUND_IS_OPEN, claim.c.state, claim.c.institution_code, claim.c.claim_id)
+_partly("ix_claim_not_settled", IS_NOT_SETTLED, claim.c.claim_id)
 _partly("ix_claim_undecided", IS_UNDECIDED, claim.c.institution_code, claim.c.claim_id)
-_partly("ix_claim_detail_due", DETAIL_IS_DUE, claim.c.claim_id)
+_partly("ix_claim_detail_due", DETAIL_IS_DUE, claim.c.institution_code, claim.c.settled_at, claim.c.claim_id)
 _partly("ix_claim_to_hand_back", TO_HAND_BACK, claim.c.institution_code, claim.c.claim_id)
+_partly("ix_claim_queued", IS_QUEUED, claim.c.person_key, claim.c.claim_id)
+_partly("ix_claim_offline", IS_OFFLINE, claim.c.person_key, claim.c.offline_at)
 Index("ix_claim_settled_day", claim.c.settled_day, claim.c.institution_code)
 
 tombstone = Table(
@@ -245,6 +307,13 @@ visit = Table(
     Column("final_batch_no", Integer, comment="the batch of its final settlement"),
     Column("discharge_date", Date, comment="出院日期 CYRQ"),
     Column("discharge", LargeBinary, comment="domain.visit.Discharge"),
+    Column(
+        "moved_to",
+        String(32),
+        nullable=False,
+        server_default="",
+        comment="the front-end where it is live now; empty: here",
+    ),
     UniqueConstraint("institution_code", "idempotency_key", name="uq_visit_idempotency"),
     comment="Registered visits. A claim that carries its own visit has none.",
 )
@@ -340,6 +409,49 @@ entitlement = Table(
 )
 Index("ix_entitlement_leased", entitlement.c.leased_until)
 
+upload_slice = Table(
+    "upload_slice",
+    metadata,
+    Column("fence", BigInteger, primary_key=True, autoincrement=False, comment="its fencing number at the centre"),
+    Column("window", String(32), nullable=False),
+    Column("lines", BigInteger, nullable=False, comment="budget"),
+    Column("bytes", BigInteger, nullable=False, comment="budget on the link; 0: without end"),
+    Column("shares", LargeBinary, nullable=False, comment="domain.messages.UploadShare rows"),
+    Column("cut_off", Moment, nullable=False, comment="exclusive"),
+    Column("claims_sent", BigInteger, nullable=False),
+    Column("lines_sent", BigInteger, nullable=False),
+    Column("bytes_sent", BigInteger, nullable=False),
+    Column("sent_of", LargeBinary, nullable=False, comment="lines sent, by institution"),
+    Column("chunk_no", BigInteger, nullable=False, comment="the last chunk that was sent, in this slice or before"),
+    comment="The slice the centre granted last, and how far it has been used: one row.",
+)
+
+upload_chunk = Table(
+    "upload_chunk",
+    metadata,
+    Column("chunk_no", BigId, primary_key=True, autoincrement=False),
+    Column("claims", Integer, nullable=False),
+    Column("line_count", BigInteger, nullable=False),
+    Column("total_fen", BigInteger, nullable=False),
+    Column("digest", LargeBinary(16), nullable=False, comment="domain.chunks"),
+    Column("sent_at", Float, nullable=False, comment="real seconds"),
+    comment="Chunks of detail on their way, until the centre answers with the same count, sum and digest.",
+)
+
+link = Table(
+    "link",
+    metadata,
+    Column("only", Integer, primary_key=True, autoincrement=False, comment="1: there is one row"),
+    Column("state", String(8), nullable=False, comment="domain.link.LinkState"),
+    Column("since", Moment, nullable=False, comment="when it came to this state"),
+    Column("fresh_until", Moment, nullable=False, comment="noted anew before then, or nobody looks any more"),
+    Column("heard_at", Moment, comment="the last answer of the centre"),
+    Column("skew_seconds", Float, comment="how far the centre's clock is ahead of ours"),
+    Column("uncertain_seconds", Float, comment="half the round trip it was measured by"),
+    Column("unheard_at", Moment, comment="when something sealed with another key came on our lane; null: nothing did"),
+    comment="What is known of the link to the centre: one row, written by the process that hears the centre.",
+)
+
 exchange_status = Table(
     "exchange_status",
     metadata,
@@ -389,3 +501,81 @@ quarantine = Table(
     Column("content", LargeBinary, nullable=False, comment="sealed with the site's key"),
     comment="What could not be read from a queue: set aside, never logged, never lost.",
 )
+
+bundle_made = Table(
+    "bundle_made",
+    metadata,
+    Column("move_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("bundle_no", Integer, primary_key=True, autoincrement=False),
+    Column("content", LargeBinary, comment="the message as it was made; null: the centre has it"),
+    Column("whole", Boolean, nullable=False, comment="with it and those before it the target can open"),
+    comment="What this front-end hands over in a move: made once, sent until the centre has it.",
+)
+
+bundle_taken = Table(
+    "bundle_taken",
+    metadata,
+    Column("move_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("bundle_no", Integer, primary_key=True, autoincrement=False),
+    Column("taken_at", Moment, nullable=False),
+    comment="What this front-end took over in a move, once each.",
+)
+
+arriving = Table(
+    "arriving",
+    metadata,
+    Column("visit_no", String(16), primary_key=True),
+    Column("charge_batch_no", Integer, primary_key=True, autoincrement=False, comment="0: the visit itself"),
+    Column("institution_code", String(18), nullable=False),
+    Column("idempotency_key", String(255)),
+    Column("content_digest", LargeBinary(16), nullable=False),
+    Column("frontend", String(32), nullable=False, comment="where it still is"),
+    Column("move_no", BigInteger, nullable=False),
+    comment="What the front-end an institution came from had accepted, and has not handed over yet.",
+)
+Index("ix_arriving_key", arriving.c.institution_code, arriving.c.idempotency_key)
+
+admission = Table(
+    "admission",
+    metadata,
+    Column("institution_code", String(18), primary_key=True),
+    Column("full_at", Float, nullable=False, comment="business seconds: when its bucket is full again"),
+    comment="The token bucket before each institution's doors (domain.admission).",
+)
+
+tenant_use = Table(
+    "tenant_use",
+    metadata,
+    Column("institution_code", String(18), primary_key=True),
+    Column("slot", BigInteger, primary_key=True, autoincrement=False, comment="real seconds, in tens"),
+    Column("busy_us", BigInteger, nullable=False, comment="processing time of the desks, in millionths of a second"),
+    Column("claims", BigInteger, nullable=False),
+    Column("work", BigInteger, nullable=False, comment="domain.fairness.work_of their lines"),
+    comment="What each institution has had of its front-end lately; kept for an hour.",
+)
+
+tenant_conduct = Table(
+    "tenant_conduct",
+    metadata,
+    Column("institution_code", String(18), primary_key=True),
+    Column("lowered", Integer, nullable=False, comment="how often its weight is halved at the moment"),
+    Column("calm", Integer, nullable=False, comment="how many looks in a row found nothing"),
+    Column("share", Integer, nullable=False, comment="of the processing time, in thousandths, at the last look"),
+    Column("in_flight", Integer, nullable=False, comment="handed in and not answered, at the last look"),
+    Column("looked_at", Moment, nullable=False),
+    comment="How each institution behaves, by domain.fairness.judged.",
+)
+
+tenant_event = Table(
+    "tenant_event",
+    metadata,
+    Column("event_id", BigId, primary_key=True, autoincrement=True),
+    Column("institution_code", String(18), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("lowered_from", Integer, nullable=False),
+    Column("lowered_to", Integer, nullable=False),
+    Column("share", Integer, nullable=False, comment="of the processing time, in thousandths"),
+    Column("in_flight", Integer, nullable=False),
+    comment="Each time an institution's weight was lowered or restored.",
+)
+Index("ix_tenant_event_institution", tenant_event.c.institution_code, tenant_event.c.event_id)

@@ -15,9 +15,22 @@ import psycopg
 from sqlalchemy import Connection
 
 from center.served import institutions_of
-from center.settling.records import cursor_of
-from domain.messages import ClaimKey, DetailsAsked, DetailsMarked, DocumentsAsked, DocumentsResent, Resent
+from center.settling import refund_refusals
+from center.settling.records import ParkedRow, cursor_of, park
+from center.settling.settle import parked_row
+from center.settling.well_formed import Refused, malformed
+from domain.messages import (
+    ClaimKey,
+    DetailsAsked,
+    DetailsMarked,
+    DocumentsAsked,
+    DocumentsResent,
+    RefundAnswered,
+    Resent,
+    ResentRefusal,
+)
 from domain.money import MAX_FEN
+from domain.refusals import HOLDS, Refusal
 from infra.codec import pack
 
 log = logging.getLogger("center")
@@ -144,6 +157,7 @@ def _keep(connection: Connection, page: DocumentsResent, row: _Row, frontend: st
     cursor.execute("SELECT first_no FROM epoch WHERE epoch = %s", [row.epoch])
     (first_no,) = cursor.fetchone() or (0,)
     own = institutions_of(connection, frontend)
+    _park(cursor, page, own, frontend, at)
     good = [each for each in page.documents if _is_storable(each, own, first_no)]
     if len(good) < len(page.documents):
         log.error("not_ours_to_take", extra={"frontend": frontend, "documents": len(page.documents) - len(good)})
@@ -164,6 +178,42 @@ def _keep(connection: Connection, page: DocumentsResent, row: _Row, frontend: st
         [row.epoch, frontend, at, *columns],
     )
     return cursor.rowcount
+
+
+def _park(cursor: psycopg.Cursor[Any], page: DocumentsResent, own: set[str], frontend: str, at: datetime) -> None:
+    """Let what was refused stay refused: a copy of it that still comes is answered as it was."""
+    good = [each for each in page.refusals if _is_refusal(each, own)]
+    if len(good) < len(page.refusals):
+        log.error("not_ours_to_refuse", extra={"frontend": frontend, "refusals": len(page.refusals) - len(good)})
+    claims = [each for each in good if each.contra_of is None]
+    if claims:
+        park(cursor, [_parked(each, frontend, at) for each in claims])
+    for each in good:
+        if each.contra_of is not None and refund_refusals.is_kept(each.refusal):
+            refund_refusals.write(cursor, _refund_answered(each, each.contra_of), frontend, at)
+
+
+def _parked(resent: ResentRefusal, frontend: str, at: datetime) -> ParkedRow:
+    claim = resent.claim._replace(submission=resent.submission)
+    return parked_row(claim, Refused(Refusal(resent.refusal), resent.detail), frontend, at)
+
+
+def _refund_answered(resent: ResentRefusal, contra_of: int) -> RefundAnswered:
+    return RefundAnswered(
+        institution_code=resent.claim.institution_code,
+        visit_no=resent.claim.visit_no,
+        charge_batch_no=contra_of,
+        contra_batch_no=resent.claim.charge_batch_no,
+        refusal=resent.refusal,
+        detail=resent.detail.replace("\0", ""),
+    )
+
+
+def _is_refusal(resent: ResentRefusal, own: set[str]) -> bool:
+    """Whether it names one of the front-end's institutions, and a final refusal of a claim that can be stored."""
+    claim = resent.claim._replace(submission=resent.submission)
+    final = resent.refusal in set(Refusal) - HOLDS and 0 <= (resent.contra_of or 0) < 2**31
+    return final and claim.institution_code in own and not malformed(claim)
 
 
 def _is_storable(resent: Resent, own: set[str], first_no: int) -> bool:

@@ -14,7 +14,8 @@ import psycopg
 from sqlalchemy import Connection, insert, select, text
 
 from center.backup.tables import catching_up, epoch
-from center.tables import institution
+from center.served import frontends
+from center.serving.terms import renew_all
 
 FIRST = 1
 RECOVERING = "中心刚从备份恢复，正在收回各前置机已结算的记录，请稍候，无需重新提交"
@@ -68,8 +69,8 @@ def begin(connection: Connection, *, snapshot_at: datetime, archive: str, by: st
             reason=reason,
         )
     )
-    frontends = connection.execute(select(institution.c.frontend).where(institution.c.active).distinct()).scalars()
-    rows = [{"epoch": number, "frontend": frontend} for frontend in sorted(frontends)]
+    renew_all(connection)
+    rows = [{"epoch": number, "frontend": frontend} for frontend in frontends(connection, also_former=True)]
     if rows:
         connection.execute(insert(catching_up), rows)
     return number

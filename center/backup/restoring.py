@@ -17,10 +17,10 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, Engine, inspect, text
 
-from center import schema
+from center import partitions, schema
 from center.backup import epochs
 from center.backup.archive import BadArchive, records
-from center.backup.snapshot import Checking, Manifest, copying, verify
+from center.backup.snapshot import Checking, Manifest, filling, verify
 from center.catalogue.shelf import CatalogueShelf
 from center.conservation.checking import Shelves, examine
 from center.ledger import audit
@@ -70,6 +70,7 @@ def restore(
             connection.execute(text(f"SET LOCAL {limit} = 0"))
         _clear(connection, replace=replace)
         schema.upgrade_within(connection, manifest.revision)
+        partitions.prepare(connection, manifest.places)
         _fill(connection, records(file, center_secret))
         _advance(cursor_of(connection), manifest.sequences)
         schema.upgrade_within(connection)
@@ -134,7 +135,7 @@ def _fill(connection: Connection, stream: Iterator[tuple[Any, ...]]) -> None:
 
 
 def _fill_one(cursor: psycopg.Cursor[Any], name: str, columns: list[str], stream: Iterator[tuple[Any, ...]]) -> None:
-    with cursor.copy(copying(name, columns, "FROM STDIN")) as rows:
+    with cursor.copy(filling(name, columns)) as rows:
         for record in stream:
             if record[0] == "end":
                 return

@@ -17,8 +17,10 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Engine, text
 
+from center import partitions
 from center.backup import epochs
 from center.backup.archive import BadArchive, Writing, records
+from center.partitions import Place
 from center.settling.records import cursor_of
 
 PART_BYTES = 256 * 1024
@@ -36,6 +38,8 @@ class Manifest:
     tables: Mapping[str, tuple[int, str]]
     """Rows, and the SHA-256 of the rows as COPY writes them, in hex."""
     sequences: Mapping[str, int]
+    places: tuple[Place, ...]
+    """The pools and years there were partitions for."""
     heads: Mapping[str, tuple[int, str]]
     """The newest link of every chain: number and head in hex."""
     digest: str
@@ -63,6 +67,7 @@ def backup(engine: Engine, file: Path, *, center_secret: bytes, at: datetime) ->
                 "taken_at": at.isoformat(),
                 "epoch": epochs.current(cursor).number,
                 "tables": {name: _copied(cursor, name, archive) for name in _tables(cursor)},
+                "places": partitions.prepared(connection),
                 "heads": _heads(cursor),
                 # Sequences are of no transaction: read last, they stand at or above every number in the tables.
                 "sequences": _sequences(cursor),
@@ -122,6 +127,7 @@ def _manifest(said: Mapping[str, Any], digest: str) -> Manifest:
         epoch=said["epoch"],
         tables={name: (count, hashed) for name, (count, hashed) in said["tables"].items()},
         sequences=dict(said["sequences"]),
+        places=tuple(Place(pool, year) for pool, year in said.get("places", ())),
         heads={code: (link_no, head) for code, (link_no, head) in said["heads"].items()},
         digest=digest,
     )
@@ -130,9 +136,9 @@ def _manifest(said: Mapping[str, Any], digest: str) -> Manifest:
 def _tables(cursor: psycopg.Cursor[Any]) -> list[str]:
     """Those that refer to others come behind those that do not."""
     cursor.execute(
-        "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'"
-        " AND relname <> %s ORDER BY EXISTS (SELECT FROM pg_constraint WHERE conrelid = pg_class.oid"
-        " AND contype = 'f'), 1",
+        "SELECT relname::text FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
+        " AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> %s"
+        " ORDER BY EXISTS (SELECT FROM pg_constraint WHERE conrelid = pg_class.oid AND contype = 'f'), 1",
         [REVISIONS],
     )
     return [name for (name,) in cursor.fetchall()]
@@ -154,7 +160,7 @@ def _copied(cursor: psycopg.Cursor[Any], name: str, archive: Writing) -> tuple[i
         archive.add("rows", bytes(part))
         part.clear()
 
-    with cursor.copy(copying(name, columns, "TO STDOUT")) as rows:
+    with cursor.copy(_reading(name, columns)) as rows:
         for row in rows:
             part += row
             count += bytes(row).count(b"\n")
@@ -166,10 +172,18 @@ def _copied(cursor: psycopg.Cursor[Any], name: str, archive: Writing) -> tuple[i
     return count, hashed.hexdigest()
 
 
-def copying(name: str, columns: list[str], way: str) -> sql.Composed:
-    """The COPY of these columns of a table, in PostgreSQL's text format: a row ends where its line ends."""
-    listed = sql.SQL(", ").join(map(sql.Identifier, columns))
-    return sql.SQL("COPY {} ({}) {}").format(sql.Identifier(name), listed, sql.SQL(way))
+def _reading(name: str, columns: list[str]) -> sql.Composed:
+    """The COPY that reads these columns of a table, its partitions too: a row ends where its line ends."""
+    return sql.SQL("COPY (SELECT {} FROM {}) TO STDOUT").format(_listed(columns), sql.Identifier(name))
+
+
+def filling(name: str, columns: list[str]) -> sql.Composed:
+    """The COPY that takes such rows up again."""
+    return sql.SQL("COPY {} ({}) FROM STDIN").format(sql.Identifier(name), _listed(columns))
+
+
+def _listed(columns: list[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, columns))
 
 
 def _sequences(cursor: psycopg.Cursor[Any]) -> dict[str, int]:

@@ -27,18 +27,20 @@ from sqlalchemy import Connection, Engine
 from center.backup import epochs
 from center.conservation import sums
 from center.ledger import chain
+from center.outcomes import holds
 from center.policy.shelf import PolicyShelf
 from center.reconciling.cases import Case, Kind, open_cases
 from center.settling import contra, records
 from center.settling.contra import Original
-from center.settling.counter import Counter, Settling
+from center.settling.counter import Counter, Moved, Settling
 from center.settling.records import NORMAL, Standing
 from center.settling.settle import record
 from center.transactions import in_transaction
 from domain.messages import ClaimAnswer, ClaimTotals, Resent, TotalsSubmitted
 from domain.money import yuan
+from domain.outcomes import OutcomeState
 from domain.settlement import Settlement
-from infra.codec import unpack
+from infra.codec import pack, unpack
 from infra.reference import Reference, ReferenceShelf
 
 log = logging.getLogger("center")
@@ -234,17 +236,30 @@ class _Taking:
         return held
 
     def _let_go(self, run: Sequence[Waiting]) -> None:
-        """Where the backup has it prepared, it was confirmed since: the hold of its person ends."""
+        """Where the backup has it prepared, it was confirmed since, though the hold may have run out here: the outcome
+        is confirmed, and the hold of its person ends. A tombstone of what was never prepared stays."""
         for each in run:
             claim = each.resent.claim
             self._cursor.execute(
-                "UPDATE outcome SET state = 'confirmed', decided_at = %s, decided_by = 'restore', settlement_no = %s"
-                " WHERE institution_code = %s AND visit_no = %s AND charge_batch_no = %s AND state = 'prepared'"
-                " RETURNING person_no, family_person_no",
-                [each.settled_at, each.document_no, claim.institution_code, claim.visit_no, claim.charge_batch_no],
+                "WITH was AS (SELECT state, person_no, family_person_no FROM outcome"
+                " WHERE institution_code = %(code)s AND visit_no = %(visit)s AND charge_batch_no = %(batch)s"
+                " AND state <> 'confirmed' AND person_no IS NOT NULL FOR UPDATE)"
+                " UPDATE outcome SET state = 'confirmed', decided_at = %(at)s, decided_by = 'restore', prepared = '',"
+                " settlement_no = %(number)s, answer = %(answer)s FROM was"
+                " WHERE institution_code = %(code)s AND visit_no = %(visit)s AND charge_batch_no = %(batch)s"
+                " RETURNING was.state, was.person_no, was.family_person_no",
+                {
+                    "code": claim.institution_code,
+                    "visit": claim.visit_no,
+                    "batch": claim.charge_batch_no,
+                    "at": each.settled_at,
+                    "number": each.document_no,
+                    "answer": pack(each.resent.answer),
+                },
             )
-            for held in self._cursor.fetchall():
-                self._cursor.execute("UPDATE person SET held_until = NULL WHERE person_no = ANY(%s)", [list(held)])
+            for state, *held in self._cursor.fetchall():
+                if state == OutcomeState.PREPARED:
+                    holds.let_go(self._cursor, [number for number in held if number is not None])
 
     def _take_otherwise(self, first: Waiting, differs: _Differs) -> int:
         """What does not come to what was told from where its person stands now."""
@@ -330,7 +345,7 @@ class _Taking:
 class Retaking(Counter):
     """The counter a run stands at again: what was let through then is let through, and has to come to the same."""
 
-    CHECKS_OF_NEW = (Counter._category_is_known,)
+    CHECKS_OF_NEW = Counter.CHECKS_OF_TAKEN_UP
 
     def __init__(self, first: Waiting, run: Sequence[Resent], reference: Reference) -> None:
         self._run = run
@@ -340,8 +355,11 @@ class Retaking(Counter):
             policy_version=reference.policy_version, catalogue_version=self._catalogue_version, claims=claims
         )
         super().__init__(submitted, first.frontend, reference, first.settled_at, None)
-        self._shift: dict[tuple[int, str], int] = {}
-        self._paid_from: dict[str, int] = {}
+        self._moved: list[Moved] = []
+
+    def _see_served(self, cursor: psycopg.Cursor[Any], visit_nos: set[str]) -> None:
+        """Whom its front-end serves, or served then: the institution may have moved away since."""
+        self._speaks_for = {code for code, row in self._institutions.items() if row.has_heard(self.frontend)}
 
     @property
     def catalogue_version(self) -> str:
@@ -350,17 +368,9 @@ class Retaking(Counter):
 
     def start_from(self, resent: Resent) -> None:
         """Let the person stand where the answer says they stood; `..._now` say how far that is from where they do."""
-        citizen = resent.claim.citizen_id_no
-        if citizen not in self._insured:
-            return
-        insured, standing = self._insured[citizen], self._standings[citizen]
-        amounts = self._amounts[insured.person_no]
-        for key, before, _ in resent.answer.entries:
-            self._shift[insured.person_no, key] = amounts.get(key, 0) - before
-            amounts[key] = before
-        self._paid_from[citizen] = standing.account_balance_fen - resent.answer.account_before_fen
-        self._standings[citizen] = standing._replace(account_balance_fen=resent.answer.account_before_fen)
-        self._cases.clear()  # they were looked at with the account as it is
+        amounts = {key: before for key, before, _ in resent.answer.entries}
+        moved = self.stand(resent.claim.citizen_id_no, amounts, resent.answer.account_before_fen)
+        self._moved += [] if moved is None else [moved]
 
     def decide_all(self) -> None:
         """Settle every claim of the run. Raises _Differs at the first that does not come to what was told."""
@@ -374,25 +384,32 @@ class Retaking(Counter):
 
     def stand_as_they_do(self) -> None:
         """Let the movements start from where the accumulators really stand."""
-        for settling in self.settled if self._shift else ():
+        shift = self._shift
+        for settling in self.settled if shift else ():
             person_no = settling.insured.person_no
             entries = tuple(
-                entry._replace(before_fen=entry.before_fen + self._shift.get((person_no, entry.key), 0))
+                entry._replace(before_fen=entry.before_fen + shift.get((person_no, entry.key), 0))
                 for entry in settling.settlement.entries
             )
             settling.settlement = replace(settling.settlement, entries=entries)
 
     def accumulators_now(self) -> dict[tuple[int, str], int]:
         """Where they stand, moved by as much as they were moved then."""
-        return {at: amount + self._shift.get(at, 0) for at, amount in super().accumulators_now().items()}
+        shift = self._shift
+        return {at: amount + shift.get(at, 0) for at, amount in super().accumulators_now().items()}
 
     def standings_now(self) -> dict[int, Standing]:
         """The same of accounts."""
-        shift = {self._insured[citizen].person_no: fen for citizen, fen in self._paid_from.items()}
+        shift = {moved.person_no: moved.account_fen for moved in self._moved}
         return {
             person_no: standing._replace(account_balance_fen=standing.account_balance_fen + shift.get(person_no, 0))
             for person_no, standing in super().standings_now().items()
         }
+
+    @property
+    def _shift(self) -> dict[tuple[int, str], int]:
+        """By how much accumulators stand elsewhere than they were let."""
+        return {(moved.person_no, key): fen for moved in self._moved for key, fen in moved.amounts.items()}
 
 
 def _bare(claim: ClaimTotals) -> ClaimTotals:

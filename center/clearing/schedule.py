@@ -8,15 +8,17 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, select
 
+from center import partitions
 from center.backup import epochs
 from center.clearing import calendar, closing, opening, periods
 from center.clearing.periods import CannotStep
 from center.clearing.sums import BooksDiffer, NotPayable
 from center.clearing.tables import clearing_period
+from center.partitions import Place
 from center.settling.records import cursor_of
 from center.tables import lease
 from center.transactions import in_transaction
-from center.windows import ticked
+from center.ticks import ticked
 from domain.clearing import PeriodState
 from infra.lease import take
 
@@ -38,8 +40,9 @@ class Ticked(NamedTuple):
     confirmed: int = 0
 
 
-def tick(engine: Engine, *, at: datetime, now: float, holder: str) -> Ticked:
+def tick(engine: Engine, *, at: datetime, now: float, holder: str, pool: int = 0) -> Ticked:
     """Do what is due, each period in a transaction of its own; days that were missed are caught up in their order.
+    With a new year the numbers of the year begin.
 
     A closing the books refuse is logged and tried again by the next tick; its flow waits, the others go on. Nothing
     while another holder ticks; two ticks at once do no harm, each step is compared and set.
@@ -51,6 +54,7 @@ def tick(engine: Engine, *, at: datetime, now: float, holder: str) -> Ticked:
         ticked(connection, LEASE, now)
         if not epochs.current(cursor_of(connection)).is_open:
             return None  # what the restored centre lacks comes first
+        partitions.begin_year(connection, Place(pool, at.year))
         opened = opening.open_due(connection, calendar.load(connection), at.date())
         return opened, opening.due_to_close(connection, at.date())
 

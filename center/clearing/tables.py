@@ -112,6 +112,22 @@ clearing_period = Table(
 Index("ix_clearing_period_open", clearing_period.c.closes_on, postgresql_where=text("state = 'open'"))
 Index("uq_clearing_period_clearing", clearing_period.c.clearing_no, unique=True)
 
+clearing_decision = Table(
+    "clearing_decision",
+    metadata,
+    Column("period_no", BigInteger, primary_key=True, autoincrement=False),
+    Column("clearing_no", BigInteger, primary_key=True, autoincrement=False, comment="whose figures were looked at"),
+    Column("decision", String(8), primary_key=True, comment="domain.clearings.Decision"),
+    Column("decided_at", DateTime(timezone=True), primary_key=True, comment="by the institution, on its clock"),
+    Column("frontend", String(32), nullable=False),
+    Column("said_by", String(40), nullable=False, comment="who at the institution"),
+    Column("reason", Text, nullable=False),
+    Column("code", String(24), nullable=False, comment="domain.clearings.Refused; empty: it was taken"),
+    Column("heard_at", DateTime(timezone=True), nullable=False),
+    info=WRITTEN_ONCE,
+    comment="What institutions said of their clearings over the link, and what they were answered.",
+)
+
 clearing = Table(
     "clearing",
     metadata,

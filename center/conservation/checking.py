@@ -32,7 +32,7 @@ from center.policy.shelf import PolicyShelf
 from center.settling.records import cursor_of
 from center.tables import lease
 from center.transactions import in_transaction
-from center.windows import ticked
+from center.ticks import ticked
 from infra.lease import guard, take
 
 log = logging.getLogger("center")

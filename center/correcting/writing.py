@@ -55,7 +55,7 @@ def correct(cursor: psycopg.Cursor[Any], changes: Sequence[Change], *, reason: s
 
     Raises NoNumberLeft, AccountTooLow; then nothing of it may be committed.
     """
-    frontends = _frontends(cursor, {change.stored.institution_code for change in changes})
+    frontends = _frontends(cursor, [change.stored.settlement_no for change in changes])
     rows = _rows(cursor, [change.stored.settlement_no for change in changes])
     numbers = _numbers(cursor, [change.stored.visit_no for change in changes])
     backs = {
@@ -63,7 +63,7 @@ def correct(cursor: psycopg.Cursor[Any], changes: Sequence[Change], *, reason: s
             cursor,
             rows[change.stored.settlement_no],
             charge_batch_no=numbers[index],
-            frontend=frontends[change.stored.institution_code],
+            frontend=frontends[change.stored.settlement_no],
             reason=reason,
             at=at,
         )
@@ -71,7 +71,7 @@ def correct(cursor: psycopg.Cursor[Any], changes: Sequence[Change], *, reason: s
     }
     corrected = []
     for index, change in enumerate(changes):
-        frontend = frontends[change.stored.institution_code]
+        frontend = frontends[change.stored.settlement_no]
         answer = _settle(cursor, change, numbers[index] + 1, frontend=frontend, reason=reason, at=at)
         corrected.append(Corrected(change, frontend, backs[change.stored.settlement_no], answer))
     _seal(cursor, corrected, at=at)
@@ -164,8 +164,16 @@ def _seal(cursor: psycopg.Cursor[Any], corrected: Iterable[Corrected], *, at: da
     sums.add_documents(cursor, sorted(number for numbers in documents.values() for number in numbers))
 
 
-def _frontends(cursor: psycopg.Cursor[Any], codes: set[str]) -> dict[str, str]:
-    return {code: row.frontend for code, row in records.institutions(cursor, codes).items()}
+def _frontends(cursor: psycopg.Cursor[Any], numbers: Sequence[int]) -> dict[int, str]:
+    """In whose books each settlement stands; where that front-end has ended, who serves the institution now."""
+    cursor.execute(
+        "SELECT settlement_no, coalesce("
+        "(SELECT frontend FROM served_by s WHERE s.institution_code = settlement.institution_code AND until IS NULL"
+        " ORDER BY s.frontend <> settlement.frontend, standing <> 'open', part LIMIT 1), frontend)"
+        " FROM settlement WHERE settlement_no = ANY(%s::bigint[])",
+        [list(numbers)],
+    )
+    return dict(cursor.fetchall())
 
 
 def _rows(cursor: psycopg.Cursor[Any], numbers: Sequence[int]) -> dict[int, Original]:

@@ -12,8 +12,11 @@ import center.clearing.tables  # its tables belong to the model
 import center.conservation.tables  # its tables belong to the model
 import center.correcting.tables
 import center.ledger.tables  # its tables belong to the model
+import center.offline.tables  # its tables belong to the model
 import center.outcomes.tables  # its tables belong to the model
-import center.reconciling.tables  # noqa: F401  # its tables belong to the model
+import center.reconciling.tables  # its tables belong to the model
+import center.serving.tables  # its tables belong to the model
+import center.uploading.tables  # noqa: F401  # its tables belong to the model
 from center.tables import metadata
 
 connection = context.config.attributes["connection"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from center.approving import proposals
 from center.approving.actions import Action, CannotDo, Payload
@@ -13,8 +13,8 @@ from center.ledger import audit
 from center.outcomes import rows
 from center.outcomes.decide import PreparedMeanwhile, decide_one
 from center.outcomes.rows import Key, OutcomeRow
+from center.served import frontend_of
 from center.settling import records
-from center.tables import institution
 from domain.messages import ClaimAnswer, OutcomeDecision
 from domain.money import yuan
 from domain.outcomes import OutcomeState
@@ -59,8 +59,7 @@ def execute(
     row = _prepared(connection, payload, at)
     confirm = bool(payload["confirm"])
     decision = OutcomeDecision(row.institution_code, row.visit_no, row.charge_batch_no, confirm)
-    speaks = select(institution.c.frontend).where(institution.c.institution_code == row.institution_code)
-    frontend = connection.execute(speaks).scalar_one()
+    frontend = frontend_of(connection, row.institution_code) or row.frontend
     try:
         told = decide_one(records.cursor_of(connection), decision, frontend=frontend, at=at, by=approved_by)
     except PreparedMeanwhile:

@@ -10,23 +10,30 @@ import psycopg
 from sqlalchemy import Connection
 
 from center.backup import epochs
+from center.offline import trouble
 from center.outcomes import rows
 from center.outcomes.rows import Key
 from center.outcomes.telling import told_of, told_refused, told_settled, told_unknown
 from center.settling import records
-from center.settling.well_formed import MAX_INTEGER, Refused, is_code, refuse
+from center.settling.well_formed import MAX_INTEGER, Failed, Refused, is_code, refuse
 from domain.messages import OutcomeAsked, OutcomeTold, ToldOutcome
 from domain.outcomes import OutcomeState
 from domain.refusals import Refusal
+from infra.codec import unpack
 
 
 def tell(connection: Connection, asked: OutcomeAsked, *, frontend: str, at: datetime) -> OutcomeTold:
-    """Tell what there is under each key; nothing is changed, and nobody is kept waiting.
+    """Tell what there is under each key, and what time it is; no claim is changed, and nobody is kept waiting.
 
     Settled, prepared, cancelled or expired; else refused, if that is all that ever became of it; else unknown. While
     a restored centre does not have back what it answered, it says nothing about what it does not know.
     """
     cursor = records.cursor_of(connection)
+    epoch = epochs.current(cursor)
+    answered_at = None if asked.asked_at is None else at
+    trouble.see_clock(connection, frontend, asked.skew_seconds, at=at)
+    if not asked.keys:
+        return OutcomeTold(outcomes=(), epoch=epoch.number, asked_at=asked.asked_at, answered_at=answered_at)
     keys: list[Key] = [(key.institution_code, key.visit_no, key.charge_batch_no) for key in asked.keys]
     good = {key for key in keys if _is_storable(key)}
     institutions = records.institutions(cursor, {code for code, _, _ in good})
@@ -38,12 +45,10 @@ def tell(connection: Connection, asked: OutcomeAsked, *, frontend: str, at: date
     outcomes = rows.read(cursor, good)
     parked = _parked(cursor, good - set(settled) - set(outcomes))
 
-    epoch = epochs.current(cursor)
-
     def told(key: Key) -> ToldOutcome:
         institution = institutions.get(key[0])
-        if key not in good or institution is None or institution.frontend != frontend:
-            return told_unknown(key, refuse(Refusal.FRONTEND_WRONG))
+        if key not in good or institution is None or not institution.has_heard(frontend):
+            return told_unknown(key, refuse(Refusal.NOT_SERVED))
         if key in settled:
             return told_settled(key, settled[key])
         if key in outcomes:
@@ -52,7 +57,7 @@ def tell(connection: Connection, asked: OutcomeAsked, *, frontend: str, at: date
 
     found = [told(key) for key in keys]
     known = [each for each in found if epoch.is_open or each.refusal or each.state != OutcomeState.UNKNOWN]
-    return OutcomeTold(outcomes=tuple(known), epoch=epoch.number)
+    return OutcomeTold(outcomes=tuple(known), epoch=epoch.number, asked_at=asked.asked_at, answered_at=answered_at)
 
 
 def _is_storable(key: Key) -> bool:
@@ -66,9 +71,12 @@ def _parked(cursor: psycopg.Cursor[Any], keys: Collection[Key]) -> dict[Key, Ref
         return {}
     codes, visits, batches = zip(*keys, strict=True)
     cursor.execute(
-        "SELECT institution_code, visit_no, charge_batch_no, refusal, detail, submission FROM parked"
+        "SELECT institution_code, visit_no, charge_batch_no, refusal, detail, submission, failed FROM parked"
         " WHERE (visit_no, charge_batch_no, institution_code) IN"
         " (SELECT * FROM unnest(%s::text[], %s::int[], %s::text[])) ORDER BY submission, parked_id",
         [list(visits), list(batches), list(codes)],
     )
-    return {(code, visit, batch): Refused(Refusal(why), *told) for code, visit, batch, why, *told in cursor}
+    return {
+        (code, visit, batch): Refused(Refusal(why), detail, number, unpack(failed, Failed) if failed else ())
+        for code, visit, batch, why, detail, number, failed in cursor
+    }

@@ -89,7 +89,7 @@ def _against(cursor: psycopg.Cursor[Any], key: Key, frontend: str) -> Refused | 
     institution: Institution | None = records.institutions(cursor, [code]).get(code)
     if institution is None:
         return refuse(Refusal.INSTITUTION_UNKNOWN)
-    return None if institution.frontend == frontend else refuse(Refusal.FRONTEND_WRONG)
+    return None if institution.has_heard(frontend) else refuse(Refusal.NOT_SERVED)
 
 
 def _locked(cursor: psycopg.Cursor[Any], key: Key) -> tuple[OutcomeRow | None, dict[int, InsuredPerson]]:

@@ -7,14 +7,13 @@ institution confirms it, cancels it, or lets it expire.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
 from center.backup import epochs
 from center.outcomes import holds, rows
@@ -23,11 +22,11 @@ from center.outcomes.rows import Key, OutcomeRow
 from center.outcomes.telling import told_of, told_refused
 from center.policy.shelf import PolicyShelf
 from center.settling import records
-from center.settling.counter import Counter, Settling, content_of
+from center.settling.counter import Counter, Decision, Settling, content_of
+from center.settling.halving import in_halves
 from center.settling.records import Settled
-from center.settling.settle import BAD_CONTENT, answer_to, parked_row
+from center.settling.settle import answer_to, parked_row
 from center.settling.well_formed import Refused, malformed, refuse
-from center.transactions import driver_error, in_transaction, sqlstate_of
 from domain.messages import ClaimAnswer, ClaimTotals, OutcomeTold, PrepareAsked, ToldOutcome, TotalsSubmitted
 from domain.money import yuan
 from domain.outcomes import OutcomeState
@@ -55,13 +54,13 @@ def prepare(
     claim at fault stands alone and is parked.
     """
 
-    def prepare_now(connection: Connection) -> OutcomeTold:
+    def prepare_now(connection: Connection, claims: Sequence[ClaimTotals]) -> OutcomeTold:
         reference = shelf.current(connection, records.versions_in_force(records.cursor_of(connection)))
         sent = None
         if asked.policy_version != reference.policy_version:
             sent = (policies or PolicyShelf()).book(connection, asked.policy_version)
         return prepare_batch(
-            asked,
+            replace(asked, claims=tuple(claims)),
             frontend=frontend,
             connection=connection,
             reference=reference,
@@ -70,30 +69,10 @@ def prepare(
             sent_policy=sent,
         )
 
-    try:
-        told = in_transaction(engine, prepare_now)
-    except (DBAPIError, psycopg.Error) as error:
-        if not isinstance(driver_error(error), BAD_CONTENT):
-            raise
-        log.error("prepare_refused_by_database", extra={"claims": len(asked.claims), "sqlstate": sqlstate_of(error)})
-        if len(asked.claims) == 1:
-            return in_transaction(engine, lambda connection: _park_internal(connection, asked, frontend, at))
-        middle = len(asked.claims) // 2
-        halves = [
-            prepare(
-                engine,
-                shelf,
-                replace(asked, claims=claims),
-                frontend=frontend,
-                at=at,
-                interval=interval,
-                policies=policies,
-            )
-            for claims in (asked.claims[:middle], asked.claims[middle:])
-        ]
-        return OutcomeTold(outcomes=halves[0].outcomes + halves[1].outcomes, epoch=halves[1].epoch)
-    log.info("batch_prepared", extra={"frontend": frontend, "claims": len(told.outcomes)})
-    return told
+    def park_now(connection: Connection, claims: Sequence[ClaimTotals]) -> OutcomeTold:
+        return park_internal(connection, claims, frontend, at)
+
+    return joined(in_halves(engine, asked.claims, prepare_now, park_now), frontend=frontend)
 
 
 def prepare_batch(
@@ -113,14 +92,27 @@ def prepare_batch(
     )
     counter = Counter(submitted, frontend, reference, at, sent_policy)
     counter.gather(cursor)
-    known = rows.read(cursor, {_key(claim) for claim in asked.claims if not malformed(claim)}, lock=True)
+    return prepare_all(cursor, counter, at=at, interval=interval)
 
+
+def prepare_all(cursor: psycopg.Cursor[Any], counter: Counter, *, at: datetime, interval: timedelta) -> OutcomeTold:
+    """Prepare every claim at a counter that has gathered, and write what was decided."""
+    claims = counter.submitted.claims
+    known = rows.read(cursor, {_key(claim) for claim in claims if not malformed(claim)}, lock=True)
     preparing = _Preparing(cursor, counter, known, at, interval)
-    told = tuple(preparing.tell(claim) for claim in asked.claims)
+    told = tuple(preparing.tell(claim) for claim in claims)
 
     if preparing.refused:
-        records.park(cursor, [parked_row(claim, why, frontend, at) for claim, why in preparing.refused])
-    return OutcomeTold(outcomes=told, epoch=counter.epoch.number)
+        records.park(cursor, [parked_row(claim, why, counter.frontend, at) for claim, why in preparing.refused])
+    return OutcomeTold(outcomes=told, epoch=counter.epoch.number, wanted=counter.wanted(preparing.decided))
+
+
+def joined(parts: Sequence[OutcomeTold], *, frontend: str) -> OutcomeTold:
+    """What is told of the parts of a batch that was halved, as one."""
+    outcomes = tuple(outcome for part in parts for outcome in part.outcomes)
+    log.info("batch_prepared", extra={"frontend": frontend, "claims": len(outcomes)})
+    wanted = next((part.wanted for part in parts if part.wanted), ())
+    return OutcomeTold(outcomes=outcomes, epoch=parts[-1].epoch, wanted=wanted)
 
 
 class _Preparing:
@@ -137,6 +129,7 @@ class _Preparing:
         self._cursor, self._counter, self._known = cursor, counter, dict(known)
         self._at, self._until = at, at + interval
         self.refused: list[tuple[ClaimTotals, Refused]] = []
+        self.decided: list[Decision] = []
 
     def tell(self, claim: ClaimTotals) -> ToldOutcome:
         """What there is under the claim's key now."""
@@ -144,12 +137,16 @@ class _Preparing:
         if refused is not None:
             return self._refuse(claim, refused)
         known = self._known.get(_key(claim))
-        if known is not None and known.content and known.content != pack(content_of(claim)):
-            held = unpack(known.content, records.Content).total_fen
-            return self._refuse(claim, refuse(Refusal.CONTENT_CONFLICT, yuan(claim.total_fen), yuan(held)))
+        if known is not None and known.content:
+            held = unpack(known.content, records.Content)
+            if not self._counter.is_same(held, content_of(claim)):
+                return self._refuse(
+                    claim, refuse(Refusal.CONTENT_CONFLICT, yuan(claim.total_fen), yuan(held.total_fen))
+                )
         if known is not None:
             return told_of(known, at=self._at)
         decision = self._counter.decide(claim)
+        self.decided.append(decision)
         if isinstance(decision, Refused):
             return self._refuse(claim, decision)
         if isinstance(decision, Settled):
@@ -194,10 +191,10 @@ def _key(claim: ClaimTotals) -> Key:
     return claim.institution_code, claim.visit_no, claim.charge_batch_no
 
 
-def _park_internal(connection: Connection, asked: PrepareAsked, frontend: str, at: datetime) -> OutcomeTold:
+def park_internal(connection: Connection, claims: Sequence[ClaimTotals], frontend: str, at: datetime) -> OutcomeTold:
     """Park the claims because the database refused their rows."""
     refused = refuse(Refusal.INTERNAL)
     cursor = records.cursor_of(connection)
-    records.park(cursor, [parked_row(claim, refused, frontend, at) for claim in asked.claims])
-    told = tuple(_told_refused(claim, refused) for claim in asked.claims)
+    records.park(cursor, [parked_row(claim, refused, frontend, at) for claim in claims])
+    told = tuple(_told_refused(claim, refused) for claim in claims)
     return OutcomeTold(outcomes=told, epoch=epochs.current(cursor).number)

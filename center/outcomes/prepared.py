@@ -10,7 +10,7 @@ import psycopg
 from center.settling.counter import Settling
 from center.settling.records import Content, InsuredPerson, Standing
 from domain.ledger import family_pay_of
-from domain.messages import ClaimTotals
+from domain.messages import ClaimSplit, ClaimTotals
 from domain.settlement import Settlement
 from infra.codec import pack, unpack
 
@@ -34,6 +34,8 @@ class Prepared(NamedTuple):
     account_before_fen: int
     fund_before_fen: int
     deductible_before_fen: int
+    split: ClaimSplit | None = None
+    lines: bytes = b""
 
     def settling(self) -> Settling:
         """The decision as it was, to be recorded."""

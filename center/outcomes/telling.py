@@ -6,6 +6,7 @@ from datetime import datetime
 from math import ceil
 
 from center.outcomes.rows import Key, OutcomeRow
+from center.settling.settle import refused_answer
 from center.settling.well_formed import Refused, refuse
 from domain.messages import ClaimAnswer, ToldOutcome
 from domain.outcomes import REFUSED_AFTER, OutcomeState
@@ -43,7 +44,8 @@ def told_settled(key: Key, answer: bytes, refused: Refused | None = None) -> Tol
 def told_refused(key: Key, refused: Refused) -> ToldOutcome:
     """The claim is refused, now or when it came."""
     number = refused.stored or 0
-    return ToldOutcome(*key, OutcomeState.REFUSED, str(refused.refusal), refused.detail, submission=number)
+    told = ToldOutcome(*key, OutcomeState.REFUSED, str(refused.refusal), refused.detail, submission=number)
+    return told._replace(answer=refused_answer(*key[1:], refused)) if refused.failed else told
 
 
 def told_unknown(key: Key, refused: Refused | None = None) -> ToldOutcome:

@@ -173,7 +173,7 @@ def _original(connection: Connection, found: Found) -> _Original:
 def _contra(connection: Connection, found: Found, repair: Repair, signed: _Signed) -> _Done:
     """Take the settlement back, and tell its front-end."""
     original = _original(connection, found)
-    frontend = orders.frontend_of(connection, found.institution_code)
+    frontend = orders.keeper_of(connection, found)
     asked = RefundAsked(
         institution_code=found.institution_code,
         visit_no=original.visit_no,

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from center.reconciling.cases import Case, Kind, close_cases, open_books, open_cases
-from center.served import institutions_of
-from center.tables import institution, lease, reconciliation, settlement
-from center.windows import ticked
+from center.served import frontends, institutions_of
+from center.tables import lease, reconciliation, settlement
+from center.ticks import ticked
 from domain.day_books import Entry, Scope
 from domain.messages import BookLine, BooksAsked, BooksReported, DayTotals
 from domain.money import MAX_FEN, yuan
@@ -40,10 +40,8 @@ def tick(connection: Connection, *, at: datetime, now: float, holder: str) -> li
         return []
     ticked(connection, LEASE, now)
     days = {(at - AFTER_MIDNIGHT).date(), at.date()}
-    rows = connection.execute(select(institution.c.frontend, institution.c.institution_code)).all()
-    frontend_of = {row.institution_code: row.frontend for row in rows}
-    asked = {(frontend, day) for frontend in frontend_of.values() for day in days}
-    asked |= {(frontend_of[code], day) for code, day in open_books(connection) if code in frontend_of}
+    asked = {(frontend, day) for frontend in frontends(connection) for day in days}
+    asked |= {(frontend, day) for frontend, _, day in open_books(connection)}
     return [(frontend, BooksAsked(day=day)) for frontend, day in sorted(asked)]
 
 
@@ -61,16 +59,16 @@ def reconcile(
     sent = {row.institution_code: row for row in reported.totals if row.institution_code in own}
     if len(sent) != len(reported.totals):
         log.warning("books_of_another", extra={"frontend": frontend})
-    held = _totals(connection, own, reported.day)
+    held = _totals(connection, own, frontend, reported.day)
 
     differing = _record_totals(connection, own, sent, held, frontend=frontend, day=reported.day, at=at)
     if reported.lines_of:
         codes = own & set(reported.lines_of)
-        _compare_lines(connection, reported, codes, at=at, settled_before=at - in_flight)
+        _compare_lines(connection, reported, codes, frontend=frontend, at=at, settled_before=at - in_flight)
         return None
     if differing:
         log.warning("books_differ", extra={"frontend": frontend, "institutions": len(differing)})
-    doubtful = [code for code, day in open_books(connection) if day == reported.day and code in own]
+    doubtful = [code for of, code, day in open_books(connection) if (of, day) == (frontend, reported.day)]
     differing += [code for code in doubtful if code not in differing]
     if not differing:
         return None
@@ -98,7 +96,7 @@ def _require_storable(reported: BooksReported) -> None:
             raise UnreadableMessage("books with a key out of bounds")
 
 
-def _totals(connection: Connection, codes: Iterable[str], day: date) -> dict[str, DayTotals]:
+def _totals(connection: Connection, codes: Iterable[str], frontend: str, day: date) -> dict[str, DayTotals]:
     columns = settlement.c
     rows = connection.execute(
         select(
@@ -108,7 +106,7 @@ def _totals(connection: Connection, codes: Iterable[str], day: date) -> dict[str
             func.sum(columns.fund_pay_fen),
             func.sum(columns.account_pay_fen),
         )
-        .where(columns.settled_day == day, columns.institution_code.in_(sorted(codes)))
+        .where(columns.settled_day == day, columns.institution_code.in_(sorted(codes)), columns.frontend == frontend)
         .group_by(columns.institution_code)
     )
     return {
@@ -150,14 +148,20 @@ def _record_totals(
             differing.append((-abs(difference_fen), code))
     if rows:
         adding = insert(reconciliation).values(rows)
-        keys = ("institution_code", "day")
+        keys = ("institution_code", "day", "frontend")
         newest = {name: adding.excluded[name] for name in rows[0] if name not in keys}
         connection.execute(adding.on_conflict_do_update(index_elements=keys, set_=newest))
     return [code for _, code in sorted(differing)]
 
 
 def _compare_lines(
-    connection: Connection, reported: BooksReported, codes: set[str], *, at: datetime, settled_before: datetime
+    connection: Connection,
+    reported: BooksReported,
+    codes: set[str],
+    *,
+    frontend: str,
+    at: datetime,
+    settled_before: datetime,
 ) -> None:
     """Open a case for each claim that one book lacks or has with other amounts; close those that agree again."""
     theirs = {(line.visit_no, line.charge_batch_no): line for line in reported.lines if line.institution_code in codes}
@@ -174,7 +178,9 @@ def _compare_lines(
             columns.settled_at,
             columns.digest,
             columns.contra_of,
-        ).where(columns.settled_day == reported.day, columns.institution_code.in_(sorted(codes)))
+        )
+        .where(columns.settled_day == reported.day, columns.institution_code.in_(sorted(codes)))
+        .where(columns.frontend == frontend)
     ).all()
     ours = {(row.visit_no, row.charge_batch_no): BookLine(*row[:7]) for row in rows}
     known = {(row.visit_no, row.charge_batch_no): _Settled._make(row[7:]) for row in rows}
@@ -182,12 +188,12 @@ def _compare_lines(
     differing = [key for key in sorted(theirs.keys() | ours.keys()) if theirs.get(key) != ours.get(key)]
     kinds = _kinds(theirs, ours, known, reported.day)
     cases = [
-        _case(ours.get(key), theirs.get(key), kinds.get(key), reported.day)
+        _case(ours.get(key), theirs.get(key), kinds.get(key), reported.day)._replace(frontend=frontend)
         for key in differing
         if key in theirs or known[key].settled_at <= settled_before
     ]
     opened = open_cases(connection, cases, at)
-    closed = close_cases(connection, reported.day, codes, but=differing, at=at)
+    closed = close_cases(connection, reported.day, codes, frontend=frontend, but=differing, at=at)
     log.info("books_compared", extra={"institutions": len(codes), "cases_opened": opened, "cases_closed": closed})
 
 

@@ -7,9 +7,10 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select, tuple_, update
+from sqlalchemy import Connection, and_, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
+from center.serving.tables import served_by
 from center.tables import difference_case
 from domain.reconciliation import Class
 
@@ -31,6 +32,10 @@ class Kind(StrEnum):
     CLEARING_OBJECTION = "clearing-objection"
     RESTORED_ORDER = "restored-order"
     """Taken up after a restore as it was told; its person stood elsewhere meanwhile (`center.backup.taking`)."""
+    OFFLINE_DIFFERS = "offline-differs"
+    """Settled off-line, and by the centre otherwise, whose result is in the books (`center.offline.posting`)."""
+    OFFLINE_REFUSED = "offline-refused"
+    """Settled off-line, and not posted: too late, no longer entitled."""
     RESTORED_OPEN = "restored-open"
     """Told before a restore, and not taken up: a person decides."""
 
@@ -47,20 +52,25 @@ class Case(NamedTuple):
     words: str
     day: date | None = None
     """Of the books that differ."""
+    frontend: str = ""
+    """Whose books differ; empty: nobody's in particular."""
 
 
 class OpenBooks(NamedTuple):
-    """An institution-day about whose books a case is open."""
+    """An institution-day of a front-end about whose books a case is open."""
 
+    frontend: str
     institution_code: str
     day: date
 
 
 def open_books(connection: Connection) -> list[OpenBooks]:
-    """The institution-days about whose books a case is open."""
+    """The institution-days about whose books a case is open. Of a case that names no front-end, all of them are."""
     columns = difference_case.c
+    named = or_(columns.frontend == served_by.c.frontend, columns.frontend == "")
     rows = connection.execute(
-        select(columns.institution_code, columns.day)
+        select(served_by.c.frontend, columns.institution_code, columns.day)
+        .join(served_by, and_(served_by.c.institution_code == columns.institution_code, named))
         .where(columns.closed_at.is_(None), columns.day.is_not(None))
         .distinct()
         .order_by(columns.institution_code, columns.day)
@@ -75,7 +85,7 @@ def open_cases(connection: Connection, cases: Iterable[Case], at: datetime) -> i
         return 0
     rows = [{**by_key[key]._asdict(), "kind": str(key[0]), "opened_at": at} for key in sorted(by_key)]
     adding = insert(difference_case).values(rows)
-    again = {name: adding.excluded[name] for name in ("center_fen", "frontend_fen", "words", "day", "opened_at")}
+    again = {name: adding.excluded[name] for name in ("center_fen", "frontend_fen", "words", "day", "opened_at", "frontend")}
     opened = connection.execute(
         adding.on_conflict_do_update(
             constraint="uq_difference_case",
@@ -87,13 +97,20 @@ def open_cases(connection: Connection, cases: Iterable[Case], at: datetime) -> i
 
 
 def close_cases(
-    connection: Connection, day: date, institutions: Collection[str], *, but: Collection[tuple[str, int]], at: datetime
+    connection: Connection,
+    day: date,
+    institutions: Collection[str],
+    *,
+    frontend: str,
+    but: Collection[tuple[str, int]],
+    at: datetime,
 ) -> int:
-    """Close the cases about these institutions' books of the day, but those of the claims named; how many."""
+    """Close the cases about these institutions' books of the day at a front-end, but those of the claims named; how
+    many."""
     columns = difference_case.c
     closing = update(difference_case).where(
         columns.day == day, columns.institution_code.in_(sorted(institutions)), columns.closed_at.is_(None)
-    )
+    ).where(columns.frontend.in_(("", frontend)))
     if but:
         closing = closing.where(tuple_(columns.visit_no, columns.charge_batch_no).not_in(sorted(but)))
     return connection.execute(closing.values(closed_at=at)).rowcount

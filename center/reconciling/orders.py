@@ -11,9 +11,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select, update
 
+from center import served
 from center.reconciling import differences
 from center.reconciling.tables import OPEN, ORDERED, difference, repair_order
-from center.tables import institution
 from domain.messages import ClaimAnswer, RepairDone, RepairOrdered
 from domain.reconciliation import Class
 from domain.repairs import REPAIR_WORDS, Repair
@@ -40,7 +40,7 @@ def give(
     contra_of: int = 0,
 ) -> int:
     """Write an order to the institution's front-end; its number. It is sent with the next tick. Raises NoFrontend."""
-    frontend = frontend_of(connection, found.institution_code)
+    frontend = keeper_of(connection, found)
     ordered = RepairOrdered(
         order_no=0,
         institution_code=found.institution_code,
@@ -61,12 +61,18 @@ def give(
 
 def frontend_of(connection: Connection, institution_code: str) -> str:
     """Whom the institution is reached through. Raises NoFrontend."""
-    frontend: str | None = connection.execute(
-        select(institution.c.frontend).where(institution.c.institution_code == institution_code)
-    ).scalar()
+    frontend = served.frontend_of(connection, institution_code)
     if frontend is None:
         raise NoFrontend(institution_code)
     return frontend
+
+
+def keeper_of(connection: Connection, found: differences.Found) -> str:
+    """In which front-end's books the difference is to be mended. Raises NoFrontend."""
+    keeper = served.keeper_of(connection, found.institution_code, found.visit_no, found.charge_batch_no)
+    if keeper is None:
+        raise NoFrontend(found.institution_code)
+    return keeper
 
 
 def query_new(connection: Connection, institution_code: str, *, at: datetime) -> int:

@@ -62,9 +62,10 @@ class Encoded:
         digests.append(sha256(b"".join(sorted([settlement, *posted, *entered]))).digest())
 
     def copy(self, cursor: psycopg.Cursor[Any]) -> None:
-        """Append all of it; settlements in the order of their key, so that two batches do not wait in a circle."""
-        _copy(cursor, SETTLEMENT, [row for _, row in sorted(self._settlements)])
+        """Append all of it; settlements in the order of their key, so that two batches do not wait in a circle, and
+        after their postings, without which the database takes none."""
         _copy(cursor, POSTING, self._postings)
+        _copy(cursor, SETTLEMENT, [row for _, row in sorted(self._settlements)])
         _copy(cursor, ENTRY, self._entries)
 
 

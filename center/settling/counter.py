@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeGuard
 
 import psycopg
 
 from center.backup import epochs
 from center.conservation.freezing import is_frozen
+from center.offline import posting
 from center.outcomes import holds
+from center.reconciling.cases import Case
 from center.settling import inputs, records
 from center.settling.records import (
     Content,
@@ -28,21 +30,22 @@ from center.settling.records import (
     StoredRefusal,
     Unsettled,
 )
-from center.settling.well_formed import Refused, malformed, refuse, unequal
+from center.settling.well_formed import Failed, Refused, malformed, refuse, unequal
 from domain.benefit import accumulator_keys, settle
 from domain.checker import check
 from domain.clearing import clearing_type
 from domain.confirmation import difference
 from domain.entitlement import person_on
 from domain.ledger import family_pay_of, postings_for
-from domain.messages import ClaimAnswer, ClaimTotals, TotalsSubmitted
+from domain.link import is_after
+from domain.messages import ClaimAnswer, ClaimSplit, ClaimTotals, TotalsSubmitted
 from domain.money import yuan
 from domain.occasion import occasion_of
 from domain.outcomes import REFUSED_AFTER, OutcomeState
 from domain.policy import PolicyBook
 from domain.policy.cases import CATEGORIES
 from domain.policy.facts import CaseNotCovered, NoPolicyInForce
-from domain.refusals import Refusal
+from domain.refusals import HOLDS, STALE, Refusal
 from domain.settlement import Occasion, Person, Settlement
 from infra.codec import pack, unpack
 from infra.reference import Reference
@@ -78,6 +81,10 @@ class Settling:
     deductible_before_fen: int
     recomputed: str
     answer: ClaimAnswer = field(init=False)
+    split: ClaimSplit | None = None
+    """Of a claim that came with its lines: what they were split to."""
+    lines: bytes = b""
+    """The canonical lines it came with: its detail, kept with it."""
 
 
 class Owner(NamedTuple):
@@ -85,6 +92,15 @@ class Owner(NamedTuple):
 
     institution_code: str
     person_no: int
+
+
+class Moved(NamedTuple):
+    """By how much a person was let stand elsewhere than the database has them (`Counter.stand`)."""
+
+    person_no: int
+    amounts: Mapping[str, int]
+    """By accumulator: what the database has more."""
+    account_fen: int
 
 
 class _Case(NamedTuple):
@@ -96,7 +112,7 @@ class _Case(NamedTuple):
 
 
 Decision = Settling | Settled | Refused
-_Check = Callable[["Counter", ClaimTotals], Refused | None]
+CounterCheck = Callable[["Counter", ClaimTotals], Refused | None]
 
 
 class Counter:
@@ -133,6 +149,13 @@ class Counter:
         self._refused: dict[tuple[str, str, int], list[StoredRefusal]] = {}
         """What this front-end was told of claims that came before."""
         self._held: set[str] = set()
+        self._speaks_for: set[str] = set()
+        self._accepted_before: set[tuple[str, int]] = set()
+        """Of an institution that moved away from this front-end: what it may still send."""
+        self._live_elsewhere: set[str] = set()
+        self._offline: dict[str, posting.Allowed] = {}
+        self.cases: list[Case] = []
+        """What was settled off-line and is not confirmed to the fen."""
         self.epoch = epochs.NEVER_RESTORED
 
     @property
@@ -160,6 +183,9 @@ class Counter:
         }
         records.lock_visits(cursor, visit_nos)
         self._institutions = records.institutions(cursor, {claim.institution_code for claim in claims})
+        self._see_served(cursor, visit_nos)
+        if any(map(posting.is_offline, claims)):
+            self._offline = posting.allowed(cursor, self._institutions)
         self._see_holds(cursor)
         known = records.known_of_visits(cursor, visit_nos)
         self._see_unsettled(known.unsettled)
@@ -171,6 +197,14 @@ class Counter:
         self._amounts = records.accumulators(
             cursor, [insured.person_no for insured in self._insured.values()], self._keys_of_all(claims)
         )
+
+    def _see_served(self, cursor: psycopg.Cursor[Any], visit_nos: set[str]) -> None:
+        """Whose claims this front-end may send: of an institution that moved, what it had accepted before."""
+        standings = {code: row.standing_of(self.frontend) for code, row in self._institutions.items()}
+        self._speaks_for = {code for code, standing in standings.items() if standing in records.SENDS_NEW}
+        if any(len(row.served) > 1 for row in self._institutions.values()):
+            self._accepted_before = records.moved_claims(cursor, self.frontend, visit_nos)
+            self._live_elsewhere = records.live_elsewhere(cursor, self.frontend, visit_nos)
 
     def _see_holds(self, cursor: psycopg.Cursor[Any]) -> None:
         """Whom a prepared claim holds; where its time is up, it is let go of here."""
@@ -252,11 +286,14 @@ class Counter:
     def decide(self, claim: ClaimTotals) -> Decision:
         """Settle the claim, find what it was settled to before, or refuse it."""
         try:
-            return self._decide(claim)
+            decision = self._decide(claim)
         except Exception as error:
             # Whatever went wrong is ours. The claim waits for a person, its neighbours do not wait for it.
             log.exception("claim_failed", extra={"error": type(error).__name__})
-            return refuse(Refusal.INTERNAL)
+            decision = refuse(Refusal.INTERNAL)
+        if posting.is_offline(claim) and _is_final_refusal(decision):
+            self.cases.append(posting.case_of_refused(claim, decision.detail))
+        return decision
 
     def _decide(self, claim: ClaimTotals) -> Decision:
         refused = self._first(self.CHECKS_OF_ANY, claim)
@@ -271,7 +308,7 @@ class Counter:
         """Why the claim is refused whatever became of it before; none where it is to be decided."""
         return self._first(self.CHECKS_OF_ANY, claim)
 
-    def _first(self, checks: Iterable[_Check], claim: ClaimTotals) -> Refused | None:
+    def _first(self, checks: Iterable[CounterCheck], claim: ClaimTotals) -> Refused | None:
         for check_ in checks:
             refused = check_(self, claim)
             if refused is not None:
@@ -286,7 +323,10 @@ class Counter:
         institution = self._institutions.get(claim.institution_code)
         if institution is None:
             return refuse(Refusal.INSTITUTION_UNKNOWN)
-        return None if institution.frontend == self.frontend else refuse(Refusal.FRONTEND_WRONG)
+        if claim.institution_code in self._speaks_for and claim.visit_no not in self._live_elsewhere:
+            return None
+        was_accepted = (claim.visit_no, claim.charge_batch_no) in self._accepted_before
+        return None if was_accepted else refuse(Refusal.NOT_SERVED)
 
     def _is_of_its_visit(self, claim: ClaimTotals) -> Refused | None:
         owner = self._owners.get(claim.visit_no)
@@ -298,7 +338,7 @@ class Counter:
 
     def _is_as_settled(self, claim: ClaimTotals) -> Refused | None:
         known = self._known.get((claim.visit_no, claim.charge_batch_no))
-        if known is None or known.content == content_of(claim):
+        if known is None or self.is_same(known.content, content_of(claim)):
             return None
         return refuse(Refusal.CONTENT_CONFLICT, yuan(claim.total_fen), yuan(known.content.total_fen))
 
@@ -314,13 +354,33 @@ class Counter:
         if not self._refused:
             return None
         for stored in reversed(self._refused.get((claim.institution_code, claim.visit_no, claim.charge_batch_no), ())):
-            is_same = claim.submission == stored.submission and _is_same(claim, unpack(stored.totals, ClaimTotals))
+            is_same = claim.submission == stored.submission and self._repeats(claim, stored)
             if claim.submission < stored.submission or is_same:
-                return Refused(Refusal(stored.refusal), stored.detail, stored.submission)
+                failed = unpack(stored.failed, Failed) if stored.failed else ()
+                return Refused(Refusal(stored.refusal), stored.detail, stored.submission, failed)
         return None
+
+    def _repeats(self, claim: ClaimTotals, stored: StoredRefusal) -> bool:
+        before = unpack(stored.totals, ClaimTotals)
+        return claim.citizen_id_no == before.citizen_id_no and self.is_same(content_of(claim), content_of(before))
+
+    def is_same(self, one: Content, other: Content) -> bool:
+        """Whether two contents that came under one key are those of the same claim."""
+        return one == other
 
     def _center_is_whole(self, _claim: ClaimTotals) -> Refused | None:
         return None if self.epoch.is_open else Refused(Refusal.BUSY, epochs.RECOVERING)
+
+    def _is_not_in_future(self, claim: ClaimTotals) -> Refused | None:
+        day = max(claim.visit_date, claim.visit_started or claim.visit_date)
+        if not is_after(day, self.at):
+            return None
+        return refuse(Refusal.CLAIM_IN_FUTURE, day.isoformat(), f"{self.at:%Y-%m-%d %H:%M:%S}")
+
+    def _may_be_posted(self, claim: ClaimTotals) -> Refused | None:
+        if not posting.is_offline(claim):
+            return None
+        return posting.refused(claim, self._offline.get(claim.institution_code, posting.Allowed()), at=self.at)
 
     def _institution_is_active(self, claim: ClaimTotals) -> Refused | None:
         return None if self._institutions[claim.institution_code].active else refuse(Refusal.INSTITUTION_UNKNOWN)
@@ -386,16 +446,18 @@ class Counter:
 
     # Order matters: a claim is refused for the first check it fails. A claim that was settled before is answered as
     # it was then, even if its institution or its person could not settle today.
-    CHECKS_OF_ANY: ClassVar[tuple[_Check, ...]] = (
+    CHECKS_OF_ANY: ClassVar[tuple[CounterCheck, ...]] = (
         _is_well_formed,
         _is_of_this_frontend,
         _is_of_its_visit,
         _is_as_settled,
     )
-    CHECKS_OF_NEW: ClassVar[tuple[_Check, ...]] = (
+    CHECKS_OF_NEW: ClassVar[tuple[CounterCheck, ...]] = (
         _center_is_whole,
         _is_to_be_settled,
         _was_not_refused,
+        _is_not_in_future,
+        _may_be_posted,
         _institution_is_active,
         _person_is_entitled,
         _category_is_known,
@@ -405,6 +467,8 @@ class Counter:
         _flow_is_open,
         _person_is_free,
     )
+    CHECKS_OF_TAKEN_UP: ClassVar[tuple[CounterCheck, ...]] = (_category_is_known,)
+    """Of what was settled before a restore and is taken up again: what was let through then is let through."""
 
     # ── Settle ──
 
@@ -452,6 +516,8 @@ class Counter:
             *paid_before(claim.visit_type, keys, amounts),
             self._confirmed(claim, settlement, person, amounts, keys),
         )
+        if posting.is_offline(claim) and (case := posting.case_of_settled(claim, settlement)) is not None:
+            self.cases.append(case)
         self._move(settling)
         return settling
 
@@ -516,6 +582,11 @@ class Counter:
 
     # ── What is left when all are decided ──
 
+    def wanted(self, decisions: Iterable[Decision]) -> tuple[str, ...]:
+        """The versions claims are to be totalled with, where one of them was stale."""
+        stale = any(isinstance(decision, Refused) and decision.refusal in STALE for decision in decisions)
+        return (self.policy_version, self.catalogue_version) if stale else ()
+
     def accumulators_now(self) -> dict[tuple[int, str], int]:
         """Every accumulator this batch moved, as it stands at the end."""
         return {
@@ -523,6 +594,19 @@ class Counter:
             for settling in self.settled
             for entry in settling.settlement.entries
         }
+
+    def stand(self, citizen_id_no: str, amounts: Mapping[str, int], account_balance_fen: int) -> Moved | None:
+        """Let a person of the gathered batch stand here, instead of where the database has them, before anything is
+        decided; by how much the database has more. None for nobody we know."""
+        insured = self._insured.get(citizen_id_no)
+        if insured is None:
+            return None
+        held, standing = self._amounts[insured.person_no], self._standings[citizen_id_no]
+        more = {key: held.get(key, 0) - amount for key, amount in amounts.items()}
+        held.update(amounts)
+        self._standings[citizen_id_no] = standing._replace(account_balance_fen=account_balance_fen)
+        self._cases.clear()  # they were looked at with the account as it is
+        return Moved(insured.person_no, more, standing.account_balance_fen - account_balance_fen)
 
     def standings_now(self) -> dict[int, Standing]:
         """Every person this batch moved, as they stand at the end."""
@@ -533,14 +617,15 @@ class Counter:
         }
 
 
+def _is_final_refusal(decision: Decision) -> TypeGuard[Refused]:
+    """Whether the claim is refused now, and not only held up."""
+    return isinstance(decision, Refused) and decision.refusal not in HOLDS and decision.stored is None
+
+
 def content_of(claim: ClaimTotals) -> Content:
     """What makes two claims under one key the same claim; what the front-end settled itself is not of it."""
     rest = claim[13:18]
     return Content._make((claim.visit_type, claim.visit_date, *claim[6:13], b"" if rest == _PLAIN else pack(rest)))
-
-
-def _is_same(claim: ClaimTotals, other: ClaimTotals) -> bool:
-    return claim.citizen_id_no == other.citizen_id_no and content_of(claim) == content_of(other)
 
 
 def paid_before(visit_type: str, keys: tuple[str, ...], amounts: Mapping[str, int]) -> tuple[int, int]:

@@ -55,15 +55,33 @@ class Standing(NamedTuple):
     version: int
 
 
+SENDS_NEW = frozenset({"open", "moving_out"})
+"""How a front-end stands to an institution whose new claims it may send (domain.terms.Standing)."""
+_SERVED = (
+    "ARRAY(SELECT CASE WHEN until IS NULL THEN standing ELSE 'ended' END || ' ' || frontend FROM served_by"
+    " WHERE served_by.institution_code = institution.institution_code)"
+)
+
+
 class Institution(NamedTuple):
     """What settling needs of an institution."""
 
     institution_code: str
     level: int
-    frontend: str
+    served: Sequence[str]
+    """Its front-ends, each behind its standing, "ended" where all it had accepted is seen through."""
     active: bool
     frozen: Sequence[str] = ()
     """What of its flows is frozen (`center.conservation.freezing`); empty on nearly every day."""
+
+    def standing_of(self, frontend: str) -> str:
+        """How the front-end stands to it; empty: it has nothing to do with it."""
+        named = (each.partition(" ") for each in self.served)
+        return next((standing for standing, _, each in named if each == frontend), "")
+
+    def has_heard(self, frontend: str) -> bool:
+        """Whether the front-end may speak of what it once had settled here: it serves the institution, or once did."""
+        return self.standing_of(frontend) not in ("", "moving_in")
 
 
 class Content(NamedTuple):
@@ -115,6 +133,8 @@ class StoredRefusal(NamedTuple):
     refusal: str
     detail: str
     totals: bytes
+    failed: bytes = b""
+    """The lines that failed their checks, packed; empty: none did."""
 
 
 class Known(NamedTuple):
@@ -181,6 +201,7 @@ class ParkedRow(NamedTuple):
     totals: bytes
     submission: int
     parked_at: datetime
+    failed: bytes = b""
 
 
 def cursor_of(connection: Connection) -> psycopg.Cursor[Any]:
@@ -261,11 +282,29 @@ def lock_visits(cursor: psycopg.Cursor[Any], visit_nos: Collection[str]) -> None
 def institutions(cursor: psycopg.Cursor[Any], codes: Collection[str]) -> dict[str, Institution]:
     """The institutions there are under these codes."""
     cursor.execute(
-        f"SELECT institution_code, level, frontend, active, {FROZEN_OF} FROM institution"
+        f"SELECT institution_code, level, {_SERVED}, active, {FROZEN_OF} FROM institution"
         " WHERE institution_code = ANY(%s)",
         [list(codes)],
     )
     return {row[0]: Institution(*row) for row in cursor.fetchall()}
+
+
+def moved_claims(cursor: psycopg.Cursor[Any], frontend: str, visit_nos: Collection[str]) -> set[tuple[str, int]]:
+    """Of these visits, the claims a front-end had accepted before their institution moved away from it."""
+    cursor.execute(
+        "SELECT visit_no, charge_batch_no FROM drained_claim WHERE frontend = %s AND visit_no = ANY(%s::text[])",
+        [frontend, of_texts(visit_nos)],
+    )
+    return set(cursor.fetchall())
+
+
+def live_elsewhere(cursor: psycopg.Cursor[Any], frontend: str, visit_nos: Collection[str]) -> set[str]:
+    """Of these visits, those that travelled to another front-end than this one."""
+    cursor.execute(
+        "SELECT visit_no FROM moved_visit WHERE frontend <> %s AND visit_no = ANY(%s::text[])",
+        [frontend, of_texts(visit_nos)],
+    )
+    return {row[0] for row in cursor.fetchall()}
 
 
 def known_of_visits(cursor: psycopg.Cursor[Any], visit_nos: Collection[str]) -> Known:
@@ -282,7 +321,7 @@ def known_of_visits(cursor: psycopg.Cursor[Any], visit_nos: Collection[str]) -> 
         " NULL, NULL, NULL, NULL, NULL, NULL, state, 1 FROM outcome WHERE visit_no = ANY(%s::text[])"
         " AND state <> 'confirmed'"
         " UNION ALL SELECT visit_no, charge_batch_no, institution_code, submission, frontend, refusal, NULL, parked_id,"
-        " NULL, NULL, NULL, NULL, NULL, totals, NULL, NULL, detail, 2 FROM parked WHERE visit_no = ANY(%s::text[])",
+        " NULL, NULL, NULL, NULL, NULL, totals, failed, NULL, detail, 2 FROM parked WHERE visit_no = ANY(%s::text[])",
         [visits, visits, visits],
     )
     rows = cursor.fetchall()
@@ -291,7 +330,7 @@ def known_of_visits(cursor: psycopg.Cursor[Any], visit_nos: Collection[str]) -> 
         return Known(settled, [], [])
     unsettled = [Unsettled._make((*row[:4], row[16])) for row in rows if row[17] == 1]
     parked = sorted((row for row in rows if row[17] == 2), key=itemgetter(7))
-    refused = [StoredRefusal._make((*row[:3], row[4], row[3], row[5], row[16], row[13])) for row in parked]
+    refused = [StoredRefusal._make((*row[:3], row[4], row[3], row[5], row[16], row[13], row[14])) for row in parked]
     return Known(settled, unsettled, refused)
 
 
@@ -349,8 +388,8 @@ def park(cursor: psycopg.Cursor[Any], rows: Iterable[ParkedRow]) -> None:
     columns = [list(column) for column in zip(*ordered, strict=True)]
     cursor.execute(
         "INSERT INTO parked (frontend, institution_code, visit_no, charge_batch_no, digest, refusal, detail, totals,"
-        " submission, parked_at) SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[], %s::bytea[],"
-        " %s::text[], %s::text[], %s::bytea[], %s::int[], %s::timestamptz[])"
+        " submission, parked_at, failed) SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::int[],"
+        " %s::bytea[], %s::text[], %s::text[], %s::bytea[], %s::int[], %s::timestamptz[], %s::bytea[])"
         " ON CONFLICT ON CONSTRAINT uq_parked DO NOTHING",
         columns,
     )

@@ -20,7 +20,7 @@ from center.conservation.freezing import is_frozen
 from center.ledger import chain
 from center.outcomes import holds
 from center.outcomes.states import state_of
-from center.settling import contra, records
+from center.settling import contra, records, refund_refusals
 from center.settling.contra import CONTRA, Original
 from center.settling.permits import is_permitted
 from center.settling.records import NORMAL, Institution
@@ -76,6 +76,7 @@ def refund(engine: Engine, shelf: ReferenceShelf, asked: RefundAsked, *, fronten
         cursor = records.cursor_of(connection)
         reference = shelf.current(connection, records.versions_in_force(cursor))
         answered = refund_within(connection, reference, asked, frontend=frontend, at=at)
+        refund_refusals.keep(cursor, answered, frontend, at)
         return replace(answered, epoch=epochs.current(cursor).number)
 
     answered = in_transaction(engine, refund_now)
@@ -115,6 +116,9 @@ class _Refund:
         before = _find(rows, self._asked.contra_batch_no, CONTRA)
         if refused is None and before is not None:
             return self._stored(before, rows)
+        told = refund_refusals.told_before(self._cursor, self._asked, self._frontend)
+        if told is not None:
+            return _told(self._asked, refusal=told[0], detail=told[1])
         decided = refused or self._recovering() or self._to_take_back(rows)
         if isinstance(decided, Refused):
             return self._refused(decided)
@@ -156,7 +160,7 @@ class _Refund:
         if institution is None or not institution.active:
             return refuse(Refusal.INSTITUTION_UNKNOWN)
         self._frozen = institution.frozen
-        return None if institution.frontend == self._frontend else refuse(Refusal.FRONTEND_WRONG)
+        return None if institution.has_heard(self._frontend) else refuse(Refusal.NOT_SERVED)
 
     def _why_no_original(self, rows: Iterable[_Row]) -> Refusal:
         asked = self._asked

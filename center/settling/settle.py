@@ -15,19 +15,19 @@ from typing import Any, Protocol
 import msgspec
 import psycopg
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
 from center.backup import epochs
 from center.conservation import sums
 from center.ledger import chain
 from center.ledger.layouts import LEDGER
+from center.offline import posting
 from center.policy.shelf import PolicyShelf
-from center.settling import records
+from center.settling import kept_lines, records
 from center.settling.copying import Encoded
 from center.settling.counter import Counter, Decision, Settling
+from center.settling.halving import in_halves
 from center.settling.records import NORMAL, ParkedRow, Settled, SettlementRow
 from center.settling.well_formed import MAX_INTEGER, Refused, refuse
-from center.transactions import driver_error, in_transaction, sqlstate_of
 from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals, Resubmitted, TotalsSubmitted
 from domain.policy import PolicyBook
 from domain.refusals import HOLDS, Refusal
@@ -37,9 +37,6 @@ from infra.reference import Reference, ReferenceShelf
 log = logging.getLogger("center")
 
 _pack_steps = msgspec.msgpack.Encoder().encode
-
-BAD_CONTENT = (psycopg.DataError, psycopg.IntegrityError)
-"""What the database says when a row, not the database, is wrong."""
 
 
 def settle_submitted(
@@ -56,35 +53,20 @@ def settle_submitted(
     Should the database refuse a row of it, the batch is halved until the claim at fault stands alone and is parked.
     """
 
-    def settle_now(connection: Connection) -> ClaimsAnswered:
+    def settle_now(connection: Connection, claims: Sequence[ClaimTotals]) -> ClaimsAnswered:
         reference = shelf.current(connection, records.versions_in_force(records.cursor_of(connection)))
         sent = None
         if submitted.policy_version != reference.policy_version:
             sent = (policies or PolicyShelf()).book(connection, submitted.policy_version)
+        batch = submitted if claims is submitted.claims else replace(submitted, claims=tuple(claims))
         return settle_batch(
-            submitted, frontend=frontend, connection=connection, reference=reference, at=at, sent_policy=sent
+            batch, frontend=frontend, connection=connection, reference=reference, at=at, sent_policy=sent
         )
 
-    try:
-        answered = in_transaction(engine, settle_now)
-    except (DBAPIError, psycopg.Error) as error:
-        if not isinstance(driver_error(error), BAD_CONTENT):
-            raise
-        log.error("batch_refused_by_database", extra={"claims": len(submitted.claims), "sqlstate": sqlstate_of(error)})
-        if len(submitted.claims) == 1:
-            return in_transaction(engine, lambda c: _park_internal(submitted, frontend=frontend, connection=c, at=at))
-        middle = len(submitted.claims) // 2
-        halves = [
-            settle_submitted(
-                engine, shelf, replace(submitted, claims=claims), frontend=frontend, at=at, policies=policies
-            )
-            for claims in (submitted.claims[:middle], submitted.claims[middle:])
-        ]
-        return ClaimsAnswered(
-            answers=halves[0].answers + halves[1].answers,
-            epoch=halves[1].epoch,
-            resubmitted=halves[0].resubmitted + halves[1].resubmitted,
-        )
+    def park_now(connection: Connection, claims: Sequence[ClaimTotals]) -> ClaimsAnswered:
+        return park_internal(connection, claims, frontend=frontend, at=at)
+
+    answered = joined(in_halves(engine, submitted.claims, settle_now, park_now))
     log.info(
         "batch_settled",
         extra={
@@ -115,20 +97,44 @@ def settle_batch(
     cursor = records.cursor_of(connection)
     counter = Counter(submitted, frontend, reference, at, sent_policy, settled_on=settled_on)
     counter.gather(cursor)
+    answered = settle_all(cursor, counter, at)
+    offline = [settling.claim for settling in counter.settled if posting.is_offline(settling.claim)]
+    if offline or counter.cases:
+        posting.keep(connection, counter.cases, offline, at=at)
+    return answered
 
-    decisions = [counter.decide(claim) for claim in submitted.claims]
+
+def settle_all(cursor: psycopg.Cursor[Any], counter: Counter, at: datetime) -> ClaimsAnswered:
+    """Decide every claim at a counter that has gathered, and write what was decided."""
+    claims = counter.submitted.claims
+    decisions = [counter.decide(claim) for claim in claims]
 
     refused = [
         (claim, decision)
-        for claim, decision in zip(submitted.claims, decisions, strict=True)
+        for claim, decision in zip(claims, decisions, strict=True)
         if isinstance(decision, Refused) and decision.refusal not in HOLDS and decision.stored is None
     ]
     record(cursor, counter, at)
     if refused:
-        records.park(cursor, [parked_row(claim, decision, frontend, at) for claim, decision in refused])
-    answers = tuple(_answer(*pair) for pair in zip(submitted.claims, decisions, strict=True))
+        records.park(cursor, [parked_row(claim, decision, counter.frontend, at) for claim, decision in refused])
+    answers = tuple(_answer(*pair) for pair in zip(claims, decisions, strict=True))
     return ClaimsAnswered(
-        answers=answers, epoch=counter.epoch.number, resubmitted=_resubmitted(submitted.claims, decisions)
+        answers=answers,
+        epoch=counter.epoch.number,
+        resubmitted=_resubmitted(claims, decisions),
+        wanted=counter.wanted(decisions),
+    )
+
+
+def joined(parts: Sequence[ClaimsAnswered]) -> ClaimsAnswered:
+    """The answers to the parts of a batch that was halved, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return ClaimsAnswered(
+        answers=tuple(answer for part in parts for answer in part.answers),
+        epoch=parts[-1].epoch,
+        resubmitted=tuple(row for part in parts for row in part.resubmitted),
+        wanted=next((part.wanted for part in parts if part.wanted), ()),
     )
 
 
@@ -174,14 +180,18 @@ def record(
     answers: Sequence[ClaimAnswer | None] = told or [None] * len(batch.settled)
     numbers = [answer.settlement_no for answer in told] or records.settlement_numbers(cursor, len(batch.settled))
     same = (NORMAL, batch.frontend, at, at.date(), batch.policy_version, batch.catalogue_version, None, "")
-    rows, encoded = [], Encoded()
+    rows, encoded, with_lines = [], Encoded(), list[tuple[SettlementRow, bytes]]()
     for settlement_no, settling, answer in zip(numbers, batch.settled, answers, strict=True):
         settling.answer = answer or answer_to(settlement_no, settling, at)
         row = _row(settlement_no, settling, same)
         encoded.add(row, settling.postings, settling.settlement.entries)
         rows.append(row)
+        if settling.lines:
+            with_lines.append((row, settling.lines))
 
     encoded.copy(cursor)
+    if with_lines:
+        kept_lines.keep(cursor, with_lines, at)
     records.set_accumulators(cursor, batch.accumulators_now())
     records.set_standings(cursor, batch.standings_now())
     chain.append(cursor, {code: chain.Link(LEDGER, *of) for code, of in encoded.digests.items()}, at=at)
@@ -212,6 +222,7 @@ def answer_to(settlement_no: int, settling: Settling, at: datetime | None) -> Cl
         settlement.scheme,
         settling.insured.category,
         settling.recomputed,
+        settling.split,
     )
 
 
@@ -261,7 +272,12 @@ def _answer(claim: ClaimTotals, decision: Decision) -> ClaimAnswer:
         return decision.answer
     if isinstance(decision, Settled):
         return unpack(decision.answer, ClaimAnswer)
-    return ClaimAnswer(claim.visit_no, claim.charge_batch_no, str(decision.refusal), decision.detail)
+    return refused_answer(claim.visit_no, claim.charge_batch_no, decision)
+
+
+def refused_answer(visit_no: str, charge_batch_no: int, refused: Refused) -> ClaimAnswer:
+    """What the front-end is told of a claim that is refused."""
+    return ClaimAnswer(visit_no, charge_batch_no, str(refused.refusal), refused.detail, failed=refused.failed)
 
 
 def _resubmitted(claims: Sequence[ClaimTotals], decisions: Sequence[Decision]) -> tuple[Resubmitted, ...]:
@@ -287,6 +303,7 @@ def parked_row(claim: ClaimTotals, refused: Refused, frontend: str, at: datetime
         totals=pack(claim),
         submission=max(0, min(claim.submission, MAX_INTEGER)),
         parked_at=at,
+        failed=pack(refused.failed) if refused.failed else b"",
     )
 
 
@@ -294,13 +311,13 @@ def _storable(text: str, longest: int) -> str:
     return text.replace("\0", "")[:longest]
 
 
-def _park_internal(
-    submitted: TotalsSubmitted, *, frontend: str, connection: Connection, at: datetime
+def park_internal(
+    connection: Connection, claims: Sequence[ClaimTotals], *, frontend: str, at: datetime
 ) -> ClaimsAnswered:
     """Park the claims because the database refused their rows."""
     refused = refuse(Refusal.INTERNAL)
     cursor = records.cursor_of(connection)
-    records.park(cursor, [parked_row(claim, refused, frontend, at) for claim in submitted.claims])
-    answers = tuple(_answer(claim, refused) for claim in submitted.claims)
-    resubmitted = _resubmitted(submitted.claims, [refused] * len(answers))
+    records.park(cursor, [parked_row(claim, refused, frontend, at) for claim in claims])
+    answers = tuple(_answer(claim, refused) for claim in claims)
+    resubmitted = _resubmitted(claims, [refused] * len(answers))
     return ClaimsAnswered(answers=answers, epoch=epochs.current(cursor).number, resubmitted=resubmitted)

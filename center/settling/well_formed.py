@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from domain.messages import ClaimTotals
+from domain.messages import ClaimTotals, FailedLine
 from domain.money import MAX_FEN, yuan
 from domain.refusals import Refusal, sentence
 from domain.totals import DIGEST_BYTES
@@ -22,6 +22,10 @@ _CHECKED = (
 )  # fmt: skip
 
 
+Failed = tuple[FailedLine, ...]
+"""The lines of a claim that failed their checks."""
+
+
 class Refused(NamedTuple):
     """A claim the centre does not settle: the code, and the sentence a cashier reads."""
 
@@ -29,6 +33,8 @@ class Refused(NamedTuple):
     detail: str
     stored: int | None = None
     """Told again: the number of the submission it was the answer to. None where it is decided now."""
+    failed: Failed = ()
+    """Of a claim that came with its lines: those that failed their checks."""
 
 
 def refuse(refusal: Refusal, sent: str = "", held: str = "") -> Refused:

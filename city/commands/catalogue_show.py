@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from center import served
 from center.catalogue import entries as catalogue_entries
 from center.catalogue import versions as catalogue_versions
 from center.catalogue.tables import reference_report
 from center.catalogue.versions import Content, NoSuchVersion
-from center.tables import institution
 from city.commands import REFUSED, WRONG_USAGE, Stop
 from city.commands.catalogue_office import LABELS, as_document, at_the_centre, day_of, print_json, print_table, shown
 from domain.catalogue import Match
@@ -86,7 +86,7 @@ def _tell(code: str, on: date, valid: list[ItemRecord | Match]) -> None:
 def _versions(connection: Connection, *, as_json: bool) -> None:
     versions = catalogue_versions.versions(connection)
     reports = {row.frontend: row for row in connection.execute(select(reference_report))}
-    frontends = sorted({*connection.execute(select(institution.c.frontend)).scalars(), *reports})
+    frontends = sorted({*served.frontends(connection), *reports})
     if as_json:
         print_json(
             {

@@ -55,6 +55,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield _disk(settings.data_dir)
     yield from _place("中心数据库", settings.center_database_url, "center")
     yield from _place("前置机数据库", settings.frontend_database_url, "frontend")
+    yield from _epoch(settings)
     yield from _books(settings)
     yield from _shared_tables(settings)
     yield from _exchange_folders(settings)
@@ -133,6 +134,30 @@ def _privileges(url: str) -> Finding:
         )
     )
     return Finding("中心数据库权限", None if may else True, words)
+
+
+def _epoch(settings: Settings) -> Iterator[Finding]:
+    """Whether a restored centre has back what it lost, and whom it waits for."""
+    if not settings.center_database_url:
+        return
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from center.backup.progress import progress
+    from infra.database import opened, reading
+
+    try:
+        with opened(settings.center_database_url) as engine, reading(engine) as connection:
+            found = progress(connection)
+    except (SQLAlchemyError, OSError):
+        return  # said above
+    owing = [each.frontend for each in found.frontends if not (each.is_complete or each.waived_by)]
+    details = sum(not each.is_done for each in found.frontends)
+    words = found.words
+    if owing:
+        words += f"；未报送的前置机 {len(owing)} 台：{'、'.join(owing[:5])}（jiesuan epoch show）"
+    elif details:
+        words += f"；{details} 台前置机的明细尚待补齐"
+    yield Finding("纪元", found.is_open, words)
 
 
 def _books(settings: Settings) -> Iterator[Finding]:

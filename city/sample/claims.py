@@ -102,7 +102,16 @@ def _lines(chance: Random, institution: SampleInstitution, day: date) -> tuple[C
     count = round(chance.lognormvariate(log(MEDIAN_LINES), 0.45))
     count = min(max(count, FEWEST_LINES), MOST_LINES)
     cost_fen = institution.mean_fen * chance.lognormvariate(-(COST_SPREAD**2) / 2, COST_SPREAD)
+    lines = charged(chance, institution, day, count=count, cost_fen=cost_fen)
+    if chance.random() < 0.03:
+        lines.append(_given_back(chance, lines))
+    return tuple(lines)
 
+
+def charged(
+    chance: Random, institution: SampleInstitution, day: date, *, count: int, cost_fen: float
+) -> list[ChargeLine]:
+    """So many lines of a day that come to about this cost; the first is the consultation, where there is one."""
     consultations = [own for own in institution.stock if own.of.is_consultation]
     by_price = sorted(
         (own for own in institution.stock if not own.of.is_consultation), key=lambda own: own.unit_price_1e4
@@ -113,13 +122,11 @@ def _lines(chance: Random, institution: SampleInstitution, day: date) -> tuple[C
         lines.append(_line(1, day, chance.choice(consultations), 100))
         cost_fen = max(cost_fen - (lines[0].line_amount_fen or 0), 500.0)
     weights = [chance.lognormvariate(0, LINE_SPREAD) for _ in range(count - len(lines))]
+    whole = sum(weights)
     for weight in weights:
-        wanted_fen = cost_fen * weight / sum(weights)
-        own, quantity = _choice(chance, by_price, prices, wanted_fen)
+        own, quantity = _choice(chance, by_price, prices, cost_fen * weight / whole)
         lines.append(_line(len(lines) + 1, day, own, quantity))
-    if chance.random() < 0.03:
-        lines.append(_given_back(chance, lines))
-    return tuple(lines)
+    return lines
 
 
 def _choice(

@@ -8,19 +8,21 @@ from random import Random
 
 from city.sample.catalogue import NO_STAT_CATEGORY, SampleItem, sample_items
 from domain.catalogue import Match
+from domain.institution_class import CLASSES, Size
 from domain.money import PRICE_SCALE
 
 HOSPITAL_A, HOSPITAL_B, SHARED = "hospital", "hospital-b", "shared"
 FRONTENDS = (HOSPITAL_A, HOSPITAL_B, SHARED)
 
-VERY_LARGE, LARGE, SMALL = "very large", "large", "small"
-BUSINESS_SHARE = {VERY_LARGE: 62, LARGE: 27, SMALL: 11}
-"""Percent of the business by class of institution (section 3.1 of the specification; medium counts as small)."""
+VERY_LARGE, LARGE, MEDIUM, SMALL = Size.EXTRA_LARGE, Size.LARGE, Size.MEDIUM, Size.SMALL
+_SHARE = {size: class_.business_percent for size, class_ in CLASSES.items()}
+BUSINESS_SHARE = {VERY_LARGE: _SHARE[VERY_LARGE], LARGE: _SHARE[LARGE], SMALL: _SHARE[MEDIUM] + _SHARE[SMALL]}
+"""Percent of the business by class of institution (section 3.1 of the specification); nobody here is medium."""
 
-BACKLOG_CAP = {VERY_LARGE: 20_000, LARGE: 20_000, SMALL: 400}
-MEAN_FEN = {VERY_LARGE: 34_270, LARGE: 34_270, SMALL: 8_280}
+BACKLOG_CAP = {VERY_LARGE: 20_000, LARGE: 20_000, MEDIUM: 2_000, SMALL: 400}
+MEAN_FEN = {VERY_LARGE: 34_270, LARGE: 34_270, MEDIUM: 34_270, SMALL: 8_280}
 """Mean cost of a visit: 342.70 yuan nationally in 2022; 82.80 at a community centre in 2010."""
-WORDS_ZH = {VERY_LARGE: "特大型医院", LARGE: "大型医院", SMALL: "诊所和药店"}
+WORDS_ZH = {VERY_LARGE: "特大型医院", LARGE: "大型医院", MEDIUM: "中型医院", SMALL: "诊所和药店"}
 
 STREETS = ("荷花", "北苑", "临江", "南塘", "文昌", "东湖", "西关", "石榴", "桂城", "花港", "松柏", "望江")
 FAIR_DAY = date(2025, 1, 1)
@@ -45,7 +47,7 @@ class SampleInstitution:
     short_code: str
     name: str
     kind: str
-    size: str
+    size: Size
     level: int
     frontend: str
     door: str
@@ -71,10 +73,10 @@ def sample_institutions(chance: Random) -> list[SampleInstitution]:
         bare.append(_institution(11 + number, clinic, "clinic", size=SMALL, level=number % 2, frontend=SHARED))
         pharmacy = f"康民大药房{street}店"
         bare.append(_institution(31 + number, pharmacy, "pharmacy", size=SMALL, level=0, frontend=SHARED))
-    return [_stocked(chance, institution) for institution in bare]
+    return [stocked(chance, institution) for institution in bare]
 
 
-def _institution(number: int, name: str, kind: str, *, size: str, level: int, frontend: str) -> SampleInstitution:
+def _institution(number: int, name: str, kind: str, *, size: Size, level: int, frontend: str) -> SampleInstitution:
     return SampleInstitution(
         institution_code=f"9901{number:05d}",
         short_code=f"{kind[0].upper()}{number:05d}",
@@ -88,7 +90,8 @@ def _institution(number: int, name: str, kind: str, *, size: str, level: int, fr
     )
 
 
-def _stocked(chance: Random, institution: SampleInstitution) -> SampleInstitution:
+def stocked(chance: Random, institution: SampleInstitution) -> SampleInstitution:
+    """The institution with the items it keeps, in its own codes, names and prices, and their matches."""
     items = [item for item in sample_items() if _keeps(chance, institution, item)]
     stock = tuple(_own(chance, institution, number, item) for number, item in enumerate(items, 1))
     matches = [_match(institution, own) for own in stock]

@@ -7,15 +7,14 @@ import secrets
 import sys
 from pathlib import Path
 
+from infra import broker_rights
+from infra.broker_rights import user_line
 from infra.envelope import frontend_key
 
 OWNER = 999  # the user of every container
 FRONTENDS = ("hospital", "hospital-b", "shared")
 WITH_TABLES = "hospital-b"
 """The front-end whose institution has shared tables, on a PostgreSQL of its own."""
-
-# Whatever a worker does with queues and events, and nothing that belongs to who keeps the broker.
-BROKER_RIGHTS = "~* &* +@all -@admin -flushall -flushdb -keys -swapdb"
 
 
 def contents() -> dict[str, str]:
@@ -30,7 +29,7 @@ def contents() -> dict[str, str]:
         "db_password": database,
         "exchange_db_password": exchange,
         "broker_acl": "user default off\n"
-        + "".join(f"user {site} on >{password} {BROKER_RIGHTS}\n" for site, password in broker.items()),
+        + "".join(f"{user_line(site, password, _rights_of(site))}\n" for site, password in broker.items()),
         "center.env": f"JIESUAN_CENTER_DATABASE_URL=postgresql://center:{application}@db/center\n"
         f"JIESUAN_CENTER_BROKER_URL={broker_url['center']}\n",
         # Migrations own the tables; nobody else has this file, and the application's login is made by it.
@@ -43,6 +42,10 @@ def contents() -> dict[str, str]:
     address = f"postgresql://jiesuan:{exchange}@exchange-db/exchange"
     files[f"{WITH_TABLES}.env"] += f"JIESUAN_EXCHANGE_DATABASE_URL={address}\n"
     return files
+
+
+def _rights_of(site: str) -> str:
+    return broker_rights.CENTER if site == "center" else broker_rights.frontend(site)
 
 
 def main() -> int:

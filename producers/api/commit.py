@@ -21,7 +21,7 @@ from workers.intake import Outcome, Submission, institutions_of
 log = logging.getLogger("api")
 
 MOST_CLAIMS = 64
-GATHER_SECONDS = 0.003
+GATHER_SECONDS = 0.010
 RING_SECONDS = 0.05
 """The pause after a ring: at the peak a bell then stands for everything that came in meanwhile."""
 MOST_WAITING = 4096

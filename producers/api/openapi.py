@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
+from producers.api.clearing_wire import ClearingDetailOut, ClearingsOut, ConfirmationIn, ObjectionIn
 from producers.api.error_list import XLSX
 from producers.api.problems import KINDS, MEDIA_TYPE, ProblemOut
 from producers.api.reconciliation_wire import BookOut, DayLinesIn, DayTotalsIn, NoticesOut
@@ -47,6 +48,8 @@ _READ = {
     "DayLinesIn": DayLinesIn,
     "ClaimIn": ClaimIn,
     "CancellationIn": CancellationIn,
+    "ConfirmationIn": ConfirmationIn,
+    "ObjectionIn": ObjectionIn,
     "QuoteIn": QuoteIn,
 }
 _WRITTEN = {
@@ -58,6 +61,8 @@ _WRITTEN = {
     "RefundOut": RefundOut,
     "BookOut": BookOut,
     "NoticesOut": NoticesOut,
+    "ClearingsOut": ClearingsOut,
+    "ClearingDetailOut": ClearingDetailOut,
     "ClaimOut": ClaimOut,
     "OutcomeOut": OutcomeOut,
     "OutcomeListOut": OutcomeListOut,
@@ -135,6 +140,7 @@ _WAIT = _header(
 )
 _SECURE: Route = {"security": [{"key": []}]}
 _ALWAYS = ("unauthorized", "try-again", "internal")
+_NOT_LET_IN = ("doors-closed", "backlog-full", "too-many-requests")
 _JSON_BODY = (
     "not-utf8",
     "json-malformed",
@@ -169,7 +175,7 @@ SUBMIT: Route = {
             "visit-conflict",
             "request-in-flight",
             "claim-cancelled",
-            "backlog-full",
+            *_NOT_LET_IN,
         ),
     },
     "openapi_extra": _SECURE | {"parameters": [_KEY, _WAIT], "requestBody": _body("ClaimIn")},
@@ -403,7 +409,7 @@ REGISTER: Route = {
     "responses": {
         200: _json("VisitOut", "registered before under the same key") | _LOCATION,
         201: _json("VisitOut", "registered") | _LOCATION,
-        **_problems(*_ALWAYS, *_JSON_BODY, *_KEYED, "visit-conflict"),
+        **_problems(*_ALWAYS, *_JSON_BODY, *_KEYED, "visit-conflict", "doors-closed"),
     },
     "openapi_extra": _SECURE | {"parameters": [_KEY]} | _example("RegistrationIn"),
 }
@@ -424,7 +430,7 @@ SHOW_VISIT: Route = {
 ADD_LINES: Route = {
     "responses": {
         200: _json("ImportOut", "what became of each line"),
-        **_problems(*_ALWAYS, *_JSON_BODY, "parameters-invalid", "not-found"),
+        **_problems(*_ALWAYS, *_JSON_BODY, "parameters-invalid", "not-found", "doors-closed"),
     },
     "openapi_extra": _SECURE | _example("LinesIn"),
 }
@@ -433,7 +439,7 @@ SETTLE_VISIT: Route = {
     "responses": {
         200: _DONE,
         202: _UNDER_WAY,
-        **_problems(*_ALWAYS, *_JSON_BODY, *_KEYED, *_OF_A_VISIT, "backlog-full"),
+        **_problems(*_ALWAYS, *_JSON_BODY, *_KEYED, *_OF_A_VISIT, *_NOT_LET_IN),
     },
     "openapi_extra": _SECURE | {"parameters": [_KEY, _WAIT]} | _example("SettlementIn"),
 }
@@ -519,4 +525,21 @@ RESULT_FILE: Route = {
 NOTICES: Route = {
     "responses": {200: _json("NoticesOut", "what was done"), **_problems(*_ALWAYS, "parameters-invalid")},
     "openapi_extra": _SECURE,
+}
+_PERIOD = _json("ClearingDetailOut", "the period as the centre told it last")
+LIST_CLEARINGS: Route = {
+    "responses": {200: _json("ClearingsOut", "the periods"), **_problems(*_ALWAYS, "parameters-invalid")},
+    "openapi_extra": _SECURE,
+}
+SHOW_CLEARING: Route = {"responses": {200: _PERIOD, **_problems(*_ALWAYS, *_DAY)}, "openapi_extra": _SECURE}
+_SAID = (*_ALWAYS, *_DAY, *_JSON_BODY, "clearing-open", "clearing-another", "clearing-confirmed")
+CONFIRM_CLEARING: Route = {
+    "status_code": 202,
+    "responses": {202: _PERIOD | _LOCATION, **_problems(*_SAID)},
+    "openapi_extra": _SECURE | {"requestBody": _body("ConfirmationIn")},
+}
+OBJECT_CLEARING: Route = {
+    "status_code": 202,
+    "responses": {202: _PERIOD | _LOCATION, **_problems(*_SAID)},
+    "openapi_extra": _SECURE | {"requestBody": _body("ObjectionIn")},
 }

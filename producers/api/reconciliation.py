@@ -91,7 +91,7 @@ async def notices(request: Request, limit: Annotated[int, Query(ge=1, le=MOST_NO
     caller = await caller_of(request)
     site = site_of(request)
     code = caller.institution_code
-    found = await _patiently(site.read(lambda connection: orders.notices(connection, code, limit=limit)))
+    found = await patiently(site.read(lambda connection: orders.notices(connection, code, limit=limit)))
     body: NoticesOut = {"notices": [notice_seen(each) for each in found]}
     return answered(Reply(200, _written.encode(body), {}))
 
@@ -129,7 +129,7 @@ async def _hand_in(
         raise Problem("content-invalid", errors=[{"pointer": "#/day", "code": "in-future", "detail": "日期在今天之后"}])
     code = caller.institution_code
     keep = partial(books.hand_in, site.engine, code, day, totals=totals, lines=lines, channel=channel, at=site.now())
-    handed_in = await _patiently(site.aside(keep))
+    handed_in = await patiently(site.aside(keep))
     book = await _book(site, caller, day)
     headers = {"Location": f"/v1/reconciliation/{day}"}
     if not handed_in.is_new:
@@ -139,13 +139,13 @@ async def _hand_in(
 
 async def _book(site: Site, caller: Caller, day: date) -> DayBook:
     code = caller.institution_code
-    found = await _patiently(site.read(lambda connection: books.find(connection, code, day)))
+    found = await patiently(site.read(lambda connection: books.find(connection, code, day)))
     if found is None:
         raise Problem("not-found", detail="本机构没有提交过这一天的账")
     return found
 
 
-async def _patiently(work: Awaitable[T]) -> T:
+async def patiently(work: Awaitable[T]) -> T:
     """Raises Problem while the database is away."""
     try:
         return await work

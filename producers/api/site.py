@@ -45,13 +45,14 @@ class Site:
         post: Post,
         clock: Clock,
         *,
+        frontend: str,
         ask: Callable[[Sequence[str]], object] | None = None,
         unread: Unread | None = None,
         statement_key: bytes | None = None,
     ) -> None:
         """`ask` asks the centre for the entitlement of these persons; `unread` counts rows a door has not read yet;
         without `statement_key` statements have no check value."""
-        self.engine, self.post, self.clock = engine, post, clock
+        self.engine, self.post, self.clock, self.frontend = engine, post, clock, frontend
         self.ask, self.unread, self.statement_key = ask, unread, statement_key
         self.in_flight: set[tuple[str, str]] = set()
         """Institution and key of the claims that are being written right now."""
@@ -59,7 +60,7 @@ class Site:
         self._impatient = impatient(engine)
         self.commit = GroupCommit(
             self._write,
-            Doorbell(post).ring,
+            Doorbell(post, frontend).ring,
             write_at_once=None if self._impatient is None else self._write_at_once,
         )
         self.watch = Watch(engine)
@@ -140,7 +141,7 @@ class Site:
                 "jiesuan_queue_depth",
                 "Messages waiting.",
                 "queue",
-                {lane: self.post.waiting(lane) for lane in map(lanes.preprocess, codes)},
+                {lane: self.post.waiting(lane) for lane in (lanes.preprocess(self.frontend, code) for code in codes)},
             )
 
     def _write(self, submissions: Sequence[Submission]) -> list[Outcome]:
@@ -169,8 +170,9 @@ def open_site(settings: Settings) -> Site:
         settings.need("frontend_broker_url")
     return Site(
         open_database(settings.frontend_database_url),
-        Post(build_app("api", settings.local_broker_url)),
+        Post(build_app("api", settings.local_broker_url, member=settings.frontend)),
         settings.time,
+        frontend=settings.frontend,
         ask=_asking(settings),
         unread=unread_by(settings),
         statement_key=_key(settings),

@@ -37,6 +37,7 @@ from producers.api.visit_wire import (
 )
 from producers.api.wire import ClaimOut, claim_accepted, claim_seen, lines_of
 from workers import visits
+from workers.admission import why_closed
 from workers.claims import claim_no, of_visits
 from workers.entitlement import leased
 from workers.line_warnings import warnings
@@ -120,6 +121,7 @@ async def add_lines(site: Site, caller: Caller, visit_no: str, raw: bytes) -> Re
     given, _ = document(raw, LINES_IN)
     lines = lines_of(given["lines"])
     await _seen(site, caller, visit_no)
+    await _need_open_doors(site, caller)
     delivery = Delivery(
         institution_code=caller.institution_code, visit_no=visit_no, lines=lines, channel=CHANNEL, source=CHANNEL
     )
@@ -127,6 +129,13 @@ async def add_lines(site: Site, caller: Caller, visit_no: str, raw: bytes) -> Re
         site, lambda: visits.import_lines(site.engine, site.shelf, [delivery], at=site.now(), per=Per.VISIT)
     )
     return Reply(200, _written.encode(import_seen(visit_no, lines, verdicts)), {})
+
+
+async def _need_open_doors(site: Site, caller: Caller) -> None:
+    """Raises Problem while the caller's institution may hand in nothing new."""
+    why = await _read(site, lambda connection: why_closed(connection, caller.institution_code))
+    if why:
+        raise Problem("doors-closed", detail=why)
 
 
 async def settle(site: Site, caller: Caller, visit_no: str, headers: Headers, raw: bytes) -> Reply:
@@ -301,6 +310,10 @@ def _refuse(outcome: NotReady) -> NoReturn:
         raise Problem("visit-conflict")
     if VisitRefusal.BACKLOG_FULL in codes:
         raise Problem("backlog-full", detail=outcome.words, headers={"Retry-After": "1"})
+    if VisitRefusal.TOO_FAST in codes:
+        raise Problem("too-many-requests", detail=outcome.words, headers={"Retry-After": "1"})
+    if VisitRefusal.DOORS_CLOSED in codes:
+        raise Problem("doors-closed", detail=outcome.words)
     errors = [_error(each) for each in outcome.reasons]
     raise Problem("content-invalid" if codes <= _FIELD.keys() else "visit-not-ready", errors=errors)
 

@@ -28,6 +28,9 @@ PATIENCE_LOOKS = 20
 """An incomplete file is told to the hospital once it has stayed so for this many looks."""
 REFUSED_NOTE = "REFUSED.TXT"
 """Batches of registered visits that the centre refused, with what it said; gone when none is left."""
+CLOSED_NOTE = "CLOSED.TXT"
+"""Why nothing new is read at present; gone when it is read again."""
+WHILE_CLOSED = "已受理的费用照常结算，结果照常写回；恢复受理后，本目录中的文件自动读入。"
 UNREAD_STAYS_DAYS = 180
 """A file with rows that nobody has read stays so long before it is put away; its name comes again after a year."""
 
@@ -45,6 +48,7 @@ class Door:
         self._incomplete: dict[str, int] = {}
         self._told: dict[str, str] = {}
         self._refused_words: str | None = None
+        self._closed_words: str | None = None
         self._open()
 
     def _open(self) -> None:
@@ -158,6 +162,17 @@ class Door:
         else:
             note.unlink(missing_ok=True)
         self._refused_words = words
+
+    def tell_closed(self, why: str) -> None:
+        """Lay a note into the folder that nothing new is read and why; take it away when it is again."""
+        if why == self._closed_words:
+            return
+        note = self.folder / CLOSED_NOTE
+        if why:
+            note.write_text(f"{why}\n{WHILE_CLOSED}\n", encoding="gb18030")
+        else:
+            note.unlink(missing_ok=True)
+        self._closed_words = why
 
     def _lasts(self, problem: DbfProblem) -> bool:
         if not isinstance(problem, NotYet):

@@ -27,8 +27,9 @@ from producers.his.exchange import DbfExchange
 from producers.his.line_files import FAILED, IMPORTED, LEFT, Answer, Delivery, Mark, marks_for
 from producers.his.visit_lines import CHANNEL, ImportReport, forget_what_is_gone, take_visits
 from workers import line_warnings
+from workers.admission import DoorsClosed, TooFast
 from workers.doorbell import Doorbell
-from workers.intake import Accepted, Replayed, Submission, VisitConflict, accept
+from workers.intake import Accepted, BacklogFull, Replayed, Submission, VisitConflict, accept
 from workers.tables import claim, claim_content, reference, visit
 
 log = logging.getLogger("importer")
@@ -64,6 +65,9 @@ def take_in(
     shelf = shelf or ReferenceShelf(reference)
     for batch in exchange.deliveries(CLAIMS_PER_TRANSACTION):
         accepted_before = report.accepted
+        if report.kept_out:
+            _postpone(exchange, batch, report)
+            continue
         try:
             here = _registered_here(engine, [delivery.rows.visit_no for delivery in batch])
             of_visits = [delivery for delivery in batch if _is_of_a_visit(delivery, here)]
@@ -85,6 +89,12 @@ def take_in(
     for code, visits in report.refused.items():
         REFUSED.labels(code).inc(visits)
     return report
+
+
+def _postpone(exchange: DbfExchange, batch: Sequence[Delivery], report: ImportReport) -> None:
+    report.postponed += len(batch)
+    for delivery in batch:
+        exchange.later(delivery.rows)
 
 
 def _registered_here(engine: Engine, visit_nos: Sequence[str]) -> dict[str, VisitType]:
@@ -127,17 +137,16 @@ def _take_batch(
                         report.known += 1
                     case VisitConflict():
                         at_once.append(Answer(delivery.rows, marks_for([OTHER_INSTITUTION] * len(delivery.lines))))
-                    case _:
-                        report.postponed += 1
-                        exchange.later(delivery.rows)
+                    case outcome:
+                        report.kept_out |= isinstance(outcome, (BacklogFull, TooFast, DoorsClosed))
+                        _postpone(exchange, [delivery], report)
             case "known":
                 report.known += 1
             case "answered":
                 report.known += 1
                 exchange.answered_before(delivery.rows)
             case _:
-                report.postponed += 1
-                exchange.later(delivery.rows)
+                _postpone(exchange, [delivery], report)
     if warned:
         with engine.begin() as connection:
             line_warnings.keep(connection, warned)

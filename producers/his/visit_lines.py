@@ -28,7 +28,12 @@ from workers import visits
 log = logging.getLogger("importer")
 
 CHANNEL = "dbf"
-NOT_NOW = {VisitRefusal.BATCH_UNDER_WAY, VisitRefusal.BACKLOG_FULL}
+NOT_NOW = {
+    VisitRefusal.BATCH_UNDER_WAY,
+    VisitRefusal.BACKLOG_FULL,
+    VisitRefusal.TOO_FAST,
+    VisitRefusal.DOORS_CLOSED,
+}
 """Why a settlement has to wait for a moment: its rows stay as they are and are looked at again."""
 
 
@@ -46,6 +51,8 @@ class ImportReport:
     """Visits whose rows went back at once, by code."""
     postponed: int = 0
     """Left for the next look: the backlog is full, or an earlier delivery of the visit has no verdict yet."""
+    kept_out: bool = False
+    """The institution may hand in no more for the moment: what follows is left unread."""
     problems: list[DbfProblem] = field(default_factory=list)
 
 

@@ -36,8 +36,9 @@ from producers.his.door import Door
 from producers.his.importer import take_in
 from producers.his.line_files import LEFT, Answer, marks_for
 from producers.his.outgoing import Record
-from producers.his.visit_lines import CHANNEL
+from producers.his.visit_lines import CHANNEL, ImportReport
 from workers import visits
+from workers.admission import why_closed
 from workers.claims import ClaimOutcome, mark_handed_back, ready_to_hand_back
 from workers.doorbell import Doorbell
 from workers.tables import TO_HAND_OUT, institution
@@ -152,7 +153,7 @@ def look(
             door.see_catalogue(shelf.current(connection).catalogue.version)
     problems = door.outgoing.refresh() if flags else []
     try:
-        report = take_in(engine, door.exchange, at=at, doorbell=doorbell, shelf=shelf)
+        report = _taken_in(engine, door, at=at, doorbell=doorbell, shelf=shelf)
         if flags:
             door.outgoing.write_again(at=at)
     except NotYet as problem:
@@ -180,6 +181,16 @@ def look(
         with reading(engine) as connection:
             door.tell_refused(words_of(visits.refused_of_exchange(connection, door.institution_code)))
     door.was_looked_at(again_soon=bool(report.postponed or report.problems))
+
+
+def _taken_in(
+    engine: Engine, door: Door, *, at: datetime, doorbell: Doorbell | None, shelf: ReferenceShelf | None
+) -> ImportReport:
+    """What was taken in; nothing while the institution's doors are closed, and the folder says why."""
+    with reading(engine) as connection:
+        why = why_closed(connection, door.institution_code)
+    door.tell_closed(why)
+    return ImportReport() if why else take_in(engine, door.exchange, at=at, doorbell=doorbell, shelf=shelf)
 
 
 def hand_out(engine: Engine, door: Door, *, at: datetime) -> int:

@@ -30,7 +30,9 @@ from tests.bench import (
     pipeline,
     replay,
     report,
+    sizing,
     steps,
+    stored,
 )
 from tests.bench.claims import ROOT
 from tests.bench.site import Site
@@ -38,6 +40,7 @@ from tests.bench.site import Site
 FOLDER = ROOT / ".data" / "bench"
 REPORT = ROOT / "reports" / "bench.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
+MEASURED = ROOT / "city" / "sizing" / "measured.json"
 WARM_UP = 300
 
 
@@ -123,6 +126,8 @@ class Bench:
         if site and "bytes" in self._parts:
             first = self._serials(self._size.weighed)
             self._part("link_bytes", lambda: link_bytes.run(site, broker.url, self._size.weighed, first=first))
+        if site:
+            self._part("stored", lambda: stored.run(site))
 
     def _site(self, broker_url: str) -> Site:
         """A site that has warmed up: every process has done its first work."""
@@ -192,6 +197,7 @@ def main() -> None:
     report.show(found)
     if asked.page:
         report.write_page(found, PAGE)
+        sizing.write(found, MEASURED)
     report.say(f"figures: {asked.json}")
 
 

@@ -16,6 +16,7 @@ import center.schema
 import center.tables
 import workers.schema
 import workers.tables
+from center.serving.entering import enter
 from domain.identity import synthetic_citizen_id
 from domain.lifecycle import OPEN
 from infra.clock import Clock
@@ -211,16 +212,8 @@ class Site:
         center.schema.upgrade(engine)
         tables = center.tables
         with engine.begin() as connection:
-            connection.execute(
-                insert(tables.institution).values(
-                    institution_code=HOSPITAL,
-                    name="测试医院",
-                    kind="hospital",
-                    level=2,
-                    frontend=FRONTEND,
-                    active=True,
-                )
-            )
+            served = {"frontend": FRONTEND, "name": "测试医院", "kind": "hospital", "level": 2, "active": True}
+            enter(connection, [{"institution_code": HOSPITAL, **served}])
             connection.execute(
                 insert(tables.person),
                 [

@@ -13,6 +13,7 @@ from typing import get_args
 import msgpack
 import pytest
 
+from domain import clearings as c
 from domain import messages as m
 from domain.entitlement import Entitlement
 from domain.settlement import AccumulatorEntry, Cell
@@ -85,6 +86,28 @@ EXPLAINED = SETTLED._replace(
     category="1",
     recomputed="个人账户余额由 520.00 元变为 500.00 元",
 )
+SPLIT = m.ClaimSplit(
+    own_expense_fen=1_000,
+    over_limit_fen=45,
+    pre_self_pay_fen=300,
+    in_scope_fen=11_000,
+    groups=(GroupTotal("negotiated", 2_000, 0, 0, 300, 1_700),),
+    policy_version="guangzhou-2024@00000000",
+    catalogue_version="2026-03",
+    warned=((2, "84"),),
+)
+LINES = m.ClaimLines(
+    institution_code="H0001",
+    visit_no="F001260302000001",
+    charge_batch_no=1,
+    citizen_id_no="99000019491231002X",
+    visit_type="3",
+    visit_date=DAY,
+    line_count=7,
+    total_fen=12_345,
+    digest=DIGEST,
+    packed_lines=bytes.fromhex("90"),
+)
 KNOWN = Entitlement(
     citizen_id_no="99000019491231002X",
     known=True,
@@ -111,6 +134,39 @@ VALUES = {
         policy_version="guangzhou-2024@00000000", catalogue_version="2026-03", claims=(STAY, CLAIM)
     ),
     "claims.answered.v1+cells": m.ClaimsAnswered(answers=(EXPLAINED, REFUSED)),
+    "claims.answered.v1+lines": m.ClaimsAnswered(
+        answers=(
+            EXPLAINED._replace(split=SPLIT),
+            m.ClaimAnswer(
+                "F001260302000003",
+                1,
+                "lines-failed",
+                "费用明细有 1 笔未通过效验，退回更正",
+                failed=(m.FailedLine(4, ("06", "14")),),
+            ),
+            EXPLAINED,
+            SETTLED,
+        ),
+        wanted=("guangzhou-2024@00000000", "2026-03"),
+    ),
+    "lines.submitted.v1": m.LinesSubmitted(
+        prepare=True,
+        claims=(
+            LINES._replace(
+                visit_type="1",
+                visit_started=date(2026, 2, 26),
+                covers_to=DAY,
+                final=False,
+                conditions=("unfiled",),
+                submission=2,
+            ),
+            LINES,
+        ),
+    ),
+    "outcome.told.v1+wanted": m.OutcomeTold(
+        outcomes=(m.ToldOutcome("H0001", "F001260302000001", 1, "refused", "catalogue-stale", "过期"),),
+        wanted=("guangzhou-2024@00000000", "2026-03"),
+    ),
     "person.asked.v1": m.PersonAsked(citizens=("99000019491231002X", "990000199001010019")),
     "person.answered.v1": m.PersonAnswered(
         entitlements=(KNOWN, Entitlement(citizen_id_no="990000199001010019", known=False)),
@@ -151,6 +207,37 @@ VALUES = {
         outcomes=(
             m.ToldOutcome("H0001", "F001260302000001", 1, "refused", "person-unknown", "中心无此参保人", submission=2),
         ),
+    ),
+    "totals.submitted.v1+offline": m.TotalsSubmitted(
+        policy_version="2025a",
+        catalogue_version="c7",
+        claims=(STAY._replace(local=STAY.local._replace(offline=True), submission=1), STAY),
+    ),
+    "person.answered.v1+offline": m.PersonAnswered(
+        entitlements=(
+            Entitlement(
+                "99000019491231002X",
+                known=True,
+                entitled=True,
+                scheme="employee",
+                category="2",
+                account_balance_fen=12_000,
+                version=18,
+                leased_until=datetime(2026, 3, 2, 9, 0, tzinfo=SHANGHAI),
+                offline_limit_fen=5_000,
+                offline_until=datetime(2026, 3, 3, 8, 30, tzinfo=SHANGHAI),
+            ),
+            Entitlement("990000194912310046", known=False),
+        ),
+    ),
+    "outcome.asked.v1+asked": m.OutcomeAsked(
+        keys=(), asked_at=datetime(2026, 3, 2, 8, 30, tzinfo=SHANGHAI), skew_seconds=-400
+    ),
+    "outcome.told.v1+answered": m.OutcomeTold(
+        outcomes=(),
+        asked_at=datetime(2026, 3, 2, 8, 30, tzinfo=SHANGHAI),
+        answered_at=datetime(2026, 3, 2, 8, 31, tzinfo=SHANGHAI),
+        unopened=True,
     ),
     "claims.answered.v1+epoch": m.ClaimsAnswered(answers=(REFUSED,), epoch=31_536_000),
     "person.answered.v1+epoch": m.PersonAnswered(entitlements=(), epoch=31_536_000),
@@ -234,6 +321,24 @@ VALUES = {
         claims=(m.ClaimDetail("H0001", "F001260302000001", 1, 7, 12_345, b"\x90\x00\xff"),),
     ),
     "detail.received.v1": m.DetailReceived(receipts=(m.DetailReceipt("F001260302000001", 1, True, 7, 12_345, DIGEST),)),
+    "upload.granted.v1+bytes": m.UploadGranted(
+        window="noon",
+        fence=9,
+        lines=5_000,
+        cut_off=datetime(2026, 3, 2, 14, 0, tzinfo=SHANGHAI),
+        bytes=160_000,
+        shares=(m.UploadShare("H0001", 4_000), m.UploadShare("H0002", 1_000)),
+    ),
+    "detail.uploaded.v1+chunk": m.DetailUploaded(
+        fence=9,
+        catalogue_version="2026-03",
+        claims=(m.ClaimDetail("H0001", "F001260302000001", 1, 7, 12_345, b"\x90\x00\xff"),),
+        chunk=(m.ChunkSums(3, 7, 12_345, DIGEST),),
+    ),
+    "detail.received.v1+chunk": m.DetailReceived(
+        receipts=(m.DetailReceipt("F001260302000001", 1, True, 7, 12_345, DIGEST),),
+        chunk=(m.ChunkSums(3, 7, 12_345, DIGEST),),
+    ),
     "reference.asked.v1": m.ReferenceAsked(
         holds=("catalogue:2026-03", "policy:guangzhou-2024@00000000"), wants=(DIGEST,)
     ),
@@ -304,6 +409,56 @@ VALUES = {
         answer=SETTLED._replace(charge_batch_no=9_999, settlement_no=43, fund_pay_fen=-7_150),
         contra_of=1,
     ),
+    "clearings.asked.v1": m.ClearingsAsked(since="2024-01", held=(c.MonthHeld("H0001", "2026-03", bytes(range(8))),)),
+    "clearings.told.v1": m.ClearingsTold(
+        institution_code="H0001",
+        months=("2026-03", "2026-04"),
+        clearings=(
+            c.ToldClearing(
+                c.ClearingHead(
+                    period_no=17,
+                    scheme="employee",
+                    clearing_type="11",
+                    name="2026-03",
+                    first_day=date(2026, 3, 1),
+                    last_day=date(2026, 3, 31),
+                    closes_on=date(2026, 4, 8),
+                    state="closed",
+                    clearing_no=1_047_230,
+                    closed_at=datetime(2026, 4, 8, 2, 0, tzinfo=SHANGHAI),
+                    objection="",
+                    objected_at=None,
+                    confirmed_at=None,
+                    confirmed_by="",
+                    payment_no=0,
+                    paid_at=None,
+                ),
+                c.ClearingSums(3, 1, 2, 12_345, 7_150, 2_000, 357, 100, 0, 0, 8_693),
+                (c.ClearedFund("basic", 7_150, 357, 100, 0),),
+                (c.ClearedDay(DAY, 3, 1, 12_345, 7_150, 2_000),),
+            ),
+        ),
+        epoch=7_654_321,
+    ),
+    "clearing.decided.v1": m.ClearingDecided(
+        institution_code="H0001",
+        period_no=17,
+        clearing_no=1_047_230,
+        decision="object",
+        by="医保办 王敏",
+        reason="少一笔住院",
+        decided_at=datetime(2026, 4, 9, 9, 30, tzinfo=SHANGHAI),
+    ),
+    "clearing.heard.v1": m.ClearingHeard(
+        institution_code="H0001",
+        period_no=17,
+        clearing_no=1_047_230,
+        decision="object",
+        decided_at=datetime(2026, 4, 9, 9, 30, tzinfo=SHANGHAI),
+        code="clearing-confirmed",
+        words="该清算期已确认",
+        epoch=7_654_321,
+    ),
     "repair.done.v1": m.RepairDone(order_no=5, done=True, words="反向结算已记账，并交给机构"),
     "books.reported.v1": m.BooksReported(
         day=DAY,
@@ -362,14 +517,17 @@ def test_a_newer_sender_may_add_a_field(name):
 ROWS = {
     "detail.uploaded.v1": "claims",
     "detail.received.v1": "receipts",
+    "upload.granted.v1+bytes": "shares",
+    "detail.uploaded.v1+chunk": "chunk",
+    "detail.received.v1+chunk": "chunk",
     "books.reported.v1": "totals",
     "books.submitted.v1": "lines",
     "books.compared.v1": "differences",
     "totals.submitted.v1+again": "claims",
-    "claims.answered.v1+cells": "answers",
-    "person.answered.v1": "entitlements",
+    "claims.answered.v1+lines": "answers",
+    "lines.submitted.v1": "claims",
+    "person.answered.v1+offline": "entitlements",
     "refund.asked.v1+again": "kept",
-    "refund.answered.v1": "answers",
     "prepare.asked.v1+again": "claims",
     "outcome.decided.v1": "decisions",
     "outcome.asked.v1": "keys",
@@ -393,7 +551,7 @@ def test_a_newer_sender_may_add_a_field_at_the_end_of_a_row(name, rows):
 
 
 def test_a_newer_sender_may_add_a_field_at_the_end_of_a_row_in_a_row():
-    name = "totals.submitted.v1+again"
+    name = "totals.submitted.v1+offline"
 
     def longer(kind, version, body):
         stay, *others = body["claims"]
@@ -406,6 +564,16 @@ def test_a_newer_sender_may_add_a_field_at_the_end_of_a_row_in_a_row():
 def test_a_row_that_uses_nothing_new_is_as_short_as_it_was_released():
     claims = msgpack.unpackb(golden("totals.submitted.v1+again"))[2]["claims"]
     assert [len(row) for row in claims] == [len(m.ClaimTotals._fields), 19, 13]
+
+
+def test_a_result_of_our_own_that_is_not_off_line_is_as_short_as_it_was_released():
+    claims = msgpack.unpackb(golden("totals.submitted.v1+offline"))[2]["claims"]
+    assert [len(row[18]) for row in claims] == [len(m.LocalResult._fields), 11]
+
+
+def test_an_answer_to_totals_is_as_short_as_before_claims_came_with_lines():
+    answers = msgpack.unpackb(golden("claims.answered.v1+lines"))[2]["answers"]
+    assert [len(row) for row in answers] == [len(m.ClaimAnswer._fields)] * 2 + [20, 15]
 
 
 def test_an_older_sender_may_leave_out_what_has_a_default():

@@ -14,7 +14,8 @@ from center.catalogue.files import read_items, read_matches, sheets
 from center.catalogue.shelf import CatalogueShelf
 from center.catalogue.tables import reference_part
 from center.catalogue.versions import CannotPublish, Content
-from center.tables import institution, reference
+from center.serving.entering import enter
+from center.tables import reference
 from domain.catalogue import OPEN_END
 from domain.catalogue_records import ItemRecord
 from domain.messages import ReferenceAsked
@@ -43,12 +44,10 @@ def centre(center_engine, owner_engine):
         connection.execute(
             text(
                 "TRUNCATE catalogue_import, catalogue_item, catalogue_match, catalogue_version, reference_part,"
-                " reference_report, reference, institution RESTART IDENTITY CASCADE"
+                " reference_report, reference, institution, served_by RESTART IDENTITY CASCADE"
             )
         )
-        connection.execute(
-            insert(institution), [institution_row(HOSPITAL, FRONTEND), institution_row(CLINIC, OTHER_FRONTEND, level=1)]
-        )
+        enter(connection, [institution_row(HOSPITAL, FRONTEND), institution_row(CLINIC, OTHER_FRONTEND, level=1)])
         connection.execute(insert(reference), policy_row(POLICY))
     yield center_engine
 

@@ -8,9 +8,9 @@ import os
 import sys
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import text
 
-from center.tables import institution
+from center.serving.entering import enter
 from city import cli
 from tests.support.catalogue import (
     ITEM_HEADINGS,
@@ -38,11 +38,11 @@ def jiesuan(monkeypatch, capsys, tmp_path, center_engine, owner_engine, center_d
         connection.execute(
             text(
                 "TRUNCATE catalogue_import, catalogue_item, catalogue_match, catalogue_version, reference_part,"
-                " reference_report, reference, institution RESTART IDENTITY CASCADE"
+                " reference_report, reference, institution, served_by RESTART IDENTITY CASCADE"
             )
         )
     with center_engine.begin() as connection:
-        connection.execute(insert(institution), institution_row(HOSPITAL, FRONTEND))
+        enter(connection, [institution_row(HOSPITAL, FRONTEND)])
 
     def run(by: str, *words: object) -> tuple[int, str, str]:
         monkeypatch.setenv("JIESUAN_OPERATOR", by)

@@ -272,7 +272,7 @@ def test_only_the_front_end_of_the_institution_decides_and_asks(center_engine, s
     prepared(center_engine, shelf, claim)
     for confirm in (True, False):
         told = decided(center_engine, claim, confirm=confirm, frontend=OTHER_FRONTEND)
-        assert (told.state, told.refusal, told.answer) == ("refused", "frontend-wrong", None)
+        assert (told.state, told.refusal, told.answer) == ("refused", "not-served", None)
     told = asked(center_engine, claim, frontend=OTHER_FRONTEND)
     assert (told.state, told.answer) == ("unknown", None)
     assert asked(center_engine, claim).state == "prepared"

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import insert, text
 
 from center.persons import LEASE, PERSONS_PER_QUESTION, entitlements
+from center.serving.entering import enter
 from center.settling.settle import settle_submitted
-from center.tables import institution, person
+from center.tables import person
 from domain.entitlement import Entitlement
 from domain.messages import PersonAsked
 from domain.policy.reading import parse
@@ -39,7 +40,7 @@ def shelf(center_engine):
     shelf = fill_center(center_engine, persons=5, balance_fen=3000, policy=FAMILY)
     relatives = {"family_citizen_id_no": synthetic_citizen_id(PARENT)}
     with center_engine.begin() as connection:
-        connection.execute(insert(institution).values(institution_row("440100000077", "closed-1", active=False)))
+        enter(connection, [institution_row("440100000077", "closed-1", active=False)])
         connection.execute(insert(person).values(person_row(PARENT, account_balance_fen=5_000)))
         connection.execute(insert(person).values(person_row(CHILD, account_balance_fen=1_000, **relatives)))
         connection.execute(insert(person).values(person_row(COUSIN, account_balance_fen=0, **relatives)))

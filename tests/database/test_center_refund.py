@@ -9,6 +9,7 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from center.outcomes.prepare import prepare
@@ -158,7 +159,7 @@ def kept(**change):
 REFUSED = [
     pytest.param(({"visit_no": "T00001260302ZZZZ"}, FRONTEND, Refusal.NOT_SETTLED), id="never settled"),
     pytest.param(({"charge_batch_no": 7}, FRONTEND, Refusal.NOT_SETTLED), id="another batch"),
-    pytest.param(({}, OTHER_FRONTEND, Refusal.FRONTEND_WRONG), id="another front-end"),
+    pytest.param(({}, OTHER_FRONTEND, Refusal.NOT_SERVED), id="another front-end"),
     pytest.param(({"institution_code": CLINIC}, OTHER_FRONTEND, Refusal.REFUND_OF_ANOTHER), id="another institution"),
     pytest.param(
         ({"institution_code": "990000000000"}, FRONTEND, Refusal.INSTITUTION_UNKNOWN), id="unknown institution"
@@ -196,6 +197,22 @@ def test_a_refund_is_refused_with_its_code_and_changes_nothing(center_engine, se
     assert standing(center_engine, person) == before
 
 
+def test_a_refusal_stays_the_answer_of_its_number_though_its_reason_be_gone(center_engine, settle, take_back):
+    of = claim()
+    settle(of)
+    served = "UPDATE institution SET active = :active WHERE institution_code = :code"
+    with center_engine.begin() as connection:
+        connection.execute(text(served), {"active": False, "code": of.institution_code})
+    try:
+        refused_ = take_back(asking(of))
+    finally:
+        with center_engine.begin() as connection:
+            connection.execute(text(served), {"active": True, "code": of.institution_code})
+    assert refused_.refusal == Refusal.INSTITUTION_UNKNOWN
+    assert take_back(asking(of)) == refused_, "a copy that came late"
+    assert not take_back(asking(of, contra_batch_no=of.charge_batch_no + 2)).refusal, "asked again by the cashier"
+
+
 def test_no_settlement_is_taken_back_twice_and_no_contra_at_all(settle, take_back):
     of = claim()
     settle(of)
@@ -220,7 +237,7 @@ def test_what_is_prepared_is_confirmed_or_cancelled_first_and_holds_up_the_perso
     assert take_back(asking(before), at=during).refusal == Refusal.BUSY
     assert standing(center_engine, person) == held
     assert take_back(asking(before), at=after).refusal == "", "its time is up"
-    assert take_back(asking(prepared), at=after).refusal == Refusal.NOT_SETTLED
+    assert take_back(asking(prepared, contra_batch_no=3), at=after).refusal == Refusal.NOT_SETTLED
     assert standing(center_engine, person) == ({}, BALANCE)
 
 
@@ -239,30 +256,31 @@ def test_stays_go_last_first_and_outpatient_visits_in_any_order(settle, take_bac
     assert take_back(asking(outpatient)).refusal == ""
     assert take_back(asking(after)).refusal == ""
     assert take_back(asking(late)).refusal == ""
-    assert take_back(asking(early)).refusal == ""
+    assert take_back(asking(early, contra_batch_no=3)).refusal == ""
 
 
 def test_what_is_kept_is_settled_with_the_refund_both_or_neither(center_engine, settle, take_back):
     person = next(_persons)
     of = claim(person)
     settle(of)
-    kept = of._replace(charge_batch_no=3, total_fen=5500, in_scope_fen=4500)
+    kept = of._replace(charge_batch_no=5, total_fen=5500, in_scope_fen=4500)
+    wrong = kept._replace(charge_batch_no=3, total_fen=1)
 
-    assert take_back(asking(of, kept=(kept._replace(total_fen=1),))).refusal == Refusal.TOTALS_UNEQUAL
+    assert take_back(asking(of, kept=(wrong,))).refusal == Refusal.TOTALS_UNEQUAL
     standing_before = standing(center_engine, person)
     refused = rows_of(center_engine, "SELECT count(*) FROM settlement WHERE visit_no = :v", v=of.visit_no)
     assert first(refused) == 1, "nothing of it was committed"
 
-    answered = take_back(asking(of, kept=(kept,)))
+    answered = take_back(asking(of, contra_batch_no=4, kept=(kept,)))
 
     contra, anew = answered.answers
-    assert (contra.charge_batch_no, anew.charge_batch_no) == (2, 3)
+    assert (contra.charge_batch_no, anew.charge_batch_no) == (4, 5)
     assert standing(center_engine, person) != standing_before
-    assert take_back(asking(of, kept=(kept,))) == answered
+    assert take_back(asking(of, contra_batch_no=4, kept=(kept,))) == answered
     alone = claim(next(_persons))._replace(total_fen=5500, in_scope_fen=4500)
     (expected,) = settle(alone)
     assert (anew.fund_pay_fen, anew.account_pay_fen) == (expected.fund_pay_fen, expected.account_pay_fen)
-    assert take_back(asking(kept, contra_batch_no=4)).refusal == ""
+    assert take_back(asking(kept, contra_batch_no=6)).refusal == ""
     assert standing(center_engine, person) == ({}, BALANCE)
 
 
@@ -435,7 +453,7 @@ def test_the_office_may_permit_what_is_too_late_until_a_day(center_engine, shelf
 
     after = refund(center_engine, free, asking(of), frontend=FRONTEND, at=late + timedelta(days=1))
     assert after.refusal == Refusal.REFUND_TOO_LATE
-    assert refund(center_engine, free, asking(of), frontend=FRONTEND, at=late).refusal == ""
+    assert refund(center_engine, free, asking(of, contra_batch_no=3), frontend=FRONTEND, at=late).refusal == ""
 
     with pytest.raises(CannotPermit, match="已退费"):
         allow(center_engine, of, until=late.date(), at=late)
@@ -454,12 +472,13 @@ def test_a_refund_by_the_accumulators_of_today_is_the_mirror_while_nothing_came_
     settle(second, at=AT + timedelta(minutes=5))
     today, policy = AT + timedelta(hours=1), by_policy(shelf, 'accumulators = "of_today"')
 
-    def asked(of):
-        return refund(center_engine, policy, asking(of), frontend=FRONTEND, at=today).refusal
+    def asked(of, number=2):
+        asked = asking(of, contra_batch_no=number)
+        return refund(center_engine, policy, asked, frontend=FRONTEND, at=today).refusal
 
     assert asked(first_one) == Refusal.REFUND_BY_TODAY
     assert asked(second) == ""
-    assert asked(first_one) == "", "the later one is taken back"
+    assert asked(first_one, 3) == "", "the later one is taken back"
 
     third, fourth = claim(person), claim(person)
     settle(third)

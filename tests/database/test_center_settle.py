@@ -382,7 +382,7 @@ def test_every_settlement_raises_the_version_by_one(center_engine, settle):
         ({"visit_date": date(2019, 12, 31)}, Refusal.NO_POLICY, ("职工医保", "2019-12-31")),
         ({"institution_code": "440199999999"}, Refusal.INSTITUTION_UNKNOWN, ()),
         ({"institution_code": "440100000009"}, Refusal.INSTITUTION_UNKNOWN, ()),
-        ({"institution_code": CLINIC}, Refusal.FRONTEND_WRONG, ()),
+        ({"institution_code": CLINIC}, Refusal.NOT_SERVED, ()),
         ({"in_scope_fen": 9999}, Refusal.TOTALS_UNEQUAL, ("110.00", "109.99")),
         ({"total_fen": 11001}, Refusal.TOTALS_UNEQUAL, ("110.01", "110.00")),
         ({"line_count": 0}, Refusal.TOTALS_UNEQUAL, ("110.00", "0 笔")),

@@ -11,6 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
+import workers.clearings.tables  # its tables belong to the model
 import workers.reconciling.tables  # noqa: F401  # its tables belong to the model
 from domain.messages import BooksAsked, ClaimAnswer, ClaimsAnswered, UploadGranted
 from infra.database import open_database
@@ -153,7 +154,11 @@ def test_of_many_sweepers_at_once_one_sends(engine):
 
     def sweep(number):
         worker = Sweep(
-            engine, Outbox(posts[number], FRONTEND, KEY), Doorbell(posts[number]), holder=str(number), after_seconds=8.0
+            engine,
+            Outbox(posts[number], FRONTEND, KEY),
+            Doorbell(posts[number], FRONTEND),
+            holder=str(number),
+            after_seconds=8.0,
         )
         start.wait()
         sent.append(worker.run(now=100.0))

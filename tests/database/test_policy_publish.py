@@ -9,14 +9,15 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import select, text
 
 from center import schema
 from center.ledger.verifying import verify
 from center.policy import publications as policy_publications
 from center.policy.shelf import PolicyShelf
 from center.publications import answer
-from center.tables import institution, reference
+from center.serving.entering import enter
+from center.tables import reference
 from city import cli, seed
 from city.sample.morning import sample_city
 from domain.messages import ReferenceAsked
@@ -45,8 +46,8 @@ def jiesuan(monkeypatch, capsys, tmp_path, center_engine, owner_engine, center_d
     monkeypatch.setenv("JIESUAN_CLOCK", "2026-03-02T10:00:00+08:00@0.0x0.0")
     monkeypatch.setenv("JIESUAN_OPERATOR", "office")
     with owner_engine.begin() as connection:
-        connection.execute(text("TRUNCATE policy_publication, reference, institution RESTART IDENTITY CASCADE"))
-        connection.execute(insert(institution), institution_row(HOSPITAL, FRONTEND))
+        connection.execute(text("TRUNCATE policy_publication, reference, institution, served_by RESTART IDENTITY CASCADE"))
+        enter(connection, [institution_row(HOSPITAL, FRONTEND)])
     for name, content in {"v1": BEIJING, "v2": OTHER_TITLE, "bad": NO_LAW}.items():
         (tmp_path / f"{name}.toml").write_text(content, encoding="utf-8")
 

@@ -158,7 +158,7 @@ def test_a_refusal_is_of_whom_it_was_told_to_and_buries_nobody_elses_claim(cente
     serial = next(SERIALS)
     claim = totals(serial, citizen_id_no=synthetic_citizen_id(serial))
     settled(center_engine, shelf, claim, frontend=OTHER_FRONTEND)
-    assert parked(center_engine, claim) == [(Refusal.FRONTEND_WRONG, 0)]
+    assert parked(center_engine, claim) == [(Refusal.NOT_SERVED, 0)]
 
     (answer,) = settled(center_engine, shelf, claim)
     assert answer.refusal == ""

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Engine, insert, make_url, update
 
 from center import privileges, schema, tables
+from center.serving.entering import enter
 from domain.identity import synthetic_citizen_id
 from infra.clock import Clock
 from infra.database import open_database
@@ -36,6 +37,7 @@ from tests.simulation.city.town import BALANCE_FEN
 from tests.support.center import AT, CATALOGUE_VERSION, FRONTEND, OTHER_FRONTEND, institution_row, person_row
 from tests.support.databases import as_application
 from tests.support.frontend import CLINIC, HOSPITAL, POLICY, new_frontend, published
+from tests.support.uploading import WIDE
 from workers.tables import institution
 
 PERSONS = tuple(synthetic_citizen_id(serial) for serial in range(60))
@@ -143,10 +145,7 @@ class Town:
         with engine.begin() as connection:
             privileges.admit(connection, as_application(url))
         with engine.begin() as connection:
-            connection.execute(
-                insert(tables.institution),
-                [institution_row(HOSPITAL, FRONTEND), institution_row(CLINIC, OTHER_FRONTEND)],
-            )
+            enter(connection, [institution_row(HOSPITAL, FRONTEND), institution_row(CLINIC, OTHER_FRONTEND)])
             connection.execute(
                 insert(tables.person),
                 [person_row(serial, account_balance_fen=BALANCE_FEN) for serial in range(len(PERSONS))],
@@ -156,7 +155,7 @@ class Town:
                 [catalogue_row(published([HOSPITAL, CLINIC], CATALOGUE_VERSION)), policy_row(POLICY)],
             )
             connection.execute(
-                insert(tables.upload_window).values(name="always", opens="00:00", closes="00:00", lines_per_tick=2000)
+                insert(tables.upload_window).values(name="always", opens="00:00", closes="00:00", **WIDE)
             )
         return engine
 

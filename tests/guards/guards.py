@@ -252,7 +252,7 @@ GUARDS = (
     ),
     Guard(
         "a front-end speaks for itself only", SEALED, "center/settling/counter.py",
-        "return None if institution.frontend == self.frontend else refuse(Refusal.FRONTEND_WRONG)", "return None",
+        "return None if institution.frontend == self.frontend else refuse(Refusal.NOT_SERVED)", "return None",
         (f"{STORED}test_center_settle.py",),
     ),
     Guard(
@@ -336,6 +336,11 @@ GUARDS = (
     Guard(
         "no more is kept than there was", FEN, "center/settling/refund.py",
         "kept.total_fen > original.total_fen or kept.line_count > original.line_count", "False",
+        (f"{STORED}test_center_refund.py",),
+    ),
+    Guard(
+        "a refusal of a refund stays its answer", TWICE, "center/settling/refund.py",
+        "        if told is not None:\n", "        if False:\n",
         (f"{STORED}test_center_refund.py",),
     ),
     Guard(

@@ -73,7 +73,7 @@ def answered(engine):
 
 def bells(valkey_url):
     with redis.Redis.from_url(valkey_url) as client:
-        return client.llen(lanes.preprocess(HOSPITAL))
+        return client.llen(lanes.preprocess("hospital-1", HOSPITAL))
 
 
 def states(engine, visit_no):

@@ -8,7 +8,8 @@ from sqlalchemy import insert, select
 
 from center.catalogue import entries as catalogue_entries
 from center.catalogue import versions as catalogue_versions
-from center.tables import institution, reference
+from center.serving.entering import enter
+from center.tables import reference
 from domain.catalogue_records import record_of
 from infra import lanes
 from infra.reference import policy_row
@@ -23,7 +24,7 @@ from workers import tables
 def centre(center_engine):
     """A centre whose catalogue stands but is not published."""
     with center_engine.begin() as connection:
-        connection.execute(insert(institution), institution_row(HOSPITAL, FRONTEND))
+        enter(connection, [institution_row(HOSPITAL, FRONTEND)])
         connection.execute(insert(reference), policy_row(POLICY))
         catalogue_entries.enter_standing(
             connection,

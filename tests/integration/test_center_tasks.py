@@ -21,6 +21,7 @@ from center.tables import upload_window
 from center.tasks import SITE, Beat, Center, app_of
 from domain import messages
 from domain.messages import BooksReported, DetailUploaded
+from domain.pace import SMALL
 from infra import lanes
 from infra.codec import decode, encode
 from infra.envelope import seal, unseal
@@ -36,15 +37,14 @@ from tests.support.center import (
     synthetic_citizen_id,
     totals,
 )
+from tests.support.uploading import WIDE
 
 
 @pytest.fixture(scope="module")
 def filled(center_engine):
     fill_center(center_engine, persons=50)
     with center_engine.begin() as connection:
-        connection.execute(
-            insert(upload_window).values(name="always", opens="00:00", closes="00:00", lines_per_tick=100)
-        )
+        connection.execute(insert(upload_window).values(name="always", opens="00:00", closes="00:00", **WIDE))
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ def test_a_tick_grants_and_probes_and_detail_under_the_grant_is_received(center,
 
     ((headers, kwargs),) = queued(f"uploads.{FRONTEND}")
     granted = opened(center, kwargs, f"uploads.{FRONTEND}", messages.UploadGranted)
-    assert (headers["task"], granted.window, granted.lines) == (lanes.DETAILS_UPLOAD, "always", 100)
+    assert (headers["task"], granted.window, granted.lines) == (lanes.DETAILS_UPLOAD, "always", SMALL.lines)
     ((headers, probe),) = queued(lanes.SETTLE)
     assert headers["task"] == lanes.LANES_PROBE
     ring(lanes.LANES_PROBE, **probe)

@@ -448,8 +448,8 @@ def test_the_watcher_serves_rings_the_bell_and_works_alone(hospital, tmp_path, v
         hospital.delivers("V1")
         _until(hospital.claims)
         with redis.Redis.from_url(valkey_url) as client:
-            _until(lambda: client.llen(lanes.preprocess(HOSPITAL)) == 1)
-            client.delete(lanes.preprocess(HOSPITAL))
+            _until(lambda: client.llen(lanes.preprocess("hospital-a", HOSPITAL)) == 1)
+            client.delete(lanes.preprocess("hospital-a", HOSPITAL))
         with pytest.raises(watcher.AnotherWatcher):
             watcher.watch(frontend, hospital.root, stop=threading.Event())
         hospital.checks()

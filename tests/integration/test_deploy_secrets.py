@@ -1,4 +1,4 @@
-"""The broker's users in a containerised city: rights enough to work, none to do harm."""
+"""The centre's login at the broker: rights enough to work, none to do harm."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import pytest
 import redis
 
 from infra.broker import CONTENT_TYPE, build_app
-from infra.deploy.make_secrets import BROKER_RIGHTS
+from infra.broker_rights import CENTER
 
 
 @pytest.fixture
 def site_url(valkey_url):
     with redis.Redis.from_url(valkey_url) as admin:
-        admin.execute_command("ACL", "SETUSER", "site", "on", ">word", *BROKER_RIGHTS.split())
+        admin.execute_command("ACL", "SETUSER", "site", "on", ">word", *CENTER.split())
         yield valkey_url.replace(valkey_url[len("redis://") : valkey_url.index("@")], "site:word")
         admin.execute_command("ACL", "DELUSER", "site")
 

@@ -59,7 +59,7 @@ class City:
         self._broker_url = broker_url
         center_app, desk, link = app_of(center), desk_app(frontend), link_app(frontend)
         self._served = (
-            (lanes.preprocess(HOSPITAL), desk),
+            (lanes.preprocess(FRONTEND, HOSPITAL), desk),
             (lanes.SETTLE, center_app),
             (lanes.ADMIN, center_app),
             (lanes.results(FRONTEND), link),

@@ -69,7 +69,7 @@ def test_a_new_institution_is_served_without_a_restart(shared):
 
     shared.hand_in(NEWCOMER, 3)
 
-    eventually(lambda: shared.listens(lanes.preprocess(NEWCOMER)), within=15)
+    eventually(lambda: shared.listens(lanes.preprocess("shared-1", NEWCOMER)), within=15)
     eventually(lambda: served_of(shared, NEWCOMER) == 3, within=15)
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import text
 
 from domain.identity import synthetic_citizen_id
 from infra import lanes
+from infra.broker import unacked_keys
 from infra.embedded import valkey
 from infra.supervisor import birth_mark
 from tests.support.center import fill_center
@@ -166,7 +167,7 @@ def test_random_kills_of_every_process_lose_nothing_and_pay_nothing_twice(city, 
 @pytest.mark.parametrize(
     ("role", "queue"),
     [
-        ("desk", lanes.preprocess(HOSPITAL)),
+        ("desk", lanes.preprocess(FRONTEND, HOSPITAL)),
         ("center-settle", lanes.SETTLE),
         ("link", lanes.results(FRONTEND)),
     ],
@@ -180,7 +181,7 @@ def test_what_celery_loses_on_redis_when_a_consumer_dies_is_sent_again(city, cen
         hand_in(city, 10)  # ... and this one stays on the list, until it is taken away too.
         eventually(lambda: client.llen(queue) > 0)
         city.kill(role)
-        client.delete(queue, "unacked", "unacked_index")
+        client.delete(queue, *unacked_keys(), *unacked_keys(FRONTEND))
 
     assert city.count("accepted", "totalled") == 20
     city.start(role)
@@ -194,7 +195,7 @@ def test_messages_that_come_twice_and_out_of_order_are_done_once(city, center, b
     def repeat():
         with broker.client() as client:
             while not stop.wait(0.005):
-                for queue in (lanes.preprocess(HOSPITAL), lanes.SETTLE, lanes.results(FRONTEND)):
+                for queue in (lanes.preprocess(FRONTEND, HOSPITAL), lanes.SETTLE, lanes.results(FRONTEND)):
                     waiting = client.lrange(queue, 0, -1)
                     if 0 < len(waiting) < 20:
                         repeated["messages"] += len(waiting)

@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from domain.messages import ClaimAnswer, ClaimsAnswered
 from infra import lanes
+from infra.broker import unacked_keys
 from infra.codec import encode
 from infra.envelope import frontend_key, seal, unseal
 from infra.quarantine import LANE
@@ -23,7 +24,7 @@ from tests.support.site import FRONTEND, SECRET, site
 from tests.support.waiting import eventually
 from workers.tables import claim, quarantine
 
-BELL = lanes.preprocess(HOSPITAL)
+BELL = lanes.preprocess(FRONTEND, HOSPITAL)
 RESULTS = lanes.results(FRONTEND)
 KEY = frontend_key(SECRET, FRONTEND)
 SECRET_WORD = "SECRETWORD"
@@ -218,7 +219,7 @@ def test_after_all_of_it_both_workers_live_and_do_their_work(hospital):
     assert hospital.is_running("desk")
     assert hospital.is_running("link")
     with redis.Redis.from_url(hospital.broker_url) as client:
-        eventually(lambda: client.hlen("unacked") == 0)
+        eventually(lambda: client.hlen(unacked_keys(FRONTEND)[0]) == 0)
         assert [client.llen(queue) for queue in (BELL, RESULTS)] == [0, 0]
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, text
 from domain.identity import synthetic_citizen_id
 from tests.support.center import fill_center
 from tests.support.frontend import HOSPITAL, NOON, shelf
-from tests.support.site import site
+from tests.support.site import FRONTEND, site
 from tests.support.visits import charge, delivery, outpatient, registered
 from tests.support.waiting import eventually
 from workers import refund
@@ -33,14 +33,14 @@ def test_whatever_dies_every_refund_is_done_once(tmp_path, clean_valkey, center_
         )
         asked = [ToSettle(institution_code=HOSPITAL, visit_no=each) for each in visits]
         settle_visits(city.engine, asked, at=NOON)
-        Doorbell(city.post).ring(HOSPITAL)
+        Doorbell(city.post, FRONTEND).ring(HOSPITAL)
         eventually(lambda: city.count("settled") == VISITS, within=40)
 
         for number, visit_no in enumerate(visits):
             kept = {1: 100} if number % 3 == 0 else None
             outcome = refund.refund(city.engine, shelf(), HOSPITAL, visit_no, 1, reason="误", at=NOON, kept=kept)
             assert isinstance(outcome, Refunding)
-            Doorbell(city.post).ring(HOSPITAL)
+            Doorbell(city.post, FRONTEND).ring(HOSPITAL)
             if number % 6 == 3:
                 role = dice.choice(ROLES)
                 city.kill(role)

@@ -93,7 +93,7 @@ def a_morning(one, two, name):
     for place, visit_no in enumerate(visits):
         kept = {1: 100} if place % 2 else None
         refund.refund(one.engine, shelf(), HOSPITAL, visit_no, 1, reason="误", at=NOON, kept=kept)
-    Doorbell(one.post).ring(HOSPITAL)
+    Doorbell(one.post, FRONTEND).ring(HOSPITAL)
     eventually(lambda: all_settled(one, two), within=60)
 
 

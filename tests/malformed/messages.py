@@ -26,6 +26,7 @@ from tests.malformed import mutations
 from tests.malformed.tally import Tally
 from tests.support.center import FRONTEND, HOSPITAL, fill_center, submitted, synthetic_citizen_id, totals
 from tests.support.post import RememberingPost
+from tests.support.uploading import WIDE
 
 SECRET = b"\xab" * 32
 LANE_OF = {
@@ -43,6 +44,8 @@ LANE_OF = {
     lanes.BOOKS_SUBMIT: (lanes.BOOKS, m.BooksSubmitted),
     lanes.BOOKS_REPAIRED: (lanes.BOOKS, m.RepairDone),
     lanes.REFERENCE_ASK: (lanes.ADMIN, m.ReferenceAsked),
+    lanes.CLEARINGS_ASK: (lanes.ADMIN, m.ClearingsAsked),
+    lanes.CLEARINGS_DECIDE: (lanes.ADMIN, m.ClearingDecided),
 }
 """What the centre takes in envelopes: task, lane, message. Complete: a test compares it with the application."""
 _VALUES: tuple[Any, ...] = (
@@ -92,7 +95,7 @@ class _Center:
         fill_center(engine, persons=50, balance_fen=10_000_000)
         with engine.begin() as connection:
             connection.execute(
-                insert(upload_window).values(name="always", opens="00:00", closes="00:00", lines_per_tick=100)
+                insert(upload_window).values(name="always", opens="00:00", closes="00:00", **WIDE)
             )
         self._center = Center(settings)
         self._center.post = RememberingPost()  # type: ignore[assignment]

@@ -15,9 +15,9 @@ from sqlalchemy import Connection, Engine, insert, update
 
 from center.persons import entitlements
 from center.reconciling import books as center_books
+from center.serving.entering import enter
 from center.settling.refund import refund as take_back
 from center.settling.settle import settle_submitted
-from center.tables import institution as center_institution
 from center.tables import person
 from center.tables import reference as center_reference
 from domain.identity import synthetic_citizen_id
@@ -251,7 +251,7 @@ def _fill_center(engine: Engine, week: Week) -> ReferenceShelf:
         for stay in week.stays
     ]
     with engine.begin() as connection:
-        connection.execute(insert(center_institution), [institution_row(code, FRONTEND) for code in (FILES, TABLES)])
+        enter(connection, [institution_row(code, FRONTEND) for code in (FILES, TABLES)])
         connection.execute(insert(person), everybody)
         connection.execute(
             insert(center_reference), [catalogue_row(published([FILES, TABLES])), policy_row(STAYS_POLICY)]

@@ -84,7 +84,7 @@ class SampleSite(Site):
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self.silent = SilentPost()
-        super().__init__(engine, self.silent, clock)  # type: ignore[arg-type]
+        super().__init__(engine, self.silent, clock, frontend="FE01")  # type: ignore[arg-type]
         self._desk_shelf = ReferenceShelf(tables.reference)
 
     def settle_all(self, refuse: str = "") -> int:

@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Engine, insert, text
 
-from center.tables import institution, person, reference
+from center.serving.entering import enter
+from center.tables import person, reference
 from domain.identity import synthetic_citizen_id
 from domain.messages import ClaimTotals, TotalsSubmitted
 from domain.policy.reading import parse
@@ -33,8 +34,8 @@ def fill_center(engine: Engine, *, persons: int = 20, balance_fen: int = 0, poli
     rows.append(person_row(UNINSURED, scheme="resident", category="70"))
     rows.append(person_row(STRANGE, category="6"))
     with engine.begin() as connection:
-        connection.execute(
-            insert(institution),
+        enter(
+            connection,
             [
                 institution_row(HOSPITAL, FRONTEND),
                 institution_row(CLINIC, OTHER_FRONTEND),
@@ -49,7 +50,7 @@ def fill_center(engine: Engine, *, persons: int = 20, balance_fen: int = 0, poli
 
 
 def institution_row(code: str, frontend: str, **change: Any) -> dict[str, Any]:
-    """A row of the centre's `institution`."""
+    """A row of the centre's `institution`, with who serves it, as `enter` takes it."""
     row = {"institution_code": code, "name": "试验机构", "kind": "hospital", "level": 2, "frontend": frontend}
     return row | {"active": True} | change
 

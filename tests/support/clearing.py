@@ -7,7 +7,7 @@ from datetime import date, datetime, time
 from itertools import count
 from typing import Any
 
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Engine, text
 
 from center.approving import decisions, proposals
 from center.approving.registry import ACTIONS
@@ -16,9 +16,9 @@ from center.clearing import actions, calendar, closing, opening, periods, schedu
 from center.clearing.members import members_of_closed
 from center.conservation.checking import Shelves, check_all
 from center.policy.shelf import PolicyShelf
+from center.serving.entering import enter
 from center.settling.refund import refund
 from center.settling.settle import settle_submitted
-from center.tables import institution
 from domain.clearing import CalendarRule, Flow
 from domain.identity import synthetic_citizen_id
 from domain.messages import ClaimAnswer, ClaimTotals, RefundAsked
@@ -58,7 +58,7 @@ class City:
         """A new institution's code."""
         code = f"4401009{next(self._codes):05d}"
         with self.engine.begin() as connection:
-            connection.execute(insert(institution), [institution_row(code, FRONTEND)])
+            enter(connection, [institution_row(code, FRONTEND)])
         return code
 
     def claim(

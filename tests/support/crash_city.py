@@ -87,7 +87,7 @@ def trigger(operation: str, serial: int) -> None:
     """Let the hospital ask, durably; its bell is rung when it returns. For a process of its own."""
     engine = open_database(os.environ["JIESUAN_FRONTEND_DATABASE_URL"])
     ask(engine, operation, serial)
-    Doorbell(Post(build_app("door", os.environ["JIESUAN_CENTER_BROKER_URL"]))).ring(HOSPITAL)
+    Doorbell(Post(build_app("door", os.environ["JIESUAN_CENTER_BROKER_URL"])), FRONTEND).ring(HOSPITAL)
 
 
 def ask(engine: Engine, operation: str, serial: int) -> None:
@@ -143,7 +143,7 @@ class CrashCity:
 
     def ring(self) -> None:
         """Ring the hospital's bell."""
-        Doorbell(self.site.post).ring(HOSPITAL)
+        Doorbell(self.site.post, FRONTEND).ring(HOSPITAL)
 
     def ask(self, operation: str, serial: int) -> None:
         """The hospital asks, and rings."""

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import redis
 
 from infra import lanes
+from infra.broker import unacked_keys
 from tests.support.crash_city import OPERATIONS, CrashCity, Operation, State
 from tests.support.nursery import KILLED
+from tests.support.site import FRONTEND
 
 DONE_AT_CENTER, DONE = "done at the centre", "done"
 
@@ -80,7 +82,7 @@ def lose(city: CrashCity) -> None:
     """The broker loses what its dead consumer had taken; on RabbitMQ it does not, and hands it out again."""
     if city.site.broker_url.startswith("redis"):
         with redis.Redis.from_url(city.site.broker_url) as client:
-            client.delete(lanes.SETTLE, "unacked", "unacked_index")
+            client.delete(lanes.SETTLE, *unacked_keys(), *unacked_keys(FRONTEND))
 
 
 def product() -> list[tuple[Point, Operation]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from kombu import pools
 from kombu.transport import memory
 
 
@@ -17,5 +18,6 @@ def empty_memory_broker() -> Iterator[str]:
 
 
 def _clear() -> None:
+    pools.reset()  # a connection remembers which queues it has declared
     memory.Channel.queues.clear()
     memory.Transport.global_state.clear()

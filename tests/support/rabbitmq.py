@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
+from infra.broker_rights import RabbitRights, rabbit_center
 from infra.embedded import free_port
 from infra.supervisor import end
 from tests.support.waiting import eventually
@@ -23,9 +27,12 @@ def is_installed() -> bool:
     return (PROGRAMS / "rabbitmq-server").exists() and shutil.which("erl") is not None
 
 
+PASSWORD = "word"
+
+
 @contextmanager
-def running_rabbitmq(folder: Path) -> Iterator[str]:
-    """The address of a RabbitMQ that ends with the block."""
+def running_rabbitmq(folder: Path, users: Mapping[str, RabbitRights] | None = None) -> Iterator[str]:
+    """The address of a RabbitMQ that ends with the block; its `users` have PASSWORD, its guest may do everything."""
 
     def port() -> str:
         return str(free_port(0, "RabbitMQ", lambda line: None))
@@ -47,6 +54,8 @@ def running_rabbitmq(folder: Path) -> Iterator[str]:
         "RABBITMQ_PID_FILE": str(folder / "pid"),
     }
     (folder / "enabled_plugins").write_text("[].\n")
+    (folder / "definitions.json").write_text(json.dumps(_definitions({"guest": rabbit_center(), **(users or {})})))
+    (folder / "rabbitmq.conf").write_text(f"load_definitions = {folder / 'definitions.json'}\n")
     server = subprocess.Popen(
         [str(PROGRAMS / "rabbitmq-server")],
         env=environment,
@@ -62,6 +71,30 @@ def running_rabbitmq(folder: Path) -> Iterator[str]:
         end(server.pid, signal.SIGTERM, within=20)
         server.wait()
         subprocess.run(["epmd", "-kill"], env=environment, stdout=subprocess.DEVNULL, check=False)
+
+
+def _definitions(users: Mapping[str, RabbitRights]) -> dict[str, object]:
+    """One virtual host and who may do what in it, as RabbitMQ reads it when it starts."""
+    passwords = {name: "guest" if name == "guest" else PASSWORD for name in users}
+    return {
+        "rabbit_version": "3.8.2",
+        "vhosts": [{"name": "/"}],
+        "users": [
+            {
+                "name": name,
+                "password_hash": _hashed(password),
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": "",
+            }
+            for name, password in passwords.items()
+        ],
+        "permissions": [{"user": name, "vhost": "/", **rights._asdict()} for name, rights in users.items()],
+    }
+
+
+def _hashed(password: str) -> str:
+    salt = b"salt"
+    return base64.b64encode(salt + sha256(salt + password.encode()).digest()).decode()
 
 
 def _answers(url: str, server: subprocess.Popen[bytes]) -> bool:

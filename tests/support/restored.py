@@ -22,11 +22,12 @@ from center.settling.settle import settle_submitted
 from center.tables import reference as center_reference
 from center.tables import upload_grant
 from domain.messages import DocumentsAsked, RefundAsked, TotalsSubmitted, UploadGranted
+from infra.codec import encode
 from infra.reference import ReferenceShelf
 from tests.support.center import FRONTEND, OTHER_FRONTEND
 from tests.support.frontend import CLINIC, HOSPITAL, line, new_frontend, rows, shelf, short_code, submission
 from workers import deliver, desk, epochs, intake, refund, upload
-from workers.tables import claim
+from workers.tables import claim, upload_chunk
 
 SEATS = {FRONTEND: HOSPITAL, OTHER_FRONTEND: CLINIC}
 
@@ -140,7 +141,7 @@ class City:
             )  # fmt: skip
         granted = UploadGranted(window="noon", fence=7, lines=10_000, cut_off=at + timedelta(hours=1))
 
-        def send(chunk: Any) -> bool:
+        def post(chunk: Any, envelope: bytes) -> bool:
             with self.center.begin() as connection:
                 received = details.receive_details(
                     chunk, frontend=frontend, connection=connection, catalogues=CatalogueShelf(),
@@ -149,10 +150,12 @@ class City:
             with self.sites[frontend].begin() as connection:
                 if epochs.met(connection, received.epoch, at=at):
                     deliver.record_receipts(connection, received)
+                connection.execute(delete(upload_chunk))
             return True
 
         seconds = self._seconds
-        return upload.upload(self.sites[frontend], granted, send=send, now=lambda: at, seconds=lambda: seconds).claims
+        link = upload.Link(seal=encode, post=post, now=lambda: at, seconds=lambda: seconds)
+        return upload.upload(self.sites[frontend], granted, link).claims
 
     def states(self, frontend: str) -> list[str]:
         """Of every claim, in order."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import redis
@@ -33,7 +34,7 @@ class Site:
     def __init__(
         self, folder: Path, broker_url: str, *codes: str, center_database_url: str = "", frontend: str = FRONTEND
     ) -> None:
-        self.folder, self.broker_url = folder, broker_url
+        self.folder, self.broker_url, self.frontend = folder, broker_url, frontend
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         (folder / "center_secret").write_text(SECRET.hex())
         (folder / "frontend_key").write_text(frontend_key(SECRET, frontend).hex())
@@ -122,9 +123,18 @@ class Site:
         return "".join(file.read_text(errors="replace") for file in sorted(self.folder.glob("*.log")))
 
     def listens(self, queue: str) -> bool:
-        """Whether a worker has bound the queue (Valkey only)."""
-        with redis.Redis.from_url(self.broker_url) as client:
-            return any(queue.encode() in member for member in client.smembers(f"_kombu.binding.{queue}"))
+        """Whether a worker asks for the queue's messages, which it does once a second (Valkey only)."""
+        until = time.monotonic() + 1.5
+        with (
+            redis.Redis.from_url(self.broker_url, socket_timeout=0.5) as client,
+            client.monitor() as monitor,
+            contextlib.suppress(redis.TimeoutError),
+        ):
+            while time.monotonic() < until:
+                command = monitor.next_command()["command"].split()
+                if command[:1] == ["BRPOP"] and queue in command:
+                    return True
+        return False
 
     def hand_in(self, code: str, count: int, *, prefix: str = "key", serials: range | None = None) -> list[int]:
         """Accept claims of an institution and ring; their ids."""
@@ -136,7 +146,7 @@ class Site:
                 for n in range(count)
             ]
             ids = [outcome.claim_id for outcome in intake.accept(self.engine, batch, at=NOON)]  # type: ignore[union-attr]
-        Doorbell(self.post).ring(code)
+        Doorbell(self.post, self.frontend).ring(code)
         return ids
 
     def count(self, *states: str) -> int:
@@ -146,7 +156,7 @@ class Site:
         return sum(1 for state in found if state in states) if states else len(found)
 
 
-@contextmanager
+@contextlib.contextmanager
 def site(folder: Path, broker_url: str, *codes: str, **options: str) -> Iterator[Site]:
     """A site that ends with the block."""
     made = Site(folder, broker_url, *codes, **options)

@@ -18,6 +18,7 @@ from city.sample.morning import CLOSES, DAY, OPENS, sample_city
 from domain.catalogue import Catalogue
 from domain.checks import check_lines
 from domain.identity import is_synthetic
+from domain.institution_class import Size
 from domain.lifecycle import ClaimState
 from domain.money import amount_of
 from domain.totals import total_up
@@ -73,7 +74,7 @@ def test_business_is_shared_as_the_specification_says(size, percent):
     assert len(of_size(size)) == round(len(CITY.claims) * percent / 100)
 
 
-@pytest.mark.parametrize(("size", "yuan"), [("very large", 342.70), ("large", 342.70), ("small", 82.80)])
+@pytest.mark.parametrize(("size", "yuan"), [(Size.EXTRA_LARGE, 342.70), (Size.LARGE, 342.70), (Size.SMALL, 82.80)])
 def test_a_visit_costs_about_what_is_published(size, yuan):
     assert mean(map(total, of_size(size))) / 100 == pytest.approx(yuan, rel=0.15)
 
@@ -135,7 +136,7 @@ def test_lines_in_order_are_price_times_quantity():
 def test_every_part_of_a_bill_occurs():
     catalogue = Catalogue("c", CITY.items, CITY.matches_of(HOSPITAL_A))
     parts = Counter()
-    for claim in of_size("very large"):
+    for claim in of_size(Size.EXTRA_LARGE):
         if claim.outcome is ClaimState.SETTLED:
             lines = list(claim.lines)
             matched = check_lines(claim.visit, lines, catalogue, DAY).matched
@@ -178,10 +179,10 @@ def test_altered_content_is_other_content():
 
 
 def test_visits_of_the_file_door_are_numbered_as_front_ends_number_theirs():
-    by_file = [claim.visit.visit_no for claim in of_size("very large")]
+    by_file = [claim.visit.visit_no for claim in of_size(Size.EXTRA_LARGE)]
     assert len(set(by_file)) == len(by_file)
     assert all(len(number) == 16 and number.startswith("H00001260302") for number in by_file)
-    assert {claim.visit.visit_no for claim in of_size("large")} == {""}
+    assert {claim.visit.visit_no for claim in of_size(Size.LARGE)} == {""}
 
 
 def test_a_part_of_the_second_hospital_goes_through_its_shared_tables():

@@ -198,7 +198,7 @@ def test_a_refused_batch_is_given_up_and_its_lines_are_settled_with_the_newer_on
 def test_a_batch_is_sent_again_as_it_was_and_sending_it_twice_is_sending_it_once(engine, visit):
     deliver(engine, delivery(visit, charge(1)))
     first = settle(engine, visit, final=True)
-    answer(engine, first, Refusal.POLICY_STALE)
+    answer(engine, first, Refusal.PERSON_UNKNOWN)
     deliver_late = [send_again(engine, HOSPITAL, visit, 1, at=NOON) for _ in range(2)]
 
     assert deliver_late == [Settling(first.claim_id, visit, 1), Settling(first.claim_id, visit, 1, is_new=False)]

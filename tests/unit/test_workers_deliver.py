@@ -13,7 +13,7 @@ from domain.refusals import Refusal
 from infra.codec import unpack
 from tests.support.frontend import HOSPITAL, NOON, hand_in, new_frontend, rows, shelf, states
 from workers import deliver, desk
-from workers.deliver import DETAIL_AT_CENTER, DETAIL_DUE, DETAIL_MISMATCH
+from workers.detail_states import DETAIL_AT_CENTER, DETAIL_DUE, DETAIL_MISMATCH
 from workers.tables import claim
 
 LATER = NOON + timedelta(seconds=3)

@@ -44,7 +44,7 @@ def read(engine, query):
 
 def sweep(engine):
     post = RememberingPost()
-    return Sweep(engine, Outbox(post, FRONTEND, KEY), Doorbell(post), holder="me", after_seconds=1).run(now=1e9)
+    return Sweep(engine, Outbox(post, FRONTEND, KEY), Doorbell(post, FRONTEND), holder="me", after_seconds=1).run(now=1e9)
 
 
 def grant(engine):

@@ -34,7 +34,7 @@ def post():
 
 
 def sweep_of(engine, post, holder="first"):
-    return Sweep(engine, Outbox(post, FRONTEND, KEY), Doorbell(post), holder=holder, after_seconds=AFTER)
+    return Sweep(engine, Outbox(post, FRONTEND, KEY), Doorbell(post, FRONTEND), holder=holder, after_seconds=AFTER)
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_the_sweep_rings_for_claims_whose_bell_was_lost(engine, post, sweep):
 
 def test_a_bell_that_hangs_is_not_rung_again(engine, post, sweep):
     hand_in(engine, HOSPITAL, 3)
-    post.length[lanes.preprocess(HOSPITAL)] = 1
+    post.length[lanes.preprocess(FRONTEND, HOSPITAL)] = 1
 
     for second in range(30):
         sweep.run(now=START + second)

@@ -21,7 +21,7 @@ from domain.refund import taken_back
 from domain.repairs import Repair
 from infra.codec import decode, encode, unpack
 from tests.support.frontend import DAY, HOSPITAL, NOON, hand_in, new_frontend, shelf
-from workers import deliver, desk
+from workers import deliver, desk, detail_states
 from workers.reconciling import books, orders
 from workers.tables import claim
 
@@ -243,9 +243,9 @@ def test_a_claim_the_centre_lacks_goes_out_again_under_its_key(engine, totalled)
 def test_detail_is_due_again(engine, totalled):
     settled(engine, totalled)
     with engine.begin() as connection:
-        connection.execute(update(claim).values(detail_state=deliver.DETAIL_MISMATCH))
+        connection.execute(update(claim).values(detail_state=detail_states.DETAIL_MISMATCH))
     assert order(engine, Repair.UPLOAD_AGAIN, totalled).done is True
-    assert row(engine, totalled).detail_state == deliver.DETAIL_DUE
+    assert row(engine, totalled).detail_state == detail_states.DETAIL_DUE
 
 
 def test_an_order_that_comes_again_is_answered_and_not_carried_out_again(engine, totalled):

@@ -8,6 +8,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import insert, inspect
 from sqlalchemy.exc import IntegrityError
 
+import workers.clearings.tables  # its tables belong to the model
 import workers.reconciling.tables  # noqa: F401  # its tables belong to the model
 from infra.database import open_database
 from tests.support.frontend import HOSPITAL, NOON, hand_in, new_frontend, rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+import workers.clearings.tables  # its tables belong to the model
 import workers.reconciling.tables  # noqa: F401  # its tables belong to the model
 from workers.tables import metadata
 

@@ -18,6 +18,7 @@ from domain import messages
 from domain.lifecycle import ClaimState
 from domain.messages import (
     ClaimKey,
+    ClaimLines,
     ClaimTotals,
     OutcomeAsked,
     OutcomeDecided,
@@ -29,7 +30,8 @@ from domain.outcomes import Phase
 from infra import lanes
 from infra.codec import unpack
 from infra.database import execute_many, reading
-from workers.outbox import CLAIMS_PER_ENVELOPE
+from workers import lines
+from workers.outbox import CLAIMS_PER_ENVELOPE, Outbox
 from workers.tables import IS_UNDECIDED, claim
 
 log = logging.getLogger("frontend")
@@ -72,6 +74,10 @@ class Sending(Protocol):
 
     def now(self) -> datetime:
         """The business moment."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """Sends claims to the centre."""
 
 
 def send_prepare(
@@ -118,8 +124,10 @@ def ask(frontend: Sending, keys: Sequence[ClaimKey]) -> int:
 def send_again(frontend: Sending, claim_ids: Collection[int]) -> int:
     """Send the totals of these claims again, which the centre does not know; how many."""
     with reading(frontend.engine) as connection:
-        batches = _totals(connection, claim_ids)
-    sent = 0
+        batches, whole = _totals(connection, claim_ids)
+    sent = sum(
+        frontend.outbox.send_lines(claims, prepare=phase != Phase.SETTLE) for phase, claims in whole.items() if claims
+    )
     for (phase, policy_version, catalogue_version), totals in batches.items():
         if phase != Phase.SETTLE:
             sent += send_prepare(frontend, totals, policy_version=policy_version, catalogue_version=catalogue_version)
@@ -132,18 +140,33 @@ def send_again(frontend: Sending, claim_ids: Collection[int]) -> int:
     return sent
 
 
-def _totals(connection: Connection, claim_ids: Collection[int]) -> dict[tuple[str, str, str], list[ClaimTotals]]:
+def _totals(
+    connection: Connection, claim_ids: Collection[int]
+) -> tuple[dict[tuple[str, str, str], list[ClaimTotals]], dict[str, list[ClaimLines]]]:
+    """By phase: what goes as totals, with its versions, and what goes with its lines."""
     rows = connection.execute(
-        select(claim.c.phase, claim.c.policy_version, claim.c.catalogue_version, claim.c.totals).where(
+        select(
+            claim.c.claim_id,
+            claim.c.phase,
+            claim.c.policy_version,
+            claim.c.catalogue_version,
+            claim.c.totals,
+            claim.c.sent_lines,
+        ).where(
             claim.c.claim_id.in_(claim_ids),
             claim.c.state.in_((ClaimState.TOTALLED, ClaimState.PREPARED)),
             claim.c.phase != Phase.CANCEL,
         )
     )
     batches: dict[tuple[str, str, str], list[ClaimTotals]] = defaultdict(list)
+    whole: dict[str, dict[int, ClaimTotals]] = defaultdict(dict)
     for row in rows:
-        batches[row.phase, row.policy_version, row.catalogue_version].append(unpack(row.totals, ClaimTotals))
-    return batches
+        totals = unpack(row.totals, ClaimTotals)
+        if row.sent_lines:
+            whole[row.phase][row.claim_id] = totals
+        else:
+            batches[row.phase, row.policy_version, row.catalogue_version].append(totals)
+    return batches, {phase: lines.read(connection, of_phase) for phase, of_phase in whole.items()}
 
 
 def _decide(frontend: Sending, found: Sequence[Any]) -> int:

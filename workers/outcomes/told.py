@@ -17,11 +17,14 @@ from sqlalchemy import Connection, select, tuple_, update
 from domain.lifecycle import ClaimState
 from domain.messages import ClaimAnswer, ClaimsAnswered, ClaimTotals, OutcomeTold, ToldOutcome
 from domain.outcomes import OutcomeState, Phase
-from domain.refusals import HOLDS, Refusal
+from domain.refusals import HOLDS, STALE, Refusal
 from infra.codec import pack, unpack
+from workers import line_answers, retotal
 from workers.deliver import record_answers
+from workers.retotal import Retotalling
 from workers.tables import claim
 
+_ITS_OWN = (Phase.SETTLE, Phase.PREPARE)
 _WAITING = (ClaimState.TOTALLED, ClaimState.PREPARED)
 _FOUND = select(
     claim.c.claim_id,
@@ -47,6 +50,8 @@ class Recorded:
     """A decision waits that can be sent now."""
     doubted: list[str] = field(default_factory=list)
     """Persons of whom the centre does not have what we counted into their lease."""
+    stale: Retotalling = field(default_factory=Retotalling)
+    """Claims that are totalled again."""
 
 
 def record(connection: Connection, told: OutcomeTold, *, at: datetime) -> Recorded:
@@ -57,6 +62,9 @@ def record(connection: Connection, told: OutcomeTold, *, at: datetime) -> Record
         row = rows.get((outcome.visit_no, outcome.charge_batch_no))
         if row is not None:
             _record_one(connection, outcome, row, came, at=at)
+    numbers = {(each.visit_no, each.charge_batch_no): each.submission for each in told.outcomes}
+    stale = [ClaimAnswer(*each[1:3], each.refusal, each.detail) for each in told.outcomes if each.refusal in STALE]
+    came.stale = retotal.take_back(connection, stale, numbers, wanted=told.wanted, at=at)
     return came
 
 
@@ -72,18 +80,22 @@ def _record_one(connection: Connection, outcome: ToldOutcome, row: Any, came: Re
     if outcome.refusal in HOLDS:
         _move(connection, row, _WAITING, waits_for=outcome.refusal)
         return
+    if outcome.refusal in STALE and row.phase in _ITS_OWN:
+        return  # totalled again by itself: `workers.retotal`
     match OutcomeState(outcome.state):
         case OutcomeState.CONFIRMED if outcome.answer is not None:
             came.recorded += record_answers(connection, ClaimsAnswered(answers=(outcome.answer,)), at=at)
         case OutcomeState.CANCELLED | OutcomeState.EXPIRED:
-            came.recorded += _end(connection, outcome, row, ClaimState.CANCELLED, _WAITING)
+            came.recorded += _end(connection, outcome, row, ClaimState.CANCELLED, _WAITING, refused_at=at)
             if row.local is not None and row.totals is not None:
                 came.doubted.append(unpack(row.totals, ClaimTotals).citizen_id_no)
+        case OutcomeState.REFUSED if outcome.answer is not None and outcome.answer.failed:
+            numbers = {(outcome.visit_no, outcome.charge_batch_no): outcome.submission}
+            came.recorded += line_answers.record_failed(connection, [outcome.answer], numbers)
         case OutcomeState.REFUSED if row.submission <= outcome.submission:
             number = outcome.submission
-            came.recorded += _end(
-                connection, outcome, row, ClaimState.REFUSED, (ClaimState.TOTALLED,), submission=number
-            )
+            values = {"submission": number, "refused_at": at}
+            came.recorded += _end(connection, outcome, row, ClaimState.REFUSED, (ClaimState.TOTALLED,), **values)
         case OutcomeState.PREPARED if outcome.answer is not None:
             _record_prepared(connection, outcome, outcome.answer, row, came, at=at)
         case OutcomeState.UNKNOWN if row.state in _WAITING and row.phase != Phase.CANCEL:
@@ -99,6 +111,8 @@ def _record_prepared(
     it must come to what was told before; else it is cancelled: nobody confirms amounts they have not seen."""
     if row.phase == Phase.SETTLE:
         return
+    if answer.split is not None:
+        line_answers.record_splits(connection, [answer], at=at)
     values: dict[str, Any] = {"waits_for": None, "expires_at": at + timedelta(seconds=outcome.seconds_left)}
     if row.state == ClaimState.TOTALLED:
         values |= {"state": ClaimState.PREPARED, "answer": pack(answer)}

@@ -133,6 +133,15 @@ def send_due(frontend: Asking, *, now: float, after_seconds: float) -> int:
     return sum(_send(frontend, row.institution_code, row.day, row.submission_no) for row in due)
 
 
+def send_again_since(connection: Connection, since: datetime) -> None:
+    """A restored centre has forgotten the books it answered since: the newest of each day are sent again."""
+    connection.execute(
+        update(institution_book)
+        .where(institution_book.c.answered_at >= since)
+        .values(rung_at=0, attempts=0, answered_at=None)
+    )
+
+
 def record(connection: Connection, compared: BooksCompared, *, at: datetime) -> bool:
     """Keep a part of the centre's answer; False for one that is older than what is kept, or about no book of ours."""
     wait_for_turn(connection)

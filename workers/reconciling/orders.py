@@ -14,7 +14,8 @@ from domain.messages import ClaimAnswer, ClaimsAnswered, RefundAnswered, RepairD
 from domain.repairs import Repair
 from workers import contra_claims, refund
 from workers.contra_claims import Made
-from workers.deliver import DETAIL_DUE, record_answers
+from workers.deliver import record_answers
+from workers.detail_states import DETAIL_DUE
 from workers.numbers import wait_for_turn
 from workers.reconciling.tables import repair_notice
 from workers.tables import claim, hand_out

@@ -11,11 +11,12 @@ from domain.lifecycle import AFTER, ALLOWED, VisitState, VisitStep
 from domain.refusals import Reason, VisitRefusal, not_in_this_state, reason
 from domain.visit import Discharge
 from infra.codec import pack
+from workers.moving.standing import against_step, unknown
 from workers.numbers import wait_for_turn
 from workers.tables import visit
 from workers.visits import rows
 from workers.visits.handout import Kind
-from workers.visits.outcomes import Done, NotReady, not_ready
+from workers.visits.outcomes import Done, NotReady
 
 
 def discharge(engine: Engine, institution_code: str, of: Discharge, *, at: datetime) -> Done | NotReady:
@@ -28,9 +29,11 @@ def discharge(engine: Engine, institution_code: str, of: Discharge, *, at: datet
         wait_for_turn(connection)
         row = rows.visits_by_no(connection, [of.visit_no]).get(of.visit_no)
         if row is None or row.institution_code != institution_code:
-            return not_ready(VisitRefusal.VISIT_UNKNOWN)
+            return unknown(connection, institution_code, of.visit_no)
         if row.discharge == pack(of):
             return Done(of.visit_no)
+        if (elsewhere := against_step(connection, institution_code, row, of.visit_no)) is not None:
+            return elsewhere
         against = _against(connection, row, of, at.date())
         if against:
             return NotReady(tuple(against))

@@ -24,6 +24,7 @@ from domain.visit import STAYS, ChargeLine, pack_lines, unpack_lines
 from infra.database import execute_many
 from infra.reference import Reference, ReferenceShelf
 from workers import line_warnings
+from workers.moving.standing import DoorClosed, against_step
 from workers.numbers import wait_for_turn
 from workers.tables import STILL_FAILS, line_failure, visit_lines
 from workers.visits import rows
@@ -127,7 +128,7 @@ def import_lines(
 
     Doing it again changes nothing: a line that is imported with the same content answers 00 and is imported once; the
     same number with other content is 94. Corrected lines are read again like new ones. Durable when it returns.
-    Raises NothingPublished.
+    Raises NothingPublished; DoorClosed, and then nothing was read, where the institution or a visit moved.
     """
     with engine.begin() as connection:
         wait_for_turn(connection)
@@ -176,6 +177,11 @@ class _Import:
         self._catalogue = reference.catalogue
         visit_nos = {delivery.visit_no for delivery in deliveries if 0 < len(delivery.visit_no) <= VISIT_NO_LENGTH}
         self._visits = rows.visits_by_no(connection, visit_nos)
+        for delivery in deliveries:
+            row = self._visits.get(delivery.visit_no)
+            closed = against_step(connection, delivery.institution_code, row, delivery.visit_no)
+            if closed is not None:
+                raise DoorClosed(closed)
         self._standings = {visit_no: rows.standing_of(row) for visit_no, row in self._visits.items()}
         self._unsettled = rows.unsettled(connection, list(self._visits))
         self._known = self._lines_known()

@@ -18,6 +18,7 @@ from domain.lifecycle import ASKED_AGAIN, GIVEN_UP, ClaimState
 from domain.messages import ClaimAnswer
 from domain.refusals import VisitRefusal, refusal_words
 from infra.codec import unpack
+from workers.moving.standing import unknown
 from workers.numbers import wait_for_turn
 from workers.tables import TO_HAND_OUT, claim, hand_out
 from workers.visits import rows
@@ -84,9 +85,11 @@ def send_again(
         wait_for_turn(connection)
         found = _find(connection, institution_code, visit_no, charge_batch_no)
         if found is None:
-            return not_ready(VisitRefusal.VISIT_UNKNOWN)
+            return unknown(connection, institution_code, visit_no)
+        row = rows.visits_by_no(connection, [visit_no])[visit_no]
+        if row.moved_to:
+            return not_ready(VisitRefusal.MOVED, row.moved_to)
         if found.state == ASKED_AGAIN[0]:
-            row = rows.visits_by_no(connection, [visit_no])[visit_no]
             ask_again(connection, row, found)
             return Settling(found.claim_id, visit_no, charge_batch_no)
         if found.state == ClaimState.RETURNED:
@@ -105,7 +108,10 @@ def give_up(
         wait_for_turn(connection)
         found = _find(connection, institution_code, visit_no, charge_batch_no)
         if found is None:
-            return not_ready(VisitRefusal.VISIT_UNKNOWN)
+            return unknown(connection, institution_code, visit_no)
+        moved_to = rows.visits_by_no(connection, [visit_no])[visit_no].moved_to
+        if moved_to:
+            return not_ready(VisitRefusal.MOVED, moved_to)
         if found.state == GIVEN_UP[1] and found.refusal:
             return Done(visit_no)
         if found.state != GIVEN_UP[0]:

@@ -17,6 +17,8 @@ from domain.refusals import Reason, VisitRefusal, not_in_this_state, reason
 from domain.visit import Registration
 from infra.codec import pack
 from infra.database import execute_many
+from workers.admission import closed_because
+from workers.moving.standing import against_key, against_step, unknown
 from workers.numbers import Numbers, wait_for_turn
 from workers.tables import claim, hand_out, visit
 from workers.visits import rows
@@ -58,10 +60,12 @@ def cancel(engine: Engine, institution_code: str, visit_no: str, *, at: datetime
         wait_for_turn(connection)
         row = rows.visits_by_no(connection, [visit_no]).get(visit_no)
         if row is None or row.institution_code != institution_code:
-            return not_ready(VisitRefusal.VISIT_UNKNOWN)
+            return unknown(connection, institution_code, visit_no)
         state = VisitState(row.state)
         if state is VisitState.CANCELLED:
             return Done(visit_no)
+        if (elsewhere := against_step(connection, institution_code, row, visit_no)) is not None:
+            return elsewhere
         if rows.lines_imported(connection, [visit_no]):
             return not_ready(VisitRefusal.LINES_IMPORTED)
         if VisitStep.CANCEL not in ALLOWED[state]:
@@ -153,6 +157,15 @@ class _Register:
                 return Registered(asked.visit_no, is_new=False)
             if there is not None or asked.visit_no in self._taken:
                 return not_ready(VisitRefusal.VISIT_CONFLICT)
+        return self._enter(of, asked, key, digest)
+
+    def _enter(self, of: Any, asked: Registration, key: str, digest: bytes) -> Registered | NotReady:
+        elsewhere = against_key(self._connection, of, key)
+        if elsewhere is not None:
+            return elsewhere
+        closed = closed_because(of)
+        if closed:
+            return not_ready(VisitRefusal.DOORS_CLOSED, closed)
         visit_no = asked.visit_no or self._numbers.issue(of, self._taken | self._by_no.keys())
         self._write(_numbered(asked, visit_no), key, digest)
         return Registered(visit_no)

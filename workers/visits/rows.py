@@ -15,6 +15,7 @@ from domain.visit import FIRST_OF_CENTRE, ChargeLine, Discharge, Registration, u
 from infra.clock import SHANGHAI
 from infra.codec import unpack
 from infra.database import execute_many
+from workers.admission import DOORS
 from workers.tables import STILL_FAILS, claim, hand_out, institution, line_failure, visit, visit_lines
 
 CHANNEL = "visit"
@@ -61,6 +62,9 @@ _SERVED = select(
     institution.c.frontend_part,
     institution.c.exchange,
     institution.c.outpatient_flow,
+    institution.c.moved_to,
+    institution.c.move_no,
+    *DOORS,
 ).where(institution.c.institution_code.in_(bindparam("codes", expanding=True)), institution.c.active)
 _VISITS = select(visit).where(visit.c.visit_no.in_(bindparam("visits", expanding=True)))
 _UNSETTLED = (

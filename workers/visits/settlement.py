@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import blake2b
+from math import ceil
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, bindparam, select, update
@@ -22,7 +23,9 @@ from domain.refusals import Reason, VisitRefusal, not_in_this_state, reason
 from domain.visit import ChargeLine, Registration, Visit, pack_lines, unpack_lines
 from infra.codec import unpack
 from infra.database import execute_many, reading
-from workers.intake import Accepted, BacklogFull, Submission, accept_within
+from workers.admission import DoorsClosed, TooFast
+from workers.intake import Accepted, Arriving, BacklogFull, Moved, Submission, accept_within
+from workers.moving.standing import against_step, unknown
 from workers.numbers import wait_for_turn
 from workers.tables import claim, visit, visit_lines
 from workers.visits import rows
@@ -90,6 +93,8 @@ _ASK_AGAIN = (
         rung_at=0,
         attempts=0,
         submission=claim.c.submission + 1,
+        origin="",
+        detail_state=0,
     )
 )
 
@@ -195,13 +200,14 @@ class _Settle:
     def _decide(self, asked: ToSettle) -> Outcome | _Batch:
         row = self._visits.get(asked.visit_no)
         if row is None or row.institution_code != asked.institution_code:
-            return not_ready(VisitRefusal.VISIT_UNKNOWN)
+            return unknown(self._connection, asked.institution_code, asked.visit_no)
         if asked.institution_code not in self._served:
             return not_ready(VisitRefusal.NOT_SERVED)
         asked_before = self._asked_before(asked, row)
         if asked_before is not None:
             return asked_before
-        against = self._against(asked, row)
+        elsewhere = against_step(self._connection, asked.institution_code, row, asked.visit_no)
+        against = self._against(asked, row) if elsewhere is None else elsewhere.reasons
         if against:
             return NotReady(tuple(against))
         free = self._free[asked.visit_no]
@@ -341,5 +347,13 @@ def _not_accepted(answer: object) -> NotReady:
     match answer:
         case BacklogFull(_, cap):
             return not_ready(VisitRefusal.BACKLOG_FULL, cap)
+        case TooFast(seconds):
+            return not_ready(VisitRefusal.TOO_FAST, ceil(seconds))
+        case DoorsClosed(why):
+            return not_ready(VisitRefusal.DOORS_CLOSED, why)
+        case Moved(to):
+            return not_ready(VisitRefusal.MOVED, to)
+        case Arriving():
+            return not_ready(VisitRefusal.ARRIVING)
         case _:
             return not_ready(VisitRefusal.KEY_REUSED)

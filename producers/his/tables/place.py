@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
 
@@ -10,6 +10,7 @@ from infra.settings import Settings
 from producers.his.tables.postgres import PostgresTables
 from producers.his.tables.shared import SharedTables
 from producers.his.tables.sqlite import SqliteTables
+from workers.admission import DOORS, closed_because
 from workers.tables import institution
 
 TABLES = "tables"
@@ -35,6 +36,8 @@ class Patron:
     reads_outpatient_lines: bool
     """Flow two: the HIS writes HIS_MZXM. In flow one we write it and the HIS reads."""
     settles_at_once: bool
+    closed: str = field(default="", compare=False)
+    """Why nothing new is read from it at present, in Chinese."""
 
     @property
     def owners(self) -> list[str]:
@@ -67,12 +70,20 @@ def patrons(connection: Connection) -> list[Patron]:
             institution.c.dress,
             institution.c.outpatient_flow,
             institution.c.settles_at_once,
+            *DOORS,
         )
         .where(institution.c.active, institution.c.exchange == TABLES)
         .order_by(institution.c.institution_code)
     )
     return [
-        Patron(row.institution_code, row.short_code, row.dress, row.outpatient_flow == 2, row.settles_at_once)
+        Patron(
+            row.institution_code,
+            row.short_code,
+            row.dress,
+            row.outpatient_flow == 2,
+            row.settles_at_once,
+            closed_because(row),
+        )
         for row in rows
     ]
 

@@ -59,7 +59,13 @@ ASK_AGAIN_SECONDS = {False: 1.0, True: 30.0}
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0
 """Seconds before a database that is away is tried again."""
 
-FOR_A_MOMENT = {VisitRefusal.BATCH_UNDER_WAY, VisitRefusal.BACKLOG_FULL, VisitRefusal.ROWS_UNREAD}
+FOR_A_MOMENT = {
+    VisitRefusal.BATCH_UNDER_WAY,
+    VisitRefusal.BACKLOG_FULL,
+    VisitRefusal.TOO_FAST,
+    VisitRefusal.DOORS_CLOSED,
+    VisitRefusal.ROWS_UNREAD,
+}
 
 UP = Gauge(
     "jiesuan_exchange_up", "Whether an institution's shared tables can be reached.", ["institution"], registry=REGISTRY
@@ -243,8 +249,9 @@ class Turns:
 
     def _serve(self, patron: Patron, told: bool, at: datetime, now: float) -> None:
         seat = self._seat(patron, at, now)
-        self._read(seat, told, at, now)
-        self._settle(seat, at, now)
+        if not patron.closed:
+            self._read(seat, told, at, now)
+            self._settle(seat, at, now)
         HANDED_OUT.labels(patron.institution_code).inc(seat.outgoing.hand_out(at=at))
 
     def _seat(self, patron: Patron, at: datetime, now: float) -> _Seat:

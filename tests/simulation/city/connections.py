@@ -232,7 +232,7 @@ class PostgresConnection(psycopg.Connection[Any]):
 
     def _wait_for_lock(self, gen: Any, city: City, process: Process) -> None:
         others = [each for each in World.blocked if each is not self]
-        if any(self.info.backend_pid in _blockers(each) for each in others):
+        if _waits_for_itself(self, others):
             self._cancel(gen)
             city.surprise(f"deadlock: {process}")
             raise errors.DeadlockDetected("deadlock detected")
@@ -289,6 +289,19 @@ def settle_blocked(city: City) -> None:
             World.blocked.remove(connection)
             connection._is_free = True
             city.loop.wake(connection._released)
+
+
+def _waits_for_itself(connection: PostgresConnection, others: list[PostgresConnection]) -> bool:
+    """Whether those it waits for wait for it; a chain that ends with one who works is no deadlock."""
+    waiting = {each.info.backend_pid: each for each in others}
+    seen: set[int] = set()
+    ahead = set(_blockers(connection))
+    while ahead:
+        if connection.info.backend_pid in ahead:
+            return True
+        seen |= ahead
+        ahead = {pid for each in ahead if each in waiting for pid in _blockers(waiting[each])} - seen
+    return False
 
 
 def _blockers(connection: PostgresConnection) -> list[int]:

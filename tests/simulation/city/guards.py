@@ -16,6 +16,7 @@ import center.settling.contra
 import center.settling.refund
 import center.settling.settle
 import workers.deliver
+import workers.detail_states
 import workers.epochs
 import workers.intake
 import workers.outbox
@@ -143,7 +144,7 @@ def _sent_is_received(upload: Any) -> Any:
         def sent(chunk: Any) -> Any:
             keys = [{"v": each.visit_no, "b": each.charge_batch_no} for each in chunk.claims]
             with engine.begin() as connection:
-                connection.execute(marked.values(detail_state=workers.deliver.DETAIL_AT_CENTER), keys)
+                connection.execute(marked.values(detail_state=workers.detail_states.DETAIL_AT_CENTER), keys)
             return send(chunk)
 
         return upload(engine, granted, send=sent, **named)

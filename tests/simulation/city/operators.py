@@ -24,18 +24,20 @@ from center.transactions import in_transaction
 from domain.clearing import clearing_type
 from tests.simulation.city import town
 from tests.simulation.city.fibers import Process
+from tests.support.uploading import WIDE
 
 if TYPE_CHECKING:
     from tests.simulation.city.run import Run
 
 BACKUP = "backup"
 AGAIN_EVERY = 10.0
+USUAL_LINES = WIDE["lines_per_hour"]
 GIVEN_UP = (OperationalError, psycopg.OperationalError, TimeoutError, CannotDo, CannotDecide, proposals.CannotPropose)
 """What an act may end with: the clerk tries something else."""
 
 WRONG = (
     "SELECT (SELECT count(*) FROM person WHERE NOT entitled) + (SELECT count(*) FROM institution WHERE NOT active)"
-    " + (SELECT count(*) FROM upload_window WHERE lines_per_tick <> 200)"
+    f" + (SELECT count(*) FROM upload_window WHERE lines_per_hour <> {USUAL_LINES})"
     " + (SELECT count(*) FROM frozen_flow WHERE released_at IS NULL)"
 )
 """How much there is to put right."""
@@ -120,7 +122,8 @@ class Operators:
         _execute(engine, f"UPDATE institution SET active = {whether} WHERE institution_code = :code", code=code)
 
     def _window(self, engine: Engine, _at: datetime) -> None:
-        _execute(engine, "UPDATE upload_window SET lines_per_tick = :lines", lines=self._city.dice.choice((1, 5, 200)))
+        lines = self._city.dice.choice((1, 5, USUAL_LINES))
+        _execute(engine, "UPDATE upload_window SET lines_per_hour = :lines", lines=lines)
 
     def _freeze(self, engine: Engine, at: datetime) -> None:
         """As the check of the books does when it finds something; here there is nothing."""
@@ -150,7 +153,7 @@ class Operators:
         """Whether there is more to put right."""
         _execute(engine, "UPDATE person SET entitled = true, version = version + 1 WHERE NOT entitled")
         _execute(engine, "UPDATE institution SET active = true WHERE NOT active")
-        _execute(engine, "UPDATE upload_window SET lines_per_tick = 200")
+        _execute(engine, "UPDATE upload_window SET lines_per_hour = :lines", lines=USUAL_LINES)
         return self._release(engine, at)
 
     # ── Backup ──

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, insert, update
 
 from center import schema as center_schema
 from center.clearing.calendar import set_rule
-from center.tables import institution as center_institution
+from center.serving.entering import enter
 from center.tables import person, reference, upload_window
 from domain.clearing import CalendarRule
 from domain.identity import synthetic_citizen_id
@@ -17,6 +17,7 @@ from infra.clock import SHANGHAI
 from infra.reference import catalogue_row, policy_row
 from tests.support.center import institution_row, person_row
 from tests.support.frontend import POLICY, new_frontend, published
+from tests.support.uploading import WIDE
 from workers.tables import institution as frontend_institution
 
 FRONTENDS: dict[str, tuple[str, ...]] = {
@@ -51,8 +52,8 @@ def fill_center(engine: Engine) -> None:
         for serial in range(len(PERSONS))
     ]
     with engine.begin() as connection:
-        connection.execute(
-            insert(center_institution),
+        enter(
+            connection,
             [
                 institution_row(code, frontend, way="local" if code == LOCAL else "central")
                 for frontend, codes in FRONTENDS.items()
@@ -62,7 +63,7 @@ def fill_center(engine: Engine) -> None:
         connection.execute(insert(person), rows)
         connection.execute(insert(reference), [catalogue_row(CATALOGUE), policy_row(POLICY)])
         connection.execute(
-            insert(upload_window).values(name="all day", opens=time(0), closes=time(23, 59, 59), lines_per_tick=200)
+            insert(upload_window).values(name="all day", opens=time(0), closes=time(23, 59, 59), **WIDE)
         )
         begin = datetime(2026, 1, 1, tzinfo=SHANGHAI)
         set_rule(connection, CalendarRule(begin.date(), 31, 3, 3), by="甲", reason="按月清算", at=begin)

@@ -1,0 +1,72 @@
+"""How much an institution may hand in while the link is down (R43): per claim, and in sum of what is not settled."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from domain.offline import OverLimit, Terms, over_limit
+from domain.ways import Way
+from workers.link import standing
+from workers.tables import IS_OPEN, claim, institution
+
+
+def terms_of(connection: Connection, codes: Collection[str]) -> dict[str, Terms]:
+    """What the centre allows these institutions while the link is down."""
+    columns = institution.c
+    rows = connection.execute(
+        select(
+            columns.institution_code,
+            columns.offline,
+            columns.way,
+            columns.offline_claim_fen,
+            columns.offline_total_fen,
+            columns.offline_hours,
+        ).where(columns.institution_code.in_(sorted(codes)))
+    )
+    return {
+        row.institution_code: Terms(
+            row.offline, row.way == Way.LOCAL, row.offline_claim_fen, row.offline_total_fen, row.offline_hours
+        )
+        for row in rows
+    }
+
+
+def unsettled_fen(connection: Connection, institution_code: str) -> int:
+    """What the institution has handed in and nobody has settled yet, or posted."""
+    found = connection.execute(
+        select(func.coalesce(func.sum(claim.c.total_fen), 0)).where(
+            IS_OPEN, claim.c.institution_code == institution_code
+        )
+    )
+    return int(found.scalar_one())
+
+
+@dataclass(slots=True)
+class Limits:
+    """The limits of one transaction that accepts claims; None of them while the link is not down."""
+
+    terms: dict[str, Terms]
+    unsettled: dict[str, int] = field(default_factory=dict)
+
+    def against(self, institution_code: str, claim_fen: int) -> OverLimit | None:
+        """The limit this claim would break."""
+        terms = self.terms.get(institution_code)
+        if terms is None:
+            return None
+        return over_limit(terms, claim_fen=claim_fen, unsettled_fen=self.unsettled.get(institution_code, 0))
+
+    def took(self, institution_code: str, claim_fen: int) -> None:
+        """The claim was taken."""
+        if institution_code in self.unsettled:
+            self.unsettled[institution_code] += claim_fen
+
+
+def limits_now(connection: Connection, codes: Collection[str], *, at: datetime) -> Limits:
+    """What limits these institutions' claims at this moment."""
+    if not standing(connection, at=at).is_down:
+        return Limits({})
+    return Limits(terms_of(connection, codes), {code: unsettled_fen(connection, code) for code in codes})
