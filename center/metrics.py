@@ -16,17 +16,18 @@ from center import lateness, served
 from center.backup import metrics as epoch
 from center.clearing import periods as clearing_periods
 from center.conservation import metrics as conservation
+from center.offline import trouble
+from center.offline.exposure import exposure
 from center.reconciling import books, daily
 from center.tables import (
-    detail,
     difference_case,
     parked,
     quarantine,
     settlement,
     tick,
-    upload_grant,
-    upload_window,
 )
+from center.uploading import marks, standing, windows
+from domain.pace import FULL
 from infra import lanes
 from infra.broker import BrokerAway, Post, build_app
 from infra.database import open_database, reading
@@ -66,6 +67,7 @@ def readings(settings: Settings, engine: Engine, post: Post) -> Iterator[Metric]
         yield from _claims(connection)
         yield from _uploads(connection, settings)
         yield from _books(connection, settings)
+        yield from _offline(connection, settings)
         yield from _institution_books(connection, settings)
         yield from conservation.readings(connection)
         yield from _clearing(connection, settings)
@@ -97,25 +99,42 @@ def _claims(connection: Connection) -> Iterator[Metric]:
 
 
 def _uploads(connection: Connection, settings: Settings) -> Iterator[Metric]:
-    since = settings.time.now().date() - timedelta(days=DAYS_LOOKED_AT)
-    due = connection.execute(
-        select(settlement.c.institution_code, func.count())
-        .outerjoin(detail, detail.c.settlement_no == settlement.c.settlement_no)
-        .where(settlement.c.settled_day >= since, detail.c.settlement_no.is_(None))
-        .group_by(settlement.c.institution_code)
-    )
-    yield gauge_by(
-        "jiesuan_upload_backlog", "Settled claims whose detail has not come.", "tenant",
-        {code: float(count) for code, count in due},
-    )  # fmt: skip
     now = settings.time.now()
-    names = connection.execute(select(upload_window.c.name).where(upload_window.c.active)).scalars().all()
-    open_now = select(upload_grant.c.window).where(upload_grant.c.closes_at > now)
-    using = set(connection.execute(open_now).scalars())
+    due = marks.due(connection, at=now, deadline=timedelta(hours=settings.detail_deadline_hours))
+    claims: Counter[str] = Counter()
+    overdue: Counter[str] = Counter()
+    lag: dict[str, float] = {}
+    for mark in due:
+        claims[mark.institution_code] += mark.due_claims
+        overdue[mark.institution_code] += mark.overdue_claims
+        seconds = mark.lag(now).total_seconds()
+        lag[mark.institution_code] = max(seconds, lag.get(mark.institution_code, 0.0))
+    for name, words, values in (
+        ("jiesuan_upload_backlog", "Settled claims whose detail has not come.", claims),
+        ("jiesuan_upload_lag_seconds", "For how long the oldest detail has been due, by the business clock.", lag),
+        ("jiesuan_upload_overdue", "Settled claims whose detail has not come within the deadline.", overdue),
+    ):
+        yield gauge_by(name, words, "tenant", {code: float(value) for code, value in values.items()})
+    found = standing.read(connection, at=now)
     yield gauge_by(
-        "jiesuan_upload_window_open", "Whether slices are granted from the window now.", "window",
-        {name: float(name in using) for name in names},
+        "jiesuan_upload_window_open", "Whether the window is open now.", "window",
+        {stored.window.name: float(stored.window.name in found.open_windows)
+         for stored in windows.every(connection) if stored.active},
     )  # fmt: skip
+    yield gauge("jiesuan_upload_pace", "Which part of the upload budget settling leaves, 0 to 1.", found.pace / FULL)
+
+
+def _offline(connection: Connection, settings: Settings) -> Iterator[Metric]:
+    at = settings.time.now()
+    found = exposure(connection, at=at)
+    yield gauge("jiesuan_offline_exposure_fen", "What off-line leases could overdraw accounts by.", found.worst_fen)
+    troubled = trouble.recent(connection, at=at)
+    for kind, words in (
+        (trouble.KEY, "Envelopes in a front-end's name that its key does not open, since it began."),
+        (trouble.CLOCK, "Times a front-end said that its clock is wrong, since it began."),
+    ):
+        values = {each.frontend: float(each.times) for each in troubled if each.kind == kind}
+        yield gauge_by(f"jiesuan_frontend_wrong_{kind}", words, "frontend", values)
 
 
 def _books(connection: Connection, settings: Settings) -> Iterator[Metric]:

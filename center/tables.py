@@ -57,7 +57,7 @@ institution = Table(
     Column("weight", Integer, nullable=False, server_default="10", comment="share of a shared front-end, 1 to 100"),
     Column("rate_per_second", Integer, nullable=False, server_default="0", comment="claims; 0: no limit"),
     Column("burst", Integer, nullable=False, server_default="0", comment="claims; 0: ten seconds of the rate"),
-    Column("backlog_cap", Integer, nullable=False, server_default="400", comment="most open claims at a front-end"),
+    Column("backlog_cap", Integer, nullable=False, server_default="0", comment="most open claims; 0: its front-end's own"),
     Column("suspended", String(60), nullable=False, server_default="", comment="why it takes nothing, in Chinese"),
     Column(
         "civil_servants",

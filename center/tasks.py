@@ -257,7 +257,14 @@ def _settling(center: Center) -> None:
         frontend, asked = center.opened(envelope, lanes.SETTLE, messages.RefundAsked)
         answered = center.patiently(
             lanes.CLAIMS_REFUND,
-            lambda: refund(center.engine, center.shelf, asked, frontend=frontend, at=center.now()),
+            lambda: refund(
+                center.engine,
+                center.shelf,
+                asked,
+                frontend=frontend,
+                at=center.now(),
+                catalogues=center.catalogues,
+            ),
         )
         shown: dict[str, object] = {"institution": asked.institution_code, "visit": asked.visit_no}
         center.send(lanes.CLAIMS_REFUNDED, lanes.results(frontend), answered, frontend, shown=shown)

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from city.commands import Stop, approval, batch, books, clearing, dbf, reconcile, refund, unknown
+from city.commands import Stop, approval, batch, books, clearing, dbf, offline, reconcile, refund, unknown, window
 from city.commands import audit as audits
 from city.commands import backup as backups
 from city.commands import catalogue as catalogues
@@ -34,6 +34,9 @@ app.add_typer(approval.app, name="approval")
 app.add_typer(books.app, name="books")
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(clearing.app, name="clearing")
+app.add_typer(window.app, name="window")
+app.add_typer(offline.app, name="offline")
+app.command("link")(offline.link)
 app.add_typer(config, name="config")
 app.add_typer(policies.app, name="policy")
 app.add_typer(catalogues.app, name="catalogue")

@@ -23,23 +23,21 @@ class Rate:
 
 
 def retry_after(rate: Rate, full_at: float, *, now: float) -> float:
-    """Seconds until the bucket holds a claim; 0 when it does.
-
-    Moments are seconds of one clock. A bucket that would be full later than an empty one was written by a clock ahead
-    of this one: it counts as empty, and is right again within its burst.
-    """
+    """Seconds until the bucket holds a claim; 0 when it does. Moments are seconds of one clock."""
     wait = full_after(rate, full_at, now=now) - now - rate.seconds_to_fill
     return wait if wait > _HAIR else 0.0
 
 
 def full_after(rate: Rate, full_at: float, *, now: float) -> float:
-    """When the bucket is full again once a claim has been taken from it, which is to be asked for before."""
-    return max(_believed(rate, full_at, now), now) + 1 / rate.per_second
+    """When the bucket is full again once a claim has been taken from it, which is to be asked for before.
+
+    A bucket that would be full later than an emptied one can be was written by a clock ahead of this one: it counts as
+    full, because it would else keep everybody out until this clock has caught up.
+    """
+    a_claim = 1 / rate.per_second
+    of_this_clock = full_at <= now + rate.seconds_to_fill + a_claim
+    return max(full_at if of_this_clock else now, now) + a_claim
 
 
 _HAIR = 1e-6
 """What adding up parts of a second may come out too long."""
-
-
-def _believed(rate: Rate, full_at: float, now: float) -> float:
-    return min(full_at, now + rate.seconds_to_fill)

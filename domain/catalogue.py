@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 OPEN_END = date(9999, 12, 31)
@@ -81,6 +82,8 @@ KNOWN_CLASSES = frozenset(CoverageClass)
 MAX_REMEMBERED = 200_000
 """Look-ups kept in memory: item codes and days come from outside, so there is no end to them."""
 
+_NOTHING_YET: Mapping[str, Matched] = MappingProxyType({})
+
 NO_MATCH = Matched("06")
 SEVERAL_MATCHES = Matched("07")
 INCOMPLETE_MATCH = Matched("08")
@@ -109,17 +112,27 @@ class Catalogue:
         self._matches: dict[tuple[str, str], list[Match]] = {}
         for match in matches:
             self._matches.setdefault((match.institution_code, match.local_item_code), []).append(match)
-        self._known: dict[tuple[str, str, date], Matched] = {}
+        self._known: dict[tuple[str, date], dict[str, Matched]] = {}
+        self._remembered = 0
 
     def on(self, institution_code: str, local_item_code: str, day: date) -> Matched:
         """The institution's item as the catalogue has it on the day of the charge (INV-33, INV-34)."""
-        key = (institution_code, local_item_code, day)
-        known = self._known.get(key)
-        if known is None:
-            if len(self._known) >= MAX_REMEMBERED:
+        matched = self.known(institution_code, day).get(local_item_code)
+        if matched is None:
+            if self._remembered >= MAX_REMEMBERED:
                 self._known.clear()
-            known = self._known[key] = self._look_up(*key)
-        return known
+                self._remembered = 0
+            matched = self._look_up(institution_code, local_item_code, day)
+            self._known.setdefault((institution_code, day), {})[local_item_code] = matched
+            self._remembered += 1
+        return matched
+
+    def known(self, institution_code: str, day: date) -> Mapping[str, Matched]:
+        """What `on` was asked for this institution and day, by item: for whoever asks for many items of one day.
+
+        Who does not find an item in it asks `on`.
+        """
+        return self._known.get((institution_code, day), _NOTHING_YET)
 
     def items_on(self, day: date) -> list[CatalogueItem]:
         """The centre items valid on the day, by code."""

@@ -7,7 +7,7 @@ a registered visit is checked against the visit and what was imported before (`c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -332,9 +332,15 @@ def _each(
     warned: list[Warned] = []
     passed = True
     gives_back = False
+    known_on: date | None = None
+    known: Mapping[str, Matched] = {}
     for line in lines:
         line_no, day, item, name, category, _, _, price, quantity, amount, _, door_code = line
-        found = catalogue.on(institution_code, item, day) if day is not None and item.strip() else NOT_LOOKED_UP
+        if day != known_on:
+            known_on, known = day, {} if day is None else catalogue.known(institution_code, day)
+        found = known.get(item)
+        if found is None:
+            found = catalogue.on(institution_code, item, day) if day is not None and item.strip() else NOT_LOOKED_UP
         # Nearly every line is good, so all of CHECKS is asked here in one go; a property test holds the two together.
         # The length of the item code is not asked: a code that is matched fits, the catalogue takes no other (AMB-15).
         if (

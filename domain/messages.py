@@ -174,6 +174,27 @@ def bare_of(sent: ClaimLines) -> ClaimTotals:
     )
 
 
+def with_lines(totals: ClaimTotals, packed_lines: bytes) -> ClaimLines:
+    """The claim as it goes to the centre with its lines."""
+    return ClaimLines(
+        totals.institution_code,
+        totals.visit_no,
+        totals.charge_batch_no,
+        totals.citizen_id_no,
+        totals.visit_type,
+        totals.visit_date,
+        totals.line_count,
+        totals.total_fen,
+        totals.digest,
+        packed_lines,
+        totals.visit_started,
+        totals.covers_to,
+        totals.final,
+        totals.conditions,
+        totals.submission,
+    )
+
+
 def with_split(claim: ClaimTotals, split: ClaimSplit) -> ClaimTotals:
     """The claim with the sums its lines were split to."""
     return claim._replace(
@@ -399,6 +420,8 @@ class RefundAsked:
     catalogue_version: str
     kept: tuple[ClaimTotals, ...] = ()
     """The totals of the kept lines, under a batch number of their own; none or one."""
+    kept_lines: tuple[bytes, ...] = ()
+    """The kept lines themselves, in their canonical bytes: the centre splits them by what is in force there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -884,6 +907,8 @@ class TermsAsked:
     policy_versions: tuple[str, ...] = ()
     covered: tuple[str, ...] = ()
     """The institutions whose matches its catalogue holds."""
+    short_codes: tuple[tuple[str, str], ...] = ()
+    """(institution, first six characters of its visit numbers): a centre that does not know them learns them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

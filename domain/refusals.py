@@ -127,6 +127,7 @@ class VisitRefusal(StrEnum):
     BATCH_UNDER_WAY = "batch-under-way"
     BATCHES_USED_UP = "batches-used-up"
     BACKLOG_FULL = "backlog-full"
+    LINK_DOWN_LIMIT = "link-down-limit"
     TOO_FAST = "too-fast"
     DOORS_CLOSED = "doors-closed"
     NOT_SETTLED = "not-settled"
@@ -162,6 +163,7 @@ VISIT_SENTENCE: dict[VisitRefusal, str] = {
     VisitRefusal.REVERSED_TOO_MUCH: "项目 {held} 退的多于收的，更正后才能结算",
     VisitRefusal.BATCH_UNDER_WAY: "费用批次 {held} 还在结算中",
     VisitRefusal.BATCHES_USED_UP: "该就诊的费用批次已用完（9000）",
+    VisitRefusal.LINK_DOWN_LIMIT: "{held}",
     VisitRefusal.BACKLOG_FULL: "本机构待处理的费用已达上限（{held} 笔），请稍后再试",
     VisitRefusal.TOO_FAST: "本机构提交过快，请 {held} 秒后再试",
     VisitRefusal.DOORS_CLOSED: "{held}",

@@ -64,7 +64,7 @@ class InstitutionTerms(NamedTuple):
 
     institution_code: str
     short_code: str
-    """The first six characters of its visit numbers; empty where the centre does not know them: the front-end does."""
+    """The first six characters of its visit numbers."""
     name: str
     kind: str
     level: int
@@ -79,6 +79,7 @@ class InstitutionTerms(NamedTuple):
     burst: int
     """Claims taken at once above the rate; 0: ten seconds of the rate."""
     backlog_cap: int
+    """Most open claims; 0: as its front-end has it."""
     active: bool
     suspended: str
     """Why it takes nothing at present, in Chinese; empty where it does."""
@@ -161,7 +162,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "weight": ("权重", _whole(1, LARGEST_WEIGHT)),
     "rate_per_second": ("每秒受理上限", _whole(0, 100_000)),
     "burst": ("突发上限", _whole(0, 1_000_000)),
-    "backlog_cap": ("待处理上限", _whole(1, 10_000_000)),
+    "backlog_cap": ("待处理上限", _whole(0, 10_000_000)),
     "active": ("启用", _yes_or_no),
     "suspended": ("暂停原因", _text(0, 60)),
     "civil_servants": ("公务员医疗补助业务", _yes_or_no),

@@ -154,17 +154,22 @@ def total_up(lines: Iterable[tuple[ChargeLine, Matched]], packed_lines: bytes, r
     """Add up checked lines with the items they matched. Every line has passed its checks."""
     total = own = over = pre = count = 0
     groups: dict[str, list[int]] = {}
-    named = rules.groups
+    named, scale = rules.groups, rules.scale
     plain = not rules.ratios
+    simple = plain and rules.limit_first and not rules.kept_prices
     for line, matched in lines:
-        amount = line.line_amount_fen
-        assert amount is not None and line.unit_price_1e4 is not None and line.quantity_1e2 is not None
+        _, _, _, _, _, _, _, unit_price, quantity, amount, _, _ = line
+        assert amount is not None and unit_price is not None and quantity is not None
         total += amount
         count += 1
         in_group = matched.benefit_group in named
-        if plain and not in_group and matched.coverage_class == CoverageClass.A and matched.price_limit_1e4 is None:
-            continue  # by far the commonest line: nothing to split
-        parts = _split(amount, line.unit_price_1e4, line.quantity_1e2, matched, rules)
+        if matched.price_limit_1e4 is None and plain and not in_group:
+            if matched.coverage_class == CoverageClass.A:
+                continue  # by far the commonest line: nothing to split
+            if simple and matched.coverage_class == CoverageClass.B and not matched.group_ratios:
+                pre += half_up(amount * matched.pre_self_pay_ratio_1e4 * scale, RATIO_SCALE)
+                continue  # and the one that comes after it
+        parts = _split(amount, unit_price, quantity, matched, rules)
         own += parts[0]
         over += parts[1]
         pre += parts[2]
@@ -172,7 +177,6 @@ def total_up(lines: Iterable[tuple[ChargeLine, Matched]], packed_lines: bytes, r
             sums = groups.setdefault(matched.benefit_group, [0, 0, 0, 0])
             for place, part in enumerate((amount, *parts)):
                 sums[place] += part
-    scale = rules.scale
     return LocalTotals(
         *_whole((total, own, over, pre), scale),
         count,

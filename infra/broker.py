@@ -96,7 +96,8 @@ def build_app(name: str, broker_url: str, *, queues: tuple[str, ...] = (), membe
         task_soft_time_limit=TASK_TIME_LIMIT - 15,
         task_create_missing_queues=True,
         task_default_queue="admin",
-        task_queues=[Queue(queue) for queue in queues],
+        task_queues=[Queue(queue, queue_arguments=queue_arguments(broker_url)) for queue in queues],
+        task_create_missing_queue_type=queue_arguments(broker_url).get("x-queue-type"),
         task_store_errors_even_if_ignored=False,
         task_track_started=True,
         worker_send_task_events=True,
@@ -119,6 +120,11 @@ def build_app(name: str, broker_url: str, *, queues: tuple[str, ...] = (), membe
         broker_transport_options=transport_options(broker_url, member),
     )
     return app
+
+
+def queue_arguments(broker_url: str) -> dict[str, str]:
+    """What a queue is declared with: on RabbitMQ a quorum queue, which survives the loss of a node; Redis has lists."""
+    return {"x-queue-type": "quorum"} if broker_url.startswith(("amqp", "pyamqp")) else {}
 
 
 def unacked_keys(member: str = "") -> tuple[str, str, str]:

@@ -76,6 +76,7 @@ _LEFT_OUT: dict[type[Any], tuple[str, ...]] = {
     messages.DetailUploaded: ("chunk",),
     messages.DetailReceived: ("chunk",),
     messages.DocumentsResent: ("refusals",),
+    messages.RefundAsked: ("kept_lines",),
     messages.OutcomeTold: ("wanted", "asked_at", "answered_at", "unopened"),
 }
 """Fields that came later: left out where they are empty."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, and_, select, update
+from sqlalchemy import Column, Connection, Table, and_, select, update
 
 from domain.catalogue import OPEN_END, Catalogue, CatalogueItem, Match
 from domain.policy import PolicyBook
@@ -68,8 +68,8 @@ class Reference:
     catalogue: Catalogue
     policy: PolicyBook
     policy_version: str
-    versions: tuple[tuple[str, str], ...]
-    """(kind, version) of every row in force: a changed set means load again."""
+    versions: tuple[tuple[str, ...], ...]
+    """As `versions_in_force` tells them: a changed set means load again."""
     catalogue_days: tuple[tuple[str, date], ...] = ()
     """(version, last day it is accepted) of the catalogue in force and of those it took the place of."""
 
@@ -89,20 +89,20 @@ def policy_row(text: str) -> dict[str, object]:
     return {"kind": POLICY, "version": parse(text).version, "in_force": True, "content": text.encode()}
 
 
-def versions_in_force(connection: Connection, table: Table) -> tuple[tuple[str, str], ...]:
-    """(kind, version) of every row in force, sorted."""
-    rows = connection.execute(
-        select(table.c.kind, table.c.version).where(table.c.in_force).order_by(table.c.kind, table.c.version)
-    )
-    return tuple((kind, version) for kind, version in rows)
+def versions_in_force(connection: Connection, table: Table) -> tuple[tuple[str, ...], ...]:
+    """(kind, version) of every row in force, sorted; at a front-end with the edition, as more of one may have come."""
+    rows = connection.execute(select(*_named(table)).where(table.c.in_force).order_by(table.c.kind, table.c.version))
+    return tuple(tuple(str(name) for name in row) for row in rows)
+
+
+def _named(table: Table) -> list[Column[Any]]:
+    return [table.c[name] for name in ("kind", "version", "edition") if name in table.c]
 
 
 def load(connection: Connection, table: Table) -> Reference:
     """Read what is in force. Raises NothingPublished."""
     rows = connection.execute(
-        select(table.c.kind, table.c.version, table.c.content)
-        .where(table.c.in_force)
-        .order_by(table.c.kind, table.c.version)
+        select(*_named(table), table.c.content).where(table.c.in_force).order_by(table.c.kind, table.c.version)
     ).all()
     published = [unpack(row.content, CataloguePublished) for row in rows if row.kind == CATALOGUE]
     if not published:
@@ -115,7 +115,7 @@ def load(connection: Connection, table: Table) -> Reference:
         newest.catalogue,
         PolicyBook([parse(row.content.decode()) for row in policies]),
         joined(row.version for row in policies),
-        tuple((row.kind, row.version) for row in rows),
+        tuple(tuple(str(name) for name in row[:-1]) for row in rows),
         _catalogue_days(connection, table),
     )
 
@@ -167,7 +167,7 @@ class ReferenceShelf:
         self._table = table
         self._held: Reference | None = None
 
-    def current(self, connection: Connection, versions: tuple[tuple[str, str], ...] | None = None) -> Reference:
+    def current(self, connection: Connection, versions: tuple[tuple[str, ...], ...] | None = None) -> Reference:
         """What is in force now; `versions` if the caller has looked already. Raises NothingPublished."""
         if versions is None:
             versions = versions_in_force(connection, self._table)

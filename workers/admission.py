@@ -13,13 +13,14 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from domain.admission import Rate, full_after, retry_after
+from domain.refusals import VisitRefusal, reason
 from domain.terms import STANDING_WORDS, Standing
 from workers.tables import admission, institution
 
 BURST_SECONDS = 10
 """The burst of an institution whose terms name none, in seconds of its rate."""
 
-DOORS = (institution.c.suspended, institution.c.standing)
+DOORS = (institution.c.suspended, institution.c.standing, institution.c.moved_to)
 """What `closed_because` reads of an institution."""
 GATE = (*DOORS, institution.c.rate_per_second, institution.c.burst, admission.c.full_at)
 """What `Gates` reads: select it from `SERVED`."""
@@ -50,6 +51,8 @@ def closed_because(served: Any) -> str:
     """Why this institution's doors are closed here (its row with `DOORS`); empty while they are open."""
     if served.suspended:
         return f"本机构的受理已暂停：{served.suspended}"
+    if served.standing in (Standing.MOVING_OUT, Standing.MOVED) and served.moved_to:
+        return reason(VisitRefusal.MOVED, served.moved_to).words
     return "" if served.standing == Standing.OPEN else STANDING_WORDS[Standing(served.standing)]
 
 

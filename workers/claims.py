@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, Integer, bindparam, func, select, update
 
-from domain.lifecycle import FINAL, ClaimState
+from domain.lifecycle import FINAL, OPEN, ClaimState
 from domain.messages import ClaimAnswer, ClaimTotals
 from domain.outcomes import Phase
 from domain.projection import ExchangeAmounts, exchange_amounts
@@ -62,6 +63,19 @@ class ClaimOutcome:
     """Prepared: about when the centre lets it expire."""
     waits_for: str = ""
     """What holds it up at the centre: a code of domain.refusals.HOLDS."""
+    queued: bool = False
+    """It waits here: it was accepted while the link to the centre was down."""
+    estimate: ClaimAnswer | None = None
+    """Queued: what it would come to by the leased standing. No result: nothing of it is due or printed."""
+    offline_at: datetime | None = None
+    """When it was settled off-line: the answer is the patient's result, to be posted at the centre."""
+
+    @property
+    def estimated(self) -> ExchangeAmounts | None:
+        """Who would pay what, by the estimate."""
+        if self.estimate is None or not self.estimate.cells:
+            return None
+        return exchange_amounts(self.estimate.cells, self.visit.visit_type)
 
     @property
     def amounts(self) -> ExchangeAmounts | None:
@@ -69,20 +83,7 @@ class ClaimOutcome:
         totals, answer = self.totals, self.answer
         if totals is None or answer is None or answer.refusal:
             return None
-        if answer.cells:
-            return exchange_amounts(answer.cells, self.visit.visit_type)
-        # An answer from before there were cells holds the amounts itself.
-        return ExchangeAmounts(
-            total_fen=totals.total_fen,
-            fund_pay_fen=answer.fund_pay_fen,
-            account_pay_fen=answer.account_pay_fen,
-            pre_self_pay_fen=totals.pre_self_pay_fen,
-            deductible_fen=answer.deductible_fen,
-            own_pay_fen=totals.own_expense_fen + totals.over_limit_fen + totals.pre_self_pay_fen,
-            self_pay_fen=answer.self_pay_fen,
-            over_cap_fen=answer.over_cap_fen,
-            institution_share_fen=answer.institution_share_fen,
-        )
+        return _amounts(answer, totals, self.visit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +96,65 @@ class ClaimView(ClaimOutcome):
     def lines(self) -> list[ChargeLine]:
         """The lines as handed in; unpacked when somebody wants them, which a settled claim's reader seldom does."""
         return unpack_lines(self.packed_lines)
+
+
+class ReadyClaim(NamedTuple):
+    """A final claim of a file door, no more of it than its files are told; `codes` are those of its lines, if any."""
+
+    claim_id: int
+    visit_no: str
+    charge_batch_no: int
+    source: str
+    state: str
+    line_count: int
+    refusal: str | None
+    packed_totals: bytes | None
+    packed_answer: bytes | None
+    packed_visit: bytes
+    packed_codes: bytes | None
+
+    @property
+    def answer(self) -> ClaimAnswer | None:
+        """What the centre answered."""
+        return None if self.packed_answer is None else _answer_of(self.packed_answer)
+
+    @property
+    def visit(self) -> Visit:
+        """Whose it is."""
+        return _visit_of(self.packed_visit)
+
+    @property
+    def codes(self) -> list[str]:
+        """The first failed code of each line, of a claim that was returned; empty of any other."""
+        return [] if self.packed_codes is None else [code for code, _ in unpack(self.packed_codes, _Codes)]
+
+    def amounts(self, answer: ClaimAnswer, visit: Visit) -> ExchangeAmounts:
+        """Who pays what of a settled claim, given its answer and its visit."""
+        assert self.packed_totals is not None
+        return _amounts(answer, None if answer.cells else unpack(self.packed_totals, ClaimTotals), visit)
+
+
+_Codes = list[tuple[str, tuple[str, ...]]]
+_answer_of = msgspec.msgpack.Decoder(ClaimAnswer).decode
+_visit_of = msgspec.msgpack.Decoder(Visit).decode
+
+
+def _amounts(answer: ClaimAnswer, totals: ClaimTotals | None, visit: Visit) -> ExchangeAmounts:
+    if answer.cells:
+        return exchange_amounts(answer.cells, visit.visit_type)
+    # An answer from before there were cells holds the amounts itself.
+    assert totals is not None
+    return ExchangeAmounts(
+        total_fen=totals.total_fen,
+        fund_pay_fen=answer.fund_pay_fen,
+        account_pay_fen=answer.account_pay_fen,
+        pre_self_pay_fen=totals.pre_self_pay_fen,
+        deductible_fen=answer.deductible_fen,
+        own_pay_fen=totals.own_expense_fen + totals.over_limit_fen + totals.pre_self_pay_fen,
+        self_pay_fen=answer.self_pay_fen,
+        over_cap_fen=answer.over_cap_fen,
+        institution_share_fen=answer.institution_share_fen,
+    )
 
 
 def claim_no(visit_no: str, charge_batch_no: int) -> str:
@@ -134,6 +194,10 @@ _OUTCOME = (
         claim.c.phase,
         claim.c.expires_at,
         claim.c.waits_for,
+        claim.c.queued_at,
+        claim.c.released_at,
+        claim.c.estimate,
+        claim.c.offline_at,
         claim_content.c.visit,
         verdict.c.codes,
     )
@@ -141,7 +205,22 @@ _OUTCOME = (
     .outerjoin(verdict, verdict.c.claim_id == claim.c.claim_id)
 )
 _READY = (
-    _OUTCOME.where(
+    select(
+        claim.c.claim_id,
+        claim.c.visit_no,
+        claim.c.charge_batch_no,
+        claim.c.source,
+        claim.c.state,
+        claim.c.line_count,
+        claim.c.refusal,
+        claim.c.totals,
+        claim.c.answer,
+        claim_content.c.visit,
+        verdict.c.codes,
+    )
+    .join(claim_content, claim_content.c.claim_id == claim.c.claim_id)
+    .outerjoin(verdict, verdict.c.claim_id == claim.c.claim_id)
+    .where(
         TO_HAND_BACK,
         claim.c.institution_code == bindparam("code"),
         claim.c.state.in_([str(state) for state in sorted(FINAL)]),
@@ -155,6 +234,7 @@ _ENDED = _WHOLE.where(
     claim.c.claim_id.in_(bindparam("ids", expanding=True)),
     claim.c.state.in_([str(state) for state in sorted(FINAL)])
     | claim.c.local.is_not(None)
+    | ((claim.c.state == ClaimState.TOTALLED) & claim.c.person_key.is_not(None) & claim.c.released_at.is_(None))
     | ((claim.c.state == ClaimState.PREPARED) & (claim.c.phase == Phase.PREPARE)),
 )
 _OF_VISITS = _OUTCOME.where(claim.c.visit_no.in_(bindparam("visits", expanding=True)))
@@ -199,8 +279,8 @@ def open_claims(connection: Connection, institution_code: str, limit: int) -> li
 
 
 def ended_views(connection: Connection, claim_ids: Iterable[int]) -> dict[int, ClaimView]:
-    """Those of the claims whose institution is next, by id: in their final state, settled locally, or prepared and not
-    decided; one query however many wait."""
+    """Those of the claims of which nothing more is to be heard for now, by id: in their final state, settled locally,
+    prepared and not decided, or kept here while the link is down; one query however many wait."""
     ids = list(claim_ids)
     rows = connection.execute(_ENDED, {"ids": ids}) if ids else ()
     return {row.claim_id: _view(row) for row in rows}
@@ -213,10 +293,9 @@ def states(connection: Connection, claim_ids: Iterable[int]) -> dict[int, ClaimS
     return {row.claim_id: ClaimState(row.state) for row in rows}
 
 
-def ready_to_hand_back(connection: Connection, institution_code: str, limit: int) -> list[ClaimOutcome]:
+def ready_to_hand_back(connection: Connection, institution_code: str, limit: int) -> list[ReadyClaim]:
     """One institution's claims of the DBF door that are final and were not handed back yet, oldest first."""
-    rows = connection.execute(_READY, {"code": institution_code, "most": limit})
-    return [ClaimOutcome(**_outcome(row)) for row in rows]
+    return list(map(ReadyClaim._make, connection.execute(_READY, {"code": institution_code, "most": limit}).all()))
 
 
 def outcomes(connection: Connection, keys: Iterable[tuple[str, int]]) -> dict[tuple[str, int], ClaimOutcome]:
@@ -256,8 +335,11 @@ def _view(row: Any) -> ClaimView:
 
 
 def _outcome(row: Any) -> dict[str, Any]:
-    answer = row.local if row.answer is None and row.state == ClaimState.TOTALLED else row.answer
-    codes = () if row.codes is None else unpack(row.codes, list[tuple[str, tuple[str, ...]]])
+    is_open = row.state in OPEN
+    own = row.local if row.state == ClaimState.TOTALLED or row.offline_at is not None else None
+    answer = own if row.answer is None and is_open else row.answer
+    queued = is_open and row.queued_at is not None and row.released_at is None
+    codes = () if row.codes is None else unpack(row.codes, _Codes)
     return {
         "claim_id": row.claim_id,
         "claim_no": claim_no(row.visit_no, row.charge_batch_no),
@@ -280,6 +362,9 @@ def _outcome(row: Any) -> dict[str, Any]:
         "contra_of": row.contra_of,
         "refunded_by": row.refunded_by,
         "provisional": row.answer is None and answer is not None,
+        "queued": queued,
+        "estimate": unpack(row.estimate, ClaimAnswer) if queued and row.estimate is not None else None,
+        "offline_at": row.offline_at,
         "phase": Phase(row.phase),
         "expires_at": row.expires_at,
         "waits_for": row.waits_for or "",

@@ -14,7 +14,7 @@ from domain.checks import CheckedLines, check_lines
 from domain.entitlement import Entitlement
 from domain.fairness import takes, work_of
 from domain.lifecycle import ClaimState
-from domain.messages import ClaimLines, ClaimTotals, LocalResult
+from domain.messages import ClaimLines, ClaimTotals, LocalResult, with_lines
 from domain.occasion import policy_day
 from domain.outcomes import Phase
 from domain.policy import PolicyBook, scheme_of
@@ -130,7 +130,14 @@ _SET_ASIDE = (
 
 
 def preprocess(
-    engine: Engine, shelf: ReferenceShelf, institution_code: str, *, limit: int, at: datetime, now: float, grant: int = MOST_WORK
+    engine: Engine,
+    shelf: ReferenceShelf,
+    institution_code: str,
+    *,
+    limit: int,
+    at: datetime,
+    now: float,
+    grant: int = MOST_WORK,
 ) -> Turn:
     """Take the institution's oldest accepted claims, at most `limit` and while `grant` lasts, and move each one step.
 
@@ -209,9 +216,9 @@ def preprocess(
     visits = [row.visit_no for row in rows]
     unleased = [] if counter is None else [each.citizen_id_no for each in totals if each.local is None]
     versions = reference.policy_version, reference.catalogue.version
-    with_lines = _with_lines(rows, go_now)
+    whole_lists = _with_lines(rows, go_now)
     counts = visits, totals, len(returned), len(rows) < len(waiting) or len(rows) == limit
-    return Turn(*counts, *versions, prepares, unleased, *with_lines, link.is_down, work)
+    return Turn(*counts, *versions, prepares, unleased, *whole_lists, link.is_down, work)
 
 
 def within(grant: int, waiting: Sequence[Any]) -> tuple[Sequence[Any], int]:
@@ -229,7 +236,7 @@ def _with_lines(rows: Sequence[Any], noted: Moved) -> tuple[list[ClaimLines], li
     for row in noted:
         if row["whole"]:
             to = prepared if row["is_prepare"] else settled
-            to.append(lines_of_claims.with_lines(row["checked"], packed[row["id"]]))
+            to.append(with_lines(row["checked"], packed[row["id"]]))
     return settled, prepared
 
 

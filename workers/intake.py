@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from domain.lifecycle import ClaimState
+from domain.offline import OverLimit
 from domain.outcomes import Phase
 from domain.terms import Standing
 from domain.visit import ChargeLine, Visit, pack_lines
@@ -30,6 +31,7 @@ from infra.database import execute_many
 from workers.admission import GATE, SERVED, DoorsClosed, Gates, TooFast
 from workers.moving.arrivals import is_arriving
 from workers.numbers import Numbers, wait_for_turn
+from workers.offline.limits import LINK, limits_now
 from workers.tables import IS_OPEN, claim, claim_content, institution, tombstone, visit
 
 
@@ -94,6 +96,14 @@ class BacklogFull:
 
 
 @dataclass(frozen=True, slots=True)
+class OverOfflineLimit:
+    """The link is down, and the claim, or all that is not settled, comes to more than the institution may hand in
+    then. Nothing was stored and the key is not used up."""
+
+    over: OverLimit
+
+
+@dataclass(frozen=True, slots=True)
 class Cancelled:
     """The key was cancelled before a claim came under it; nothing is accepted under it any more."""
 
@@ -123,9 +133,9 @@ _SERVED = (
         institution.c.backlog_cap,
         institution.c.frontends,
         institution.c.frontend_part,
-        institution.c.moved_to,
         institution.c.move_no,
         *GATE,
+        *LINK,
     )
     .select_from(SERVED)
     .where(institution.c.institution_code.in_(bindparam("codes", expanding=True)), institution.c.active)
@@ -175,6 +185,7 @@ Outcome = (
     | VisitConflict
     | DoorsClosed
     | BacklogFull
+    | OverOfflineLimit
     | TooFast
     | Cancelled
     | NotServed
@@ -212,6 +223,7 @@ class _Desk:
     def __init__(self, connection: Connection, submissions: Sequence[Submission], at: datetime) -> None:
         self._connection, self._submissions, self._at = connection, submissions, at
         self._served = self._institutions()
+        self._limits = limits_now(connection, self._served, at=at)
         self._gates = Gates(self._served, now=at.timestamp())
         self._backlog = self._open_claims()
         self._by_key: dict[tuple[str, str], Any] = {}
@@ -250,16 +262,25 @@ class _Desk:
         if elsewhere is not None:
             return elsewhere
         visit_no, batch_no = submission.visit.visit_no, submission.charge_batch_no
-        kept_out = self._gates.refusal(code)
+        kept_out = self._kept_out(submission, served)
         if kept_out is not None:
             return kept_out
-        if self._backlog.get(code, 0) >= served.backlog_cap:
-            return BacklogFull(self._backlog[code], served.backlog_cap)
 
         visit_no = visit_no or self._numbers.issue(served, self._owner)
         batch_no = batch_no or self._last_batch.get(visit_no, 0) + 1
         self._write(submission, claim_id, visit_no, batch_no)
         return Accepted(claim_id, visit_no, batch_no)
+
+    def _kept_out(self, submission: Submission, served: Any) -> Outcome | None:
+        """What keeps the institution's next claim out for now; its key is not used up."""
+        code = submission.institution_code
+        kept_out = self._gates.refusal(code)
+        if kept_out is not None:
+            return kept_out
+        if self._backlog.get(code, 0) >= served.backlog_cap:
+            return BacklogFull(self._backlog[code], served.backlog_cap)
+        over = self._limits.against(code, _total_of(submission))
+        return None if over is None else OverOfflineLimit(over)
 
     def _elsewhere(self, submission: Submission, served: Any) -> Outcome | None:
         """Where what is new of the institution is taken instead; or that this claim is still on its way here."""
@@ -297,6 +318,7 @@ class _Desk:
     def _write(self, submission: Submission, claim_id: int, visit_no: str, batch_no: int) -> None:
         code, lines = submission.institution_code, submission.lines
         self._gates.let_in(code)
+        self._limits.took(code, _total_of(submission))
         self._rows.append(
             {
                 "claim_id": claim_id,
@@ -309,7 +331,7 @@ class _Desk:
                 "content_digest": submission.content_digest,
                 "state": ClaimState.ACCEPTED if submission.settle_now else ClaimState.HELD,
                 "line_count": len(lines),
-                "total_fen": sum(line.line_amount_fen or 0 for line in lines),
+                "total_fen": _total_of(submission),
                 "accepted_at": self._at,
                 "final": submission.final,
                 "covers_to": submission.covers_to,
@@ -353,6 +375,11 @@ class _Desk:
 
     def _first_free_id(self) -> int:
         return (self._connection.execute(_LAST_ID).scalar() or 0) + 1
+
+
+def _total_of(submission: Submission) -> int:
+    """What the lines of a claim come to as they were handed in."""
+    return sum([line.line_amount_fen or 0 for line in submission.lines])
 
 
 @dataclass(frozen=True, slots=True)

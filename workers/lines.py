@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
-from domain.messages import ClaimLines, ClaimTotals
+from domain.messages import ClaimLines, ClaimTotals, with_lines
 from domain.totals import digest_of
 from domain.visit import Visit
 from workers.tables import claim_content
@@ -45,27 +45,6 @@ def bare_totals(row: Any, visit: Visit) -> ClaimTotals:
         final=row.final,
         conditions=visit.conditions,
         submission=row.submission,
-    )
-
-
-def with_lines(totals: ClaimTotals, packed_lines: bytes) -> ClaimLines:
-    """The claim as it goes to the centre with its lines."""
-    return ClaimLines(
-        totals.institution_code,
-        totals.visit_no,
-        totals.charge_batch_no,
-        totals.citizen_id_no,
-        totals.visit_type,
-        totals.visit_date,
-        totals.line_count,
-        totals.total_fen,
-        totals.digest,
-        packed_lines,
-        totals.visit_started,
-        totals.covers_to,
-        totals.final,
-        totals.conditions,
-        totals.submission,
     )
 
 

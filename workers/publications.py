@@ -15,11 +15,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from domain.messages import ReferenceAsked, ReferencePart, ReferenceRow, ReferenceSent
+from domain.terms import Standing
 from infra.codec import pack, unpack
 from infra.database import reading
 from infra.publication import assembled, digest_of
 from infra.reference import CATALOGUE, POLICY, CataloguePublished, activate
-from workers.tables import reference, reference_part
+from workers.tables import institution, reference, reference_part
+from workers.terms import covered_by
 
 log = logging.getLogger("frontend")
 
@@ -63,9 +65,21 @@ class Pace:
 
 
 def asking(connection: Connection, wants: tuple[bytes, ...] = ()) -> ReferenceAsked:
-    """The question to the centre: what we hold, and which parts we want."""
+    """The question to the centre: what we hold, and which parts we want.
+
+    A catalogue without the matches of an institution that is on its way here is not held: its manifest comes anew.
+    """
     rows = connection.execute(select(reference.c.kind, reference.c.version).order_by(reference.c.version))
-    return ReferenceAsked(holds=tuple(f"{row.kind}:{row.version}" for row in rows), wants=wants)
+    held = [f"{row.kind}:{row.version}" for row in rows]
+    coming = set(
+        connection.execute(
+            select(institution.c.institution_code).where(institution.c.standing == Standing.MOVING_IN)
+        ).scalars()
+    )
+    if coming:
+        narrow = {f"{CATALOGUE}:{version}" for version, codes in _covered(connection).items() if not coming <= codes}
+        held = [each for each in held if each not in narrow]
+    return ReferenceAsked(holds=tuple(held), wants=wants)
 
 
 def keep(engine: Engine, sent: ReferenceSent, *, at: datetime) -> Kept:
@@ -82,6 +96,8 @@ def keep(engine: Engine, sent: ReferenceSent, *, at: datetime) -> Kept:
         for row in new:
             if (row["kind"], row["version"]) not in held:
                 connection.execute(insert(reference).values(row))
+            elif row["kind"] == CATALOGUE:
+                _widen(connection, row)
         _mirror(connection, sent.rows)
         bring_into_force(connection, at=at)
     made = tuple(f"{row['kind']}:{row['version']}" for row in new)
@@ -92,15 +108,18 @@ def keep(engine: Engine, sent: ReferenceSent, *, at: datetime) -> Kept:
 
 def _whole(connection: Connection, rows: Iterable[ReferenceRow]) -> tuple[list[dict[str, object]], dict[bytes, int]]:
     """The rows of `reference` that can be written now, and the parts the others still lack, with their sizes."""
-    held = _held(connection)
+    held, covered = _held(connection), _covered(connection)
     new: list[dict[str, object]] = []
     missing: dict[bytes, int] = {}
     for row in rows:
-        if (row.kind, row.version) in held or not row.content:
+        is_held = (row.kind, row.version) in held
+        if not row.content or (is_held and row.kind != CATALOGUE):
             continue
         content = row.content
         if row.kind == CATALOGUE:
             manifest = unpack(content, CataloguePublished)
+            if is_held and {code for code, _ in manifest.levels} <= covered.get(row.version, set()):
+                continue
             lacking = _lacking(connection, manifest)
             if not manifest.parts or lacking:
                 missing |= lacking
@@ -137,6 +156,25 @@ def _store(connection: Connection, parts: Iterable[ReferencePart]) -> None:
     new = [{"digest": digest, "content": content} for digest, content in sound.items() if digest not in there]
     if new:
         connection.execute(insert(reference_part), new)
+
+
+def _covered(connection: Connection) -> dict[str, set[str]]:
+    """The institutions each catalogue that counts, or will count, holds the matches of."""
+    rows = connection.execute(
+        select(reference.c.version, reference.c.content).where(
+            reference.c.kind == CATALOGUE, reference.c.retired_on.is_(None)
+        )
+    )
+    return {row.version: set(covered_by(row.content)) for row in rows}
+
+
+def _widen(connection: Connection, row: Mapping[str, Any]) -> None:
+    """The same version with the matches of more institutions: whoever has loaded it loads it again."""
+    connection.execute(
+        update(reference)
+        .where(reference.c.kind == CATALOGUE, reference.c.version == row["version"])
+        .values(content=row["content"], edition=reference.c.edition + 1)
+    )
 
 
 def _held(connection: Connection) -> set[tuple[str, str]]:

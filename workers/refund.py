@@ -61,6 +61,7 @@ _TO_ASK = (
         claim.c.catalogue_version,
         claim.c.attempts,
         _KEPT.c.totals.label("kept_totals"),
+        claim_content.c.lines.label("kept_lines"),
     )
     .outerjoin(
         _KEPT,
@@ -70,6 +71,7 @@ _TO_ASK = (
             _KEPT.c.kind == RESETTLED,
         ),
     )
+    .outerjoin(claim_content, claim_content.c.claim_id == _KEPT.c.claim_id)
     .where(REFUND_IS_OPEN, claim.c.state == ClaimState.TOTALLED)
     .order_by(claim.c.claim_id)
 )
@@ -318,6 +320,7 @@ def _message(row: Any) -> RefundAsked:
         policy_version=row.policy_version,
         catalogue_version=row.catalogue_version,
         kept=kept,
+        kept_lines=() if row.kept_totals is None else (row.kept_lines,),
     )
 
 
@@ -336,9 +339,7 @@ def _record_refusal(connection: Connection, answered: RefundAnswered, at: dateti
             claim.c.contra_of == answered.charge_batch_no,
             claim.c.state == ClaimState.TOTALLED,
         )
-        .values(
-            state=ClaimState.REFUSED, refusal=answered.refusal, answer=pack(answer), waits_for=None, refused_at=at
-        )
+        .values(state=ClaimState.REFUSED, refusal=answered.refusal, answer=pack(answer), waits_for=None, refused_at=at)
     ).rowcount
     if refused:
         # Not where the centre has corrected it meanwhile: then it is taken back, by another one.

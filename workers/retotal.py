@@ -133,8 +133,8 @@ def release(connection: Connection) -> set[str]:
 def held(connection: Connection) -> tuple[str, str]:
     """The versions in force here, of the policy and of the catalogue."""
     versions = versions_in_force(connection, reference)
-    catalogues = [version for kind, version in versions if kind == CATALOGUE]
-    return joined(version for kind, version in versions if kind == POLICY), catalogues[-1] if catalogues else ""
+    catalogues = [version for kind, version, *_ in versions if kind == CATALOGUE]
+    return joined(version for kind, version, *_ in versions if kind == POLICY), catalogues[-1] if catalogues else ""
 
 
 def _rows(connection: Connection, keys: Collection[tuple[str, int]]) -> Sequence[Any]:

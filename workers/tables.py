@@ -111,6 +111,13 @@ reference = Table(
     Column("effective_date", Date, comment="first day it is in force; null: since ever"),
     Column("retired_on", Date, comment="the day another one took its place"),
     Column("withdrawn", Boolean, nullable=False, server_default=text("false"), comment="before its day had come"),
+    Column(
+        "edition",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="rises as matches of further institutions come to it",
+    ),
 )
 
 reference_part = Table(

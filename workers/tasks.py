@@ -42,6 +42,7 @@ from workers import (
     upload,
 )
 from workers.clearings import held, saying
+from workers.dispatch import LOOK_SECONDS, NOTE_SECONDS, Allowed, Dispatch
 from workers.doorbell import Doorbell
 from workers.link import Hearing, Standing, standing
 from workers.moving import handing, taking
@@ -109,6 +110,21 @@ class Frontend:
             holder=f"{socket.gethostname()}:{os.getpid()}",
             after_seconds=self.settings.sweep_after_seconds,
         )
+
+    @cached_property
+    def dispatch(self) -> Dispatch:
+        """How this process's desk shares itself among the institutions."""
+        return Dispatch(
+            self.engine,
+            self.settings.preprocess_batch,
+            self.settings.sweep_after_seconds,
+            holder=f"{socket.gethostname()}:{os.getpid()}",
+        )
+
+    def ring_who_waited(self) -> None:
+        """Ring for institutions whose claims at the centre were answered meanwhile."""
+        for institution_code in self.dispatch.due(now=self.clock.seconds()):
+            self.doorbell.ring(institution_code)
 
     def institution_queues(self) -> list[str]:
         """The queues of the institutions this front-end serves now."""
@@ -230,37 +246,8 @@ def desk_app(frontend: Frontend) -> Celery:
 
     @app.task(name=lanes.CLAIMS_PREPROCESS, bind=True, shared=False)
     def preprocess(task: Any, institution: str) -> None:
-        turn = desk.preprocess(
-            frontend.engine,
-            frontend.shelf,
-            institution,
-            limit=frontend.settings.preprocess_batch,
-            at=frontend.now(),
-            now=frontend.clock.seconds(),
-        )
-        if turn.totals:
-            frontend.outbox.send(
-                turn.totals, policy_version=turn.policy_version, catalogue_version=turn.catalogue_version
-            )
-        frontend.outbox.send_lines(turn.whole)
-        frontend.outbox.send_lines(turn.whole_prepares, prepare=True)
-        if turn.prepares:
-            sending.send_prepare(
-                frontend,
-                turn.prepares,
-                policy_version=turn.policy_version,
-                catalogue_version=turn.catalogue_version,
-            )
-        if not turn.link_is_down:
-            entitlement.ask(frontend, turn.unleased)
-        if turn.visits:
-            # The doorbell carried no visits: tell Flower which ones this turn took.
-            shown = {"institution": institution, "visits": " ".join(turn.visits), "claims": len(turn.visits)}
-            show(task, shown)
-        if turn.more:
-            frontend.doorbell.ring(institution)
-        if turn.link_is_down:
-            look_after(frontend.engine, frontend.shelf, at=frontend.now(), institution_code=institution)
+        allowed = frontend.dispatch.begin(institution, now=frontend.clock.seconds())
+        if allowed is not None and not _take_turn(frontend, task, institution, allowed):
             return
         refund.send_due(
             frontend,
@@ -278,6 +265,46 @@ def desk_app(frontend: Frontend) -> Celery:
     return app
 
 
+def _take_turn(frontend: Frontend, task: Any, institution: str, allowed: Allowed) -> bool:
+    """One turn of an institution at the desk, and what is to be sent of it; False while nothing can be sent."""
+    began = time.perf_counter()
+    turn = desk.preprocess(
+        frontend.engine,
+        frontend.shelf,
+        institution,
+        limit=allowed.claims,
+        grant=allowed.grant,
+        at=frontend.now(),
+        now=frontend.clock.seconds(),
+    )
+    if turn.totals:
+        frontend.outbox.send(turn.totals, policy_version=turn.policy_version, catalogue_version=turn.catalogue_version)
+    frontend.outbox.send_lines(turn.whole)
+    frontend.outbox.send_lines(turn.whole_prepares, prepare=True)
+    if turn.prepares:
+        sending.send_prepare(
+            frontend,
+            turn.prepares,
+            policy_version=turn.policy_version,
+            catalogue_version=turn.catalogue_version,
+        )
+    if not turn.link_is_down:
+        entitlement.ask(frontend, turn.unleased)
+    if turn.visits:
+        # The doorbell carried no visits: tell Flower which ones this turn took.
+        shown = {"institution": institution, "visits": " ".join(turn.visits), "claims": len(turn.visits)}
+        show(task, shown)
+    seconds = time.perf_counter() - began
+    frontend.dispatch.end(
+        institution, allowed, claims=len(turn.visits), work=turn.work, more=turn.more, seconds=seconds
+    )
+    if turn.more:
+        frontend.doorbell.ring(institution)
+    if turn.link_is_down:
+        look_after(frontend.engine, frontend.shelf, at=frontend.now(), institution_code=institution)
+    return not turn.link_is_down
+
+
 def link_app(frontend: Frontend) -> Celery:
     """The application of the link: the centre's answers, grants and questions to this front-end."""
     frontend.keep_quarantine()
@@ -287,6 +314,7 @@ def link_app(frontend: Frontend) -> Celery:
     _reconcile(app, frontend)
     _hear_of_clearings(app, frontend)
     _keep_reference(app, frontend)
+    _move(app, frontend)
     results, uploads = lanes.results(frontend.code), lanes.uploads(frontend.code)
     uplink = upload.Link(
         seal=lambda chunk: frontend.sealed(lanes.DETAILS, chunk),
@@ -366,6 +394,8 @@ def _keep_reference(app: Celery, frontend: Frontend) -> None:
         frontend.pace.answered()
         frontend.hurry.answered()
         frontend.total_again()
+        if kept.versions:
+            frontend.ask_for_terms()
         if kept.wants:
             frontend.ask_for_reference(kept.wants)
 
@@ -516,7 +546,13 @@ def serve_desk(settings: Settings) -> int:
         desk_app(frontend),
         role=f"desk-{frontend.code}",
         queues=frontend.institution_queues,
-        timers=[Timer("sweep", settings.sweep_every_seconds, swept)],
+        timers=[
+            Timer("sweep", settings.sweep_every_seconds, swept),
+            Timer("waited", LOOK_SECONDS, frontend.ring_who_waited),
+            Timer(
+                "tenants", NOTE_SECONDS, lambda: frontend.dispatch.note(now=frontend.clock.seconds(), at=frontend.now())
+            ),
+        ],
         heartbeat_file=settings.heartbeat_file,
         log_level=settings.log_level,
     )

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from domain.messages import TermsAsked, TermsSent
-from domain.terms import InstitutionTerms, Standing, digest_of
+from domain.terms import DEFAULT_BACKLOG_CAP, InstitutionTerms, Standing, digest_of
 from infra.codec import unpack
 from infra.reference import CATALOGUE, POLICY
 from workers.numbers import wait_for_turn
@@ -22,7 +22,7 @@ from workers.tables import institution, reference
 log = logging.getLogger("frontend")
 
 _SAME = (
-    "institution_code", "name", "kind", "level", "size", "way", "weight", "rate_per_second", "burst", "backlog_cap",
+    "institution_code", "short_code", "name", "kind", "level", "size", "way", "weight", "rate_per_second", "burst",
     "active", "suspended", "standing", "moved_to", "offline", "offline_claim_fen", "offline_total_fen",
     "offline_hours", "connection", "move_no",
 )  # fmt: skip
@@ -41,8 +41,8 @@ NOT_NAMED = "中心未登记由本前置机为该机构服务"
 
 def asking(connection: Connection) -> TermsAsked:
     """What we hold, and what we could settle with: the centre answers only where it has other terms for us."""
-    columns = institution.c.institution_code, institution.c.terms_version, institution.c.standing
-    held = connection.execute(select(*columns).where(institution.c.terms_version > 0)).all()
+    everyone = connection.execute(select(institution)).all()
+    held = [row for row in everyone if row.terms_version > 0]
     catalogue, covered = _catalogue(connection)
     policies = select(reference.c.version).where(reference.c.kind == POLICY, reference.c.in_force)
     return TermsAsked(
@@ -50,6 +50,7 @@ def asking(connection: Connection) -> TermsAsked:
         catalogue_version=catalogue,
         policy_versions=tuple(sorted(connection.execute(policies).scalars())),
         covered=covered,
+        short_codes=tuple(sorted((row.institution_code, row.short_code) for row in everyone)),
     )
 
 
@@ -98,18 +99,15 @@ def _obey(connection: Connection, terms: InstitutionTerms, row: Any) -> None:
             connection.execute(update(institution).where(known).values(values))
             log.info("terms_kept", extra={"institution": terms.institution_code, "version": terms.version})
         return
-    if not terms.short_code:
-        log.warning("institution_without_short_code", extra={"institution": terms.institution_code})
-        return
-    connection.execute(insert(institution).values(values))
+    connection.execute(insert(institution).values({"backlog_cap": DEFAULT_BACKLOG_CAP, **values}))
     log.info("institution_added", extra={"institution": terms.institution_code, "standing": terms.standing})
 
 
 def _values(terms: InstitutionTerms) -> Mapping[str, object]:
     values: dict[str, object] = {name: getattr(terms, name) for name in _SAME}
     values |= {"frontends": terms.parts, "frontend_part": terms.part, "terms_version": terms.version}
-    if terms.short_code:
-        values["short_code"] = terms.short_code
+    if terms.backlog_cap:
+        values["backlog_cap"] = terms.backlog_cap
     return values
 
 

@@ -1,7 +1,7 @@
-"""What a person's later settlements come to without one that was taken back (后续结算重算).
+"""What later settlements come to without one that was taken back (后续结算重算): the person's, and their relatives'.
 
 The settlements that stand are settled once more in the order they had, each from the ground it would have stood on:
-where accumulators and account stood when it was made, less what everything before it has moved, plus what those before
+where accumulators and accounts stood when it was made, less what everything before it has moved, plus what those before
 it that still stand move now. Nothing but the refund is different: the sums, the person, the occasion, and the policy
 are those of then. So a sequence with a refund and its corrections comes to what the sequence without it comes to.
 """
@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select
 
+from center.correcting import household
+from center.correcting.household import Household
 from center.correcting.tables import correction
 from center.policy import history
 from center.policy.history import Cells, Entries, Stored
@@ -69,13 +71,15 @@ def recompute(
     refunded_no: int,
     policies: PolicyShelf,
 ) -> Recomputed:
-    """The settlements of the person after `refunded_no` that would have been others without it, in their order.
+    """The settlements after `refunded_no`, the person's and those of relatives who share an account with them, that
+    would have been others without it, in their order.
 
-    It counts as taken back, whether it is already or not. What the person's other refunds changed, and nobody has
+    It counts as taken back, whether it is already or not. What other refunds of theirs changed, and nobody has
     corrected yet, is in it too.
     """
-    documents = history.of_person(connection, person_no)
-    return _Run(documents, _places(connection, documents), connection, policies).run(refunded_no)
+    related = household.of(connection, person_no)
+    documents = history.of_persons(connection, related.persons)
+    return _Run(documents, related, _places(connection, documents), connection, policies).run(refunded_no)
 
 
 def _places(connection: Connection, documents: Iterable[Stored]) -> dict[int, int]:
@@ -89,18 +93,48 @@ def _places(connection: Connection, documents: Iterable[Stored]) -> dict[int, in
     return {number: number for number in numbers} | {row.resettled_no: row.place_no for row in found}
 
 
+class _Ground:
+    """What settlements have moved: accumulators by person, and accounts by whose they are."""
+
+    def __init__(self, related: Household) -> None:
+        self._related = related
+        self.moved: defaultdict[int, defaultdict[str, int]] = defaultdict(lambda: defaultdict(int))
+        self.paid: defaultdict[int | None, int] = defaultdict(int)
+
+    def count(self, stored: Stored, cells: Cells, entries: Entries) -> None:
+        """Count a settlement in, as it came to this."""
+        person_no = stored.person_no
+        family = self._related.family_of(stored.settlement_no, person_no)
+        owners = {ACCOUNT: person_no, FAMILY_ACCOUNT: family}
+        for _, payer, fen in cells:
+            if payer in owners:
+                self.paid[owners[payer]] += fen
+        for key, _, applied in entries:
+            self.moved[person_no][key] += applied
+
+    def is_as(self, other: _Ground, person_no: int, family: int | None) -> bool:
+        """Whether a settlement of the person stands on the same ground in both."""
+        keys = self.moved[person_no].keys() | other.moved[person_no].keys()
+        accounts = all(self.paid[each] == other.paid[each] for each in (person_no, family))
+        return accounts and all(self.moved[person_no][key] == other.moved[person_no][key] for key in keys)
+
+
 class _Run:
-    """One person's settlements on the way."""
+    """A household's settlements on the way."""
 
     def __init__(
-        self, documents: list[Stored], places: Mapping[int, int], connection: Connection, policies: PolicyShelf
+        self,
+        documents: list[Stored],
+        related: Household,
+        places: Mapping[int, int],
+        connection: Connection,
+        policies: PolicyShelf,
     ) -> None:
-        self._documents, self._places = documents, places
+        self._documents, self._related, self._places = documents, related, places
         self._connection, self._policies = connection, policies
         self._by_no = {each.settlement_no: each for each in documents}
         self._results = {each.settlement_no: each.result() for each in documents}
-        self._moved: defaultdict[str, int] = defaultdict(int)
-        self._paid: defaultdict[str, int] = defaultdict(int)
+        self._now = _Ground(related)
 
     def run(self, refunded_no: int) -> Recomputed:
         taken = {each.contra_of for each in self._documents} | {refunded_no}
@@ -117,11 +151,16 @@ class _Run:
                 elif change is not None:
                     recomputed.changes.append(change)
                     cells, entries = change.settled.cells, change.settled.entries
-            self._note(cells, entries)
+            self._now.count(each, cells, entries)
         return recomputed
 
     def _again(self, stored: Stored) -> Change | str | None:
-        """The change; none, or why it cannot be said."""
+        """The change; none, or why it cannot be said. What stands on the ground it stood on has not changed."""
+        place, now = self._places[stored.settlement_no], self._now
+        then = self._before(place)
+        person_no, family = stored.person_no, self._related.family_of(stored.settlement_no, stored.person_no)
+        if now.is_as(then, person_no, family):
+            return None
         own, root = stored.computed_from(), self._by_no[self._places[stored.settlement_no]].computed_from()
         if own is None or root is None:
             return "没有保存结算时的依据（早期版本结算）"
@@ -130,16 +169,13 @@ class _Run:
             return f"政策版本 {stored.policy_version} 没有保存"
         if not _is_proved(stored, own, policy):
             return "按当时的政策重算不出已存的结果"
-        place = self._places[stored.settlement_no]
-        then, paid = self._before(place)
         keys = accumulator_keys(own.person, own.occasion, policy)
-        amounts = {
-            key: amount for key in keys if (amount := root.accumulators.get(key, 0) - then[key] + self._moved[key]) > 0
-        }
+        more = {key: now.moved[person_no][key] - then.moved[person_no][key] for key in keys}
+        amounts = {key: amount for key in keys if (amount := root.accumulators.get(key, 0) + more[key]) > 0}
         person = replace(
             own.person,
-            account_balance_fen=_rest(root.person.account_balance_fen, paid[ACCOUNT] - self._paid[ACCOUNT]),
-            family_balance_fen=_rest(root.person.family_balance_fen, paid[FAMILY_ACCOUNT] - self._paid[FAMILY_ACCOUNT]),
+            account_balance_fen=_rest(root.person.account_balance_fen, then.paid[person_no] - now.paid[person_no]),
+            family_balance_fen=_rest(root.person.family_balance_fen, then.paid[family] - now.paid[family]),
         )
         settled = settle(own.totals, person, amounts, policy, own.occasion)
         if _is_the_same(stored.result(), (settled.cells, settled.entries)):
@@ -153,25 +189,13 @@ class _Run:
             *paid_before(stored.visit_type, keys, amounts),
         )
 
-    def _before(self, number: int) -> tuple[Mapping[str, int], Mapping[str, int]]:
-        """What everything made before this settlement had moved of accumulators, and paid out of accounts."""
-        moved: defaultdict[str, int] = defaultdict(int)
-        paid: defaultdict[str, int] = defaultdict(int)
+    def _before(self, number: int) -> _Ground:
+        """What everything made before this settlement had moved."""
+        ground = _Ground(self._related)
         for each in self._documents:
             if each.settlement_no < number:
-                _count(self._results[each.settlement_no], moved, paid)
-        return moved, paid
-
-    def _note(self, cells: Cells, entries: Entries) -> None:
-        _count((cells, entries), self._moved, self._paid)
-
-
-def _count(result: tuple[Cells, Entries], moved: defaultdict[str, int], paid: defaultdict[str, int]) -> None:
-    for _, payer, fen in result[0]:
-        if payer in (ACCOUNT, FAMILY_ACCOUNT):
-            paid[payer] += fen
-    for key, _, applied in result[1]:
-        moved[key] += applied
+                ground.count(each, *self._results[each.settlement_no])
+        return ground
 
 
 def _is_proved(stored: Stored, own: inputs.Inputs, policy: PolicyBook) -> bool:

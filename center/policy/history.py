@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -67,9 +67,9 @@ def settlements(connection: Connection, first_day: date, last_day: date) -> Gene
             yield Stored._make((*row[:12], LocalTotals(*row[12:19]), *row[19:]))
 
 
-def of_person(connection: Connection, person_no: int) -> list[Stored]:
-    """Every settlement of one person, in the order they were made."""
-    rows = connection.exec_driver_sql(_OF_PERSON, {"person": person_no})
+def of_persons(connection: Connection, persons: Collection[int]) -> list[Stored]:
+    """Every settlement of these persons, in the order they were made."""
+    rows = connection.exec_driver_sql(_OF_PERSONS, {"persons": sorted(persons)})
     return [Stored._make((*row[:12], LocalTotals(*row[12:19]), *row[19:])) for row in rows]
 
 
@@ -88,7 +88,7 @@ SELECT s.settlement_no, s.person_no, s.contra_of, s.institution_code, s.visit_no
 FROM settlement s LEFT JOIN settlement o ON o.settlement_no = s.contra_of
 """
 _SETTLEMENTS = _STORED + "WHERE s.settled_day BETWEEN %(first)s AND %(last)s ORDER BY s.person_no, s.settlement_no"
-_OF_PERSON = _STORED + "WHERE s.person_no = %(person)s ORDER BY s.settlement_no"
+_OF_PERSONS = _STORED + "WHERE s.person_no = ANY(%(persons)s) ORDER BY s.settlement_no"
 
 _OPENINGS = """
 WITH since AS (

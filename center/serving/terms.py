@@ -100,14 +100,17 @@ def renew_all(connection: Connection) -> None:
 
 
 def of_frontend(connection: Connection, frontend: str) -> TermsSent:
-    """Whom a front-end serves, makes ready for, or served, and on which terms."""
+    """Whom a front-end serves, makes ready for, or served, and on which terms.
+
+    An institution whose visit numbers nobody has said how they begin cannot be served, and is left out.
+    """
     rows = connection.execute(
         select(
             institution, served_by.c.part, served_by.c.parts, served_by.c.standing, served_by.c.moved_to,
             served_by.c.connection, served_by.c.move_no,
         )
         .join(served_by, served_by.c.institution_code == institution.c.institution_code)
-        .where(served_by.c.frontend == frontend)
+        .where(served_by.c.frontend == frontend, institution.c.short_code != "")
         .order_by(institution.c.institution_code)
     )  # fmt: skip
     terms = tuple(_terms(row) for row in rows)
@@ -126,8 +129,26 @@ def heard(connection: Connection, asked: TermsAsked, *, frontend: str, at: datet
     }
     adding = insert(terms_report).values(frontend=frontend, **values)
     connection.execute(adding.on_conflict_do_update(index_elements=["frontend"], set_=values))
+    _learn(connection, asked, frontend)
     sent = of_frontend(connection, frontend)
     return None if digest_of(sent.terms) == asked.digest else sent
+
+
+def _learn(connection: Connection, asked: TermsAsked, frontend: str) -> None:
+    """How the visit numbers of an institution begin, from the front-end that gives them, where it is not known here."""
+    own = select(served_by.c.institution_code).where(served_by.c.frontend == frontend)
+    unknown = select(institution.c.institution_code).where(
+        institution.c.short_code == "", institution.c.institution_code.in_(own)
+    )
+    missing = set(connection.execute(unknown).scalars())
+    for code, short_code in asked.short_codes:
+        if code not in missing or law.problems_of({"short_code": short_code}):
+            continue
+        taken = select(institution.c.institution_code).where(institution.c.short_code == short_code)
+        if connection.execute(taken).first() is None:
+            known = institution.c.institution_code == code
+            connection.execute(update(institution).where(known).values(short_code=short_code))
+            renewed(connection, code)
 
 
 def due(connection: Connection, *, now: float) -> list[tuple[str, TermsSent]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, ClassVar, TypeVar
 
 import psycopg
@@ -82,13 +82,28 @@ def gathered(
     connection: Connection, published: Published, claims: Sequence[ClaimLines], *, frontend: str, at: datetime
 ) -> LinesCounter:
     """The counter the claims stand at, with everything under its locks. Raises PersonsMoved, NothingPublished."""
+    reference = published.references.current(connection, records.versions_in_force(records.cursor_of(connection)))
+    return counter_of(connection, reference, published.catalogues, claims, frontend=frontend, at=at)
+
+
+def counter_of(
+    connection: Connection,
+    reference: Reference,
+    catalogues: CatalogueShelf,
+    claims: Sequence[ClaimLines],
+    *,
+    frontend: str,
+    at: datetime,
+    settled_on: date | None = None,
+) -> LinesCounter:
+    """The same by this reference data; `settled_on` is the day the rules go by, where it is not today."""
     cursor = records.cursor_of(connection)
-    reference = published.references.current(connection, records.versions_in_force(cursor))
-    catalogue = published.catalogues.version(connection, reference.catalogue.version)
+    catalogue = catalogues.version(connection, reference.catalogue.version)
     if catalogue is None:
         raise NothingPublished(CATALOGUE)
-    taken = take(cursor, claims, Reading(catalogue, reference.policy, reference.policy_version, at))
-    counter = LinesCounter(taken, frontend, reference, at)
+    day = settled_on or at.date()
+    taken = take(cursor, claims, Reading(catalogue, reference.policy, reference.policy_version, at.date(), day))
+    counter = LinesCounter(taken, frontend, reference, at, settled_on=day)
     counter.gather(cursor)
     return counter
 
@@ -112,13 +127,15 @@ class LinesCounter(Counter):
         *Counter.CHECKS_OF_NEW[_PLACE:],
     )
 
-    def __init__(self, taken: Sequence[Taken], frontend: str, reference: Reference, at: datetime) -> None:
+    def __init__(
+        self, taken: Sequence[Taken], frontend: str, reference: Reference, at: datetime, *, settled_on: date
+    ) -> None:
         submitted = TotalsSubmitted(
             policy_version=reference.policy_version,
             catalogue_version=reference.catalogue.version,
             claims=tuple(each.claim for each in taken),
         )
-        super().__init__(submitted, frontend, reference, at, None)
+        super().__init__(submitted, frontend, reference, at, None, settled_on=settled_on)
         self._taken = {id(each.claim): each for each in taken}
         self._malformed |= {each.claim: each.malformed for each in taken if each.malformed}
 

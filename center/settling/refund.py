@@ -15,6 +15,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Engine
 
 from center.backup import epochs
+from center.catalogue.shelf import CatalogueShelf
 from center.conservation import sums
 from center.conservation.freezing import is_frozen
 from center.ledger import chain
@@ -22,12 +23,13 @@ from center.outcomes import holds
 from center.outcomes.states import state_of
 from center.settling import contra, records, refund_refusals
 from center.settling.contra import CONTRA, Original
+from center.settling.lines import counter_of, unmoved
 from center.settling.permits import is_permitted
 from center.settling.records import NORMAL, Institution
-from center.settling.settle import settle_batch
+from center.settling.settle import settle_all, settle_batch
 from center.settling.well_formed import MAX_INTEGER, Refused, is_code, refuse
 from center.transactions import in_transaction
-from domain.messages import ClaimAnswer, RefundAnswered, RefundAsked, TotalsSubmitted
+from domain.messages import ClaimAnswer, RefundAnswered, RefundAsked, TotalsSubmitted, with_lines
 from domain.money import yuan
 from domain.outcomes import OutcomeState
 from domain.refund import refund_rules
@@ -69,29 +71,45 @@ class _KeptRefused(Exception):
         super().__init__("the kept lines are refused")
 
 
-def refund(engine: Engine, shelf: ReferenceShelf, asked: RefundAsked, *, frontend: str, at: datetime) -> RefundAnswered:
+def refund(
+    engine: Engine,
+    shelf: ReferenceShelf,
+    asked: RefundAsked,
+    *,
+    frontend: str,
+    at: datetime,
+    catalogues: CatalogueShelf | None = None,
+) -> RefundAnswered:
     """Take a settlement back and commit it, or say why not. Asked again it answers as it did the first time."""
 
     def refund_now(connection: Connection) -> RefundAnswered:
         cursor = records.cursor_of(connection)
         reference = shelf.current(connection, records.versions_in_force(cursor))
-        answered = refund_within(connection, reference, asked, frontend=frontend, at=at)
+        answered = refund_within(connection, reference, asked, frontend=frontend, at=at, catalogues=catalogues)
         refund_refusals.keep(cursor, answered, frontend, at)
         return replace(answered, epoch=epochs.current(cursor).number)
 
-    answered = in_transaction(engine, refund_now)
+    answered = unmoved(lambda: in_transaction(engine, refund_now))
     log.info("refunded", extra={"frontend": frontend, "refusal": answered.refusal, "kept": len(asked.kept)})
     return answered
 
 
 def refund_within(
-    connection: Connection, reference: Reference, asked: RefundAsked, *, frontend: str, at: datetime
+    connection: Connection,
+    reference: Reference,
+    asked: RefundAsked,
+    *,
+    frontend: str,
+    at: datetime,
+    catalogues: CatalogueShelf | None = None,
 ) -> RefundAnswered:
     """The same in the caller's transaction. A refusal has written nothing; it locks persons, visits, heads of chains,
     in this order."""
     try:
         with connection.begin_nested():
-            return _Refund(connection, reference, asked, frontend, at).answer()
+            return _Refund(
+                connection, reference, asked, frontend, at, catalogues=catalogues or CatalogueShelf()
+            ).answer()
     except _KeptRefused as kept:
         return _told(asked, refusal=kept.answer.refusal, detail=kept.answer.detail)
 
@@ -100,9 +118,16 @@ class _Refund:
     """One request under the locks: what there is of the visit, and what is written."""
 
     def __init__(
-        self, connection: Connection, reference: Reference, asked: RefundAsked, frontend: str, at: datetime
+        self,
+        connection: Connection,
+        reference: Reference,
+        asked: RefundAsked,
+        frontend: str,
+        at: datetime,
+        *,
+        catalogues: CatalogueShelf,
     ) -> None:
-        self._connection, self._reference = connection, reference
+        self._connection, self._reference, self._catalogues = connection, reference, catalogues
         self._asked, self._frontend, self._at = asked, frontend, at
         self._cursor = records.cursor_of(connection)
 
@@ -265,12 +290,19 @@ class _Refund:
         Raises _KeptRefused."""
         if not self._asked.kept:
             return ()
+        answers = self._settle_lines(settled_on) if self._asked.kept_lines else self._settle_totals(settled_on)
+        for answer in answers:
+            if answer.refusal:
+                raise _KeptRefused(answer)
+        return answers
+
+    def _settle_totals(self, settled_on: date) -> tuple[ClaimAnswer, ...]:
         submitted = TotalsSubmitted(
             policy_version=self._asked.policy_version,
             catalogue_version=self._asked.catalogue_version,
             claims=self._asked.kept,
         )
-        answers = settle_batch(
+        return settle_batch(
             submitted,
             frontend=self._frontend,
             connection=self._connection,
@@ -278,10 +310,20 @@ class _Refund:
             at=self._at,
             settled_on=settled_on,
         ).answers
-        for answer in answers:
-            if answer.refusal:
-                raise _KeptRefused(answer)
-        return answers
+
+    def _settle_lines(self, settled_on: date) -> tuple[ClaimAnswer, ...]:
+        """The lines came along: split by what is in force here, and kept with what is settled of them."""
+        pairs = zip(self._asked.kept, self._asked.kept_lines, strict=True)
+        counter = counter_of(
+            self._connection,
+            self._reference,
+            self._catalogues,
+            [with_lines(kept, packed) for kept, packed in pairs],
+            frontend=self._frontend,
+            at=self._at,
+            settled_on=settled_on,
+        )
+        return settle_all(self._cursor, counter, self._at).answers
 
     def _seal(self, number: int) -> None:
         """Link the contra into the chain and count it; last, because it locks the head of the chain."""
@@ -335,6 +377,7 @@ def _malformed(asked: RefundAsked) -> str:
             (claim.institution_code, claim.visit_no) == (asked.institution_code, asked.visit_no)
             and claim.charge_batch_no not in numbers
             for claim in kept
-        ),
+        )
+        and len(asked.kept_lines) in (0, len(kept)),
     }
     return "、".join(what for what, good in fits.items() if not good)

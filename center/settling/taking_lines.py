@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date
 from typing import Any, NamedTuple
 
 import msgspec
@@ -64,7 +64,9 @@ class Reading(NamedTuple):
     catalogue: Catalogue
     policy: PolicyBook
     policy_version: str
-    at: datetime
+    read_in_day: date
+    settled_on: date
+    """The day of the settlement the rules go by."""
 
 
 def take(cursor: psycopg.Cursor[Any], sent: Sequence[ClaimLines], reading: Reading) -> list[Taken]:
@@ -103,7 +105,7 @@ def _taken(bare: ClaimTotals, sent: ClaimLines, payers: Mapping[tuple[str, str],
         lines = _read(sent)
         if isinstance(lines, str):
             return Taken(claim=bare, malformed=lines)
-        checked = check_lines(_visit_of(bare), lines, reading.catalogue, reading.at.date())
+        checked = check_lines(_visit_of(bare), lines, reading.catalogue, reading.read_in_day)
         if not checked.passed:
             return Taken(claim=bare, failed=failed_lines(checked))
         payer = payers.get((bare.citizen_id_no, bare.institution_code))
@@ -171,7 +173,7 @@ def _rules(claim: ClaimTotals, payer: Payer, reading: Reading) -> LineRules:
     """How the policy splits the claim's lines; the plain way where none is in force, and then the claim is refused."""
     try:
         occasion = occasion_of(
-            claim, reading.policy, payer.scheme, institution_level=payer.level, settled_on=reading.at.date()
+            claim, reading.policy, payer.scheme, institution_level=payer.level, settled_on=reading.settled_on
         )
         return reading.policy.line_rules(
             payer.scheme, payer.category, occasion.visit_type, occasion.institution_level, occasion.day

@@ -214,8 +214,7 @@ def _closing_time(text: str) -> time:
 
 
 def _days(text: str) -> str:
-    known = _WORDS.get(text, text.upper())
-    parts = [_WORDS.get(part.strip(), part.strip().upper()) for part in re.split("[,，、+]", known)]
+    parts = [_WORDS.get(part.strip().lower(), part.strip().upper()) for part in re.split("[,，、+]", text)]
     days = "".join(day for day in DAYS if day in "".join(parts))
     if not days or any(letter not in DAYS for part in parts for letter in part):
         raise ValueError(f"日期 {text or '（空）'} 读不懂：1-7 是周一至周日，workday 工作日，off 休息日，每天写 every")

@@ -57,6 +57,8 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _place("前置机数据库", settings.frontend_database_url, "frontend")
     yield from _epoch(settings)
     yield from _books(settings)
+    yield from _uploads(settings)
+    yield from _links(settings)
     yield from _shared_tables(settings)
     yield from _exchange_folders(settings)
     yield _broker("中心消息服务", settings.center_broker_url)
@@ -187,6 +189,32 @@ def _books(settings: Settings) -> Iterator[Finding]:
     late = found.unchecked_links > 0 and settings.time.now() - newest > CHECKED_WITHIN
     words = f"{newest:%m-%d %H:%M:%S} 核对相符" + (f"，此后 {found.unchecked_links} 笔入账没有核对" if late else "")
     yield Finding("账目", not late, words)
+
+
+def _uploads(settings: Settings) -> Iterator[Finding]:
+    """Whether the detail comes in time, at the centre and at this front-end."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from city.commands.window_status import looked_at
+
+    try:
+        for name, ok, words in looked_at(settings):
+            yield Finding(name, ok, words)
+    except (SQLAlchemyError, OSError):
+        return  # said of the databases already
+
+
+def _links(settings: Settings) -> Iterator[Finding]:
+    """This front-end's link, and which front-ends the centre does not hear or have another time."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from city.commands.link_status import looked_at
+
+    try:
+        for name, ok, words in looked_at(settings):
+            yield Finding(name, ok, words)
+    except (SQLAlchemyError, OSError):
+        return  # said of the databases already
 
 
 def _shared_tables(settings: Settings) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from random import Random
 
 from city.load.arrivals import Arrival, Kind
 from city.load.model import CityModel, ModelInstitution
-from city.load.servers import Door, Part, Server
+from city.load.servers import Door, Server
 from city.sample.claims import DEFECTS, DIAGNOSES, FILE_DEFECTS, SampleClaim, charged, refused, sound_claim
 from city.sample.institutions import MEAN_FEN, SampleInstitution, stocked
 from city.sample.people import SamplePerson, sample_people
@@ -55,12 +55,12 @@ def cast_of(city: CityModel, servers: Sequence[Server], *, seed: int, people: in
     institutions = []
     for server in servers:
         for number in server.institutions:
-            institution = stocked(chance, _bare(models[number], server))
-            institutions.append(institution)
-            if server.part is not Part.OUTPATIENTS:
-                places[number, True] = institution
-            if server.part is not Part.WARDS:
-                places[number, False] = institution
+            institutions.append(stocked(chance, _bare(models[number], server, is_ward=False)))
+            places[number, False] = institutions[-1]
+            places.setdefault((number, True), institutions[-1])
+        for number in server.wards:
+            institutions.append(stocked(chance, _bare(models[number], server, is_ward=True)))
+            places[number, True] = institutions[-1]
     return Cast(institutions=tuple(institutions), places=places, people=tuple(sample_people(chance, people)))
 
 
@@ -89,8 +89,7 @@ def claims_of(arrivals: Sequence[Arrival], cast: Cast, *, seed: int, day: date) 
         yield claim
 
 
-def _bare(model: ModelInstitution, server: Server) -> SampleInstitution:
-    is_ward = server.part is Part.WARDS
+def _bare(model: ModelInstitution, server: Server, *, is_ward: bool) -> SampleInstitution:
     words = {"hospital": "医院", "clinic": "社区卫生服务中心", "pharmacy": "大药房"}[model.kind]
     level = {Size.EXTRA_LARGE: 3, Size.LARGE: 3, Size.MEDIUM: 2, Size.SMALL: 1}[model.size]
     return SampleInstitution(

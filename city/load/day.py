@@ -78,7 +78,7 @@ def planned_day(city: CityModel, servers: list[Server], hours: tuple[float, floa
     """The peak day of a city: a clinic floods its shared front-end, later a large hospital's link is cut."""
     opens, closes = (hour * HOUR_SECONDS for hour in hours)
     clinics = {one.number for one in city.of(Size.SMALL) if one.kind == "clinic"}
-    shared = next(server for server in servers if server.size is Size.SMALL)
+    shared = next(server for server in servers if not server.is_own and clinics.intersection(server.institutions))
     clinic = next(number for number in shared.institutions if number in clinics)
     begins = opens + FLOOD_AT * (closes - opens)
     flood = Flood(
@@ -87,7 +87,7 @@ def planned_day(city: CityModel, servers: list[Server], hours: tuple[float, floa
         min(FLOOD_SECONDS, (closes - opens) / 8),
         max(FEWEST_FLOOD, round(FLOOD_CLAIMS * min(1.0, city.scale))),
     )
-    hospital = next(server for server in servers if server.size is Size.LARGE)
+    hospital = next((server for server in servers if server.size is Size.LARGE), servers[-1])
     begins = opens + CUT_AT * (closes - opens)
     cut = Cut(hospital.name, begins, begins + min(CUT_SECONDS, (closes - opens) / 8))
     return Day(day=PEAK_DAY, hours=hours, flood=flood, noisy_server=shared.name, cut=cut)

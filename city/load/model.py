@@ -16,6 +16,8 @@ LARGEST_FIRST = (Size.EXTRA_LARGE, Size.LARGE, Size.MEDIUM, Size.SMALL)
 
 VISITS_PER_PERSON = 6.0
 """Outpatient visits per inhabitant in 2022: 8.42 billion in all, national health statistics bulletin."""
+ADMISSIONS_PER_PERSON = 0.176
+"""246.9 million admissions in 2022, by the inhabitants that make 8.42 billion visits 6.0 each (the same bulletin)."""
 DAYS_A_YEAR = 365
 
 WEEKDAYS = (1.25, 1.15, 1.10, 1.05, 1.10, 0.75, 0.60)

@@ -71,6 +71,8 @@ class Helper:
     def order(self, *words: str) -> None:
         """Tell it to do something. Raises HelperFailed when it is gone."""
         assert self._process.stdin is not None
+        if self._process.stdin.closed:
+            raise HelperFailed(self.module, self._process.poll(), self._log)
         try:
             self._process.stdin.write(" ".join(words) + "\n")
             self._process.stdin.flush()
@@ -83,7 +85,9 @@ class Helper:
             raise HelperFailed(self.module, self._process.returncode, self._log)
 
     def end(self, within: float = 60.0) -> None:
-        """Let it end, wait for it, insist when the time is up."""
+        """Let it end, wait for it, insist when the time is up. A second call does nothing."""
+        if self._process.stdin is not None and self._process.stdin.closed:
+            return
         try:
             self.order("end")
             self._process.wait(within)

@@ -23,7 +23,7 @@ from city.load.day import Day, planned_day
 from city.load.model import CITIES, CityModel, scaled
 from city.load.orders import Helper
 from city.load.scripts import Script, script_of
-from city.load.servers import Door, Server, servers_of
+from city.load.servers import Door, Server, few_servers_of, servers_of
 from city.load.services import Site
 from city.load.told import Answer, Clocks
 from city.load.watching import Look, Watch
@@ -36,7 +36,7 @@ from infra.settings import Settings
 from infra.supervisor import Supervisor
 
 STARTING_SECONDS = 6.0
-STARTING_SHARE = 0.9
+STARTING_SHARE = 0.6
 """The doors open after so many times what one process took to start, for each of them: they start side by side."""
 QUIET_SECONDS = 3.0
 """Nothing happens for so long before the doors open: what the link carries then is its own."""
@@ -59,6 +59,7 @@ class Wanted:
     hours: tuple[float, float]
     scale: float
     people: int
+    few_servers: bool = False
     drain_seconds: float = DRAIN_SECONDS
 
 
@@ -130,7 +131,7 @@ class Playing:
         self.city = CITIES[wanted.city]()
         if wanted.scale != 1:
             self.city = scaled(self.city, wanted.scale)
-        self.servers = servers_of(self.city)
+        self.servers = (few_servers_of if wanted.few_servers else servers_of)(self.city)
         self.day = planned_day(self.city, self.servers, wanted.hours)
         self.arrivals = day_of(
             self.city,

@@ -26,7 +26,7 @@ class Door(StrEnum):
 
 
 class Part(StrEnum):
-    """What of an institution a server serves."""
+    """What a server serves."""
 
     OUTPATIENTS = "outpatients"
     WARDS = "wards"
@@ -42,9 +42,29 @@ class Server:
     size: Size
     part: Part
     institutions: tuple[int, ...]
+    wards: tuple[int, ...] = ()
+    """Whose inpatients it serves, as sites with codes of their own; the outpatients of those are served elsewhere."""
     stands_for: str
     is_own: bool = False
     """In the city it would stand in an institution of its own; here several may be hosted on it."""
+
+
+def few_servers_of(city: CityModel) -> list[Server]:
+    """Three servers for the whole city, one for each door: for a short run that has to be up in seconds."""
+    files, tables, *others = city.institutions
+    return [
+        _largest(Door.FILES, [files]),
+        _largest(Door.TABLES, [tables]),
+        Server(
+            name="hosted",
+            door=Door.API,
+            size=Size.SMALL,
+            part=Part.ALL,
+            institutions=_numbers(others),
+            wards=(files.number, tables.number),
+            stands_for="every other front-end server of the city, and the inpatients of all, hosted on one",
+        ),
+    ]
 
 
 def servers_of(city: CityModel) -> list[Server]:
@@ -64,7 +84,8 @@ def servers_of(city: CityModel) -> list[Server]:
             door=Door.API,
             size=Size.EXTRA_LARGE,
             part=Part.WARDS,
-            institutions=_numbers(largest),
+            institutions=(),
+            wards=_numbers(largest),
             stands_for=f"the inpatient departments of the {len(largest)} extra-large hospitals, each a site with a "
             "code of its own, hosted on one server",
             is_own=True,

@@ -153,7 +153,10 @@ class Site:
             engine = frontends[server.name] = open_database(self.frontend_url(server.name))
             seed_frontend(engine, self.city, server.name, policies_dir=policies, api_keys=keys)
             self._settle_by_way(engine, workers.tables.institution)
-            if server.door is Door.TABLES:
+            if server.door is Door.API:
+                with engine.begin() as connection:
+                    connection.execute(update(workers.tables.institution).values(exchange="api"))
+            elif server.door is Door.TABLES:
                 open_tables(engine, self.his_database.urls[DATABASE], self.secrets_dir)
         for institution in self.city.institutions:
             if institution.door == "dbf":

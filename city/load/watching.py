@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,12 +12,12 @@ from typing import Any
 import redis
 from sqlalchemy import Connection, Engine, func, select
 
+from city.load.machine import TICKS, busy_seconds
 from infra import lanes
 from infra.clock import Clock
 from infra.database import reading
 from workers.tables import DETAIL_IS_DUE, IS_OPEN, claim
 
-TICKS = os.sysconf("SC_CLK_TCK")
 DETAIL_EVERY = 5
 """Detail that is due is counted every so many looks: there may be many rows of it."""
 CENTER_LANES = (lanes.SETTLE, lanes.DETAILS, lanes.BOOKS, lanes.ADMIN)
@@ -65,13 +64,6 @@ def cpu_of(pids: Mapping[str, int]) -> dict[str, float]:
         if above:
             total[roots[above]] += seconds
     return total
-
-
-def busy_seconds() -> float:
-    """CPU seconds of everything on the machine since it started."""
-    with Path("/proc/stat").open(encoding="ascii") as file:
-        user, nice, system, _idle, _wait, irq, softirq, steal = map(int, file.readline().split()[1:9])
-    return (user + nice + system + irq + softirq + steal) / TICKS
 
 
 @dataclass(slots=True)

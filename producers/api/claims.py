@@ -16,7 +16,7 @@ from infra import metrics
 from producers import statement
 from producers.api.commit import Away, TooManyWaiting
 from producers.api.keys import Caller
-from producers.api.problems import Problem
+from producers.api.problems import Problem, arriving, moved
 from producers.api.reading import document, idempotency_key, preferred_wait
 from producers.api.site import Site
 from producers.api.wire import CLAIM_IN, ClaimOut, claim_accepted, claim_answered, claim_seen, lines_of, visit_of
@@ -24,16 +24,22 @@ from workers.admission import DoorsClosed, TooFast
 from workers.claims import ClaimView, claim_no, show
 from workers.intake import (
     Accepted,
+    Arriving,
     BacklogFull,
     Cancelled,
     KeyConflict,
+    Moved,
     NotServed,
     Outcome,
+    OverOfflineLimit,
     Replayed,
     Submission,
     VisitConflict,
     release,
 )
+
+RETRY_LINK_DOWN = "30"
+"""Seconds: nobody knows when the link is back."""
 
 Headers = Mapping[bytes, bytes]
 
@@ -83,8 +89,11 @@ async def submit(site: Site, caller: Caller, headers: Headers, raw: bytes) -> Re
     if wait and settle_now:
         view = await site.watch.settled(stored.claim_id, wait)
         if view is not None:
+            applied = {"Preference-Applied": f"wait={wait}"}
+            if view.queued and not view.provisional:
+                return _under_way(claim_answered(view), applied)
             _total_seconds.observe(perf_counter() - started)
-            return _found(view, {"Preference-Applied": f"wait={wait}"})
+            return _found(view, applied)
     return _under_way(claim_accepted(stored.visit_no, stored.charge_batch_no, first), {})
 
 
@@ -126,7 +135,7 @@ def seen(view: ClaimView) -> Reply:
 
 def printed(view: ClaimView, caller: Caller, accept: str, key: bytes | None) -> Reply:
     """The settlement statement (结算单): a page, or a PDF or text where the caller would rather. Raises Problem."""
-    if view.state is not ClaimState.SETTLED:
+    if view.state is not ClaimState.SETTLED and view.offline_at is None:
         raise Problem("claim-not-settled")
     try:
         if _prefers(accept, "application/pdf"):
@@ -209,8 +218,14 @@ def _stored(outcome: Outcome) -> Accepted | Replayed:
             )
         case TooFast(seconds):
             problem = too_fast(seconds)
+        case OverOfflineLimit(over):
+            problem = Problem("link-down-limit", detail=over.words(), headers={"Retry-After": RETRY_LINK_DOWN})
         case DoorsClosed(why):
             problem = Problem("doors-closed", detail=why)
+        case Moved(to):
+            problem = moved(to)
+        case Arriving():
+            problem = arriving()
         case NotServed():
             problem = Problem("unauthorized", headers={"WWW-Authenticate": 'Bearer realm="jiesuan"'})
     metrics.CLAIMS.labels("api", problem.kind.code).inc()

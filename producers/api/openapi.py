@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from producers.api.clearing_wire import ClearingDetailOut, ClearingsOut, ConfirmationIn, ObjectionIn
 from producers.api.error_list import XLSX
+from producers.api.link import LinkOut
 from producers.api.problems import KINDS, MEDIA_TYPE, ProblemOut
 from producers.api.reconciliation_wire import BookOut, DayLinesIn, DayTotalsIn, NoticesOut
 from producers.api.visit_wire import (
@@ -72,6 +73,7 @@ _WRITTEN = {
     "MatchesOut": MatchesOut,
     "SheetOut": SheetOut,
     "VisitsOut": VisitsOut,
+    "LinkOut": LinkOut,
     "ReadyOut": ReadyOut,
     "ProblemOut": ProblemOut,
 }
@@ -140,7 +142,7 @@ _WAIT = _header(
 )
 _SECURE: Route = {"security": [{"key": []}]}
 _ALWAYS = ("unauthorized", "try-again", "internal")
-_NOT_LET_IN = ("doors-closed", "backlog-full", "too-many-requests")
+_NOT_LET_IN = ("doors-closed", "backlog-full", "too-many-requests", "link-down-limit")
 _JSON_BODY = (
     "not-utf8",
     "json-malformed",
@@ -343,6 +345,11 @@ ERRORS: Route = {
     "tags": ["visits"],
 }
 ERRORS["responses"][200]["content"][XLSX] = {"schema": {"type": "string", "format": "binary"}}
+LINK: Route = {
+    "responses": {200: _json("LinkOut", "the link"), **_problems(*_ALWAYS, "parameters-invalid")},
+    "openapi_extra": _SECURE,
+    "tags": ["operations"],
+}
 HEALTH: Route = {
     "responses": {200: {"description": "alive", "content": {"application/json": {"schema": {"type": "object"}}}}},
     "tags": ["operations"],

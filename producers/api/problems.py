@@ -11,6 +11,8 @@ import msgspec
 from pydantic_core import ErrorDetails
 from typing_extensions import TypedDict
 
+from domain.refusals import VisitRefusal, reason
+
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -78,6 +80,9 @@ KINDS: dict[str, Kind] = {
         Kind("clearing-confirmed", 409, "已经确认", "该清算期已确认或已拨付；有错请与中心联系，在以后的清算期更正"),
         Kind("not-compared", 409, "尚未对账", "中心的对账结果还没有到，请稍后再取"),
         Kind("quote-refused", 422, "无法试算", "按现行政策无法对该笔费用试算"),
+        Kind("link-down-limit", 503, "超过脱机限额", "与中心的链路中断，费用超过脱机受理限额，未受理；恢复后再提交"),
+        Kind("moved", 421, "本机构已改由其他前置机受理", "请改用新前置机的地址，用同一个 Idempotency-Key 和原密钥重发"),
+        Kind("arriving", 503, "正在转来", "本机构正由原前置机转来，该笔业务尚未转到，请稍候用同一个键重发"),
         Kind("backlog-full", 429, "待处理费用过多", "本机构待处理的费用已达上限，请稍后用同一个 Idempotency-Key 重发"),
         Kind("too-many-requests", 429, "提交过快", "本机构提交过快，请稍后用同一个 Idempotency-Key 重发"),
         Kind("doors-closed", 403, "暂停受理", "本机构的新业务暂停受理；已受理的费用照常结算，可以查询"),
@@ -117,6 +122,20 @@ class Problem(Exception):
         if self.errors:
             document["errors"] = list(self.errors)
         return msgspec.json.encode(document)
+
+
+RETRY_ARRIVING = "3"
+"""What is on its way is here within seconds, unless its claim is held up at the centre."""
+
+
+def moved(to: str) -> Problem:
+    """Another front-end takes what is new of the institution; the request was not looked at."""
+    return Problem("moved", detail=reason(VisitRefusal.MOVED, to).words)
+
+
+def arriving() -> Problem:
+    """The institution, or what the request is about, is on its way here."""
+    return Problem("arriving", headers={"Retry-After": RETRY_ARRIVING})
 
 
 def content_invalid(found: Iterable[ErrorDetails]) -> Problem:

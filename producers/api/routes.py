@@ -22,6 +22,7 @@ from producers.api import claims, error_list, openapi
 from producers.api.claims import Reply
 from producers.api.commit import Away
 from producers.api.keys import Caller
+from producers.api.link import link_seen
 from producers.api.problems import KINDS, Problem, pointer
 from producers.api.reading import read_body, read_bounded
 from producers.api.site import Site
@@ -209,6 +210,19 @@ async def errors(
 async def healthz() -> Response:
     """The process is alive."""
     return Response(b'{"alive":true}', media_type="application/json")
+
+
+@router.get("/v1/link", **openapi.LINK)
+async def link(request: Request) -> Response:
+    """How the link to the centre stands, and what waits of the institution's own. Down: claims are accepted, not
+    settled."""
+    caller, site = await caller_of(request), site_of(request)
+    ask = partial(link_seen, institution_code=caller.institution_code, at=site.now())
+    try:
+        seen = await site.read(ask)
+    except Away as error:
+        raise claims.try_again() from error
+    return answered(Reply(200, msgspec.json.encode(seen), {}))
 
 
 @router.get("/readyz", **openapi.READY)

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Self, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from domain.link import LinkState
 from infra import lanes, metrics
 from infra.broker import BrokerAway, Post, build_app
 from infra.clock import Clock
@@ -23,11 +24,13 @@ from producers.api.commit import GroupCommit
 from producers.api.keys import KeyRing
 from producers.api.watch import Watch
 from producers.his.unread import unread_by
-from workers import entitlement
+from workers import entitlement, upload_lag
 from workers.doorbell import Doorbell
 from workers.intake import Outcome, Submission, accept
+from workers.link import Standing, standing
+from workers.offline import queue
 from workers.outcomes.unknown import oldest_seconds
-from workers.tables import DETAIL_IS_DUE, claim, institution, reference
+from workers.tables import claim, institution, reference
 from workers.tasks import Frontend
 from workers.visits import Unread
 
@@ -49,11 +52,13 @@ class Site:
         ask: Callable[[Sequence[str]], object] | None = None,
         unread: Unread | None = None,
         statement_key: bytes | None = None,
+        detail_deadline: timedelta = timedelta(hours=24),
     ) -> None:
         """`ask` asks the centre for the entitlement of these persons; `unread` counts rows a door has not read yet;
         without `statement_key` statements have no check value."""
         self.engine, self.post, self.clock, self.frontend = engine, post, clock, frontend
         self.ask, self.unread, self.statement_key = ask, unread, statement_key
+        self.detail_deadline = detail_deadline
         self.in_flight: set[tuple[str, str]] = set()
         """Institution and key of the claims that are being written right now."""
         self.keys = KeyRing(engine)
@@ -117,25 +122,21 @@ class Site:
         """What the database and the broker know at this moment."""
         with reading(self.engine) as connection:
             states = connection.execute(select(claim.c.state, func.count()).group_by(claim.c.state)).all()
-            due = connection.execute(
-                select(claim.c.institution_code, func.sum(claim.c.line_count))
-                .where(DETAIL_IS_DUE)
-                .group_by(claim.c.institution_code)
-            ).all()
+            due = upload_lag.lags(connection, at=self.now(), deadline=self.detail_deadline)
             codes = connection.execute(select(institution.c.institution_code)).scalars().all()
             unknown = oldest_seconds(connection, at=self.now())
+            link, waits = standing(connection, at=self.now()), queue.waiting(connection)
         yield metrics.gauge_by(
             "jiesuan_claims_in_state",
             "Claims by state.",
             "state",
             {state: count for state, count in states},  # noqa: C416  # rows are not pairs to mypy
         )
-        yield metrics.gauge_by(
-            "jiesuan_upload_backlog", "Detail lines not at the centre yet.", "tenant", {c: int(n) for c, n in due}
-        )
+        yield from upload_lag.readings(due, self.now())
         yield metrics.gauge(
             "jiesuan_oldest_unknown_seconds", "Age of the oldest claim the centre has not answered.", unknown
         )
+        yield from _link_readings(link, waits)
         with contextlib.suppress(*BrokerAway):
             yield metrics.gauge_by(
                 "jiesuan_queue_depth",
@@ -154,6 +155,34 @@ class Site:
     def _read(self, query: Callable[[Connection], T]) -> T:
         with reading(self.engine) as connection:
             return query(connection)
+
+
+def _link_readings(link: Standing, waits: Sequence[queue.Waiting]) -> metrics.Readings:
+    yield metrics.gauge_by(
+        "jiesuan_link_state",
+        "The link to the centre: 1 for the state it is in.",
+        "state",
+        {str(state): float(state is link.state) for state in LinkState},
+    )
+    if link.skew is not None:
+        skew = link.skew
+        yield metrics.gauge("jiesuan_clock_skew_seconds", "The centre's clock minus ours.", skew.ahead.total_seconds())
+        yield metrics.gauge("jiesuan_clock_wrong", "1: our clock and the centre's do not agree.", float(skew.is_wrong))
+    yield metrics.gauge(
+        "jiesuan_link_unheard", "1: the centre's answers do not open with our key.", float(link.unheard_at is not None)
+    )
+    yield metrics.gauge_by(
+        "jiesuan_unsettled_fen",
+        "Accepted and not settled, or not posted.",
+        "tenant",
+        {each.institution_code: float(each.total_fen) for each in waits},
+    )
+    yield metrics.gauge_by(
+        "jiesuan_offline_unposted_fen",
+        "What accounts paid off-line and is not posted.",
+        "tenant",
+        {each.institution_code: float(each.offline_fen) for each in waits if each.offline_claims},
+    )
 
 
 def impatient(engine: Engine) -> Engine | None:
@@ -176,6 +205,7 @@ def open_site(settings: Settings) -> Site:
         ask=_asking(settings),
         unread=unread_by(settings),
         statement_key=_key(settings),
+        detail_deadline=timedelta(hours=settings.detail_deadline_hours),
     )
 
 

@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 from domain.lifecycle import FINAL, ClaimState, VisitState
 from domain.refusals import Reason, VisitRefusal
 from infra.reference import NothingPublished
-from producers.api.claims import Headers, Reply, look_up, try_again
+from producers.api.claims import RETRY_LINK_DOWN, Headers, Reply, look_up, try_again
 from producers.api.commit import Away
 from producers.api.keys import Caller
-from producers.api.problems import FieldError, Problem
+from producers.api.problems import FieldError, Problem, arriving
 from producers.api.reading import document, idempotency_key, preferred_wait
 from producers.api.site import Site
 from producers.api.visit_wire import (
@@ -41,6 +41,7 @@ from workers.admission import why_closed
 from workers.claims import claim_no, of_visits
 from workers.entitlement import leased
 from workers.line_warnings import warnings
+from workers.moving.standing import DoorClosed, against_institution, unknown
 from workers.refund import refund as ask_refund
 from workers.visits import Delivery, Ended, NotReady, Per, Refunding, Settling
 
@@ -125,14 +126,20 @@ async def add_lines(site: Site, caller: Caller, visit_no: str, raw: bytes) -> Re
     delivery = Delivery(
         institution_code=caller.institution_code, visit_no=visit_no, lines=lines, channel=CHANNEL, source=CHANNEL
     )
-    (verdicts,) = await _aside(
-        site, lambda: visits.import_lines(site.engine, site.shelf, [delivery], at=site.now(), per=Per.VISIT)
-    )
+    try:
+        (verdicts,) = await _aside(
+            site, lambda: visits.import_lines(site.engine, site.shelf, [delivery], at=site.now(), per=Per.VISIT)
+        )
+    except DoorClosed as closed:
+        _refuse(closed.against)
     return Reply(200, _written.encode(import_seen(visit_no, lines, verdicts)), {})
 
 
 async def _need_open_doors(site: Site, caller: Caller) -> None:
     """Raises Problem while the caller's institution may hand in nothing new."""
+    elsewhere = await _read(site, lambda connection: against_institution(connection, caller.institution_code))
+    if elsewhere is not None:
+        _refuse(elsewhere)
     why = await _read(site, lambda connection: why_closed(connection, caller.institution_code))
     if why:
         raise Problem("doors-closed", detail=why)
@@ -275,7 +282,7 @@ async def _seen(site: Site, caller: Caller, visit_no: str) -> VisitOut:
     def one(connection: Connection) -> VisitOut:
         view = visits.find(connection, caller.institution_code, visit_no)
         if view is None:
-            raise _unknown()
+            _refuse(unknown(connection, caller.institution_code, visit_no))
         return visit_seen(view, of_visits(connection, [visit_no])[visit_no])
 
     return await _read(site, one)
@@ -310,8 +317,14 @@ def _refuse(outcome: NotReady) -> NoReturn:
         raise Problem("visit-conflict")
     if VisitRefusal.BACKLOG_FULL in codes:
         raise Problem("backlog-full", detail=outcome.words, headers={"Retry-After": "1"})
+    if VisitRefusal.LINK_DOWN_LIMIT in codes:
+        raise Problem("link-down-limit", detail=outcome.words, headers={"Retry-After": RETRY_LINK_DOWN})
     if VisitRefusal.TOO_FAST in codes:
         raise Problem("too-many-requests", detail=outcome.words, headers={"Retry-After": "1"})
+    if VisitRefusal.MOVED in codes:
+        raise Problem("moved", detail=outcome.words)
+    if VisitRefusal.ARRIVING in codes:
+        raise arriving()
     if VisitRefusal.DOORS_CLOSED in codes:
         raise Problem("doors-closed", detail=outcome.words)
     errors = [_error(each) for each in outcome.reasons]

@@ -114,9 +114,18 @@ class SettlementOut(AmountsOut):
     provisional: NotRequired[
         Annotated[bool, Field(description="true: settled by the front-end itself, the centre has not confirmed it yet")]
     ]
+    offline: NotRequired[
+        Annotated[bool, Field(description="true: settled off-line (脱机), true to the patient, not posted yet")]
+    ]
     recomputed: NotRequired[
         Annotated[str, Field(description="how the centre's settlement differs from the provisional one, and why")]
     ]
+
+
+class EstimateOut(AmountsOut):
+    """What a claim would come to while the link is down (估算): no result, no statement, and nothing is due by it."""
+
+    detail: str
 
 
 class VerdictOut(TypedDict):
@@ -162,8 +171,9 @@ class ClaimOut(TypedDict):
     refusal: NotRequired[RefusalOut]
     preparation: NotRequired[PreparationOut]
     waiting: NotRequired[
-        Annotated[RefusalOut, Field(description="what holds it up at the centre; it goes on by itself")]
+        Annotated[RefusalOut, Field(description="what holds it up, at the centre or on the way; it goes on by itself")]
     ]
+    estimate: NotRequired[EstimateOut]
     contra_of: NotRequired[Annotated[str, Field(description="the claim this one takes back, or is what was kept of")]]
     refunded_by: NotRequired[Annotated[str, Field(description="the claim that takes, or took, this one back")]]
 
@@ -330,12 +340,22 @@ def claim_seen(view: ClaimView) -> ClaimOut:
         }
     if view.waits_for and view.state in _UNDECIDED:
         document["waiting"] = {"code": view.waits_for, "detail": words_of_refusal(view.waits_for, "")}
+    if view.queued:
+        words = POSTED_LATER if view.offline_at is not None else ACCEPTED_NOT_SETTLED
+        document["waiting"] = {"code": LINK_DOWN, "detail": words}
+    if view.estimated is not None:
+        document["estimate"] = cast(EstimateOut, {"detail": ESTIMATE_WORDS} | amounts_out(view.estimated))
     if view.contra_of is not None:
         document["contra_of"] = claim_no(view.visit_no, view.contra_of)
     if view.refunded_by is not None:
         document["refunded_by"] = claim_no(view.visit_no, view.refunded_by)
     return document
 
+
+LINK_DOWN = "link-down"
+ACCEPTED_NOT_SETTLED = "与中心的链路中断：已受理，未结算；链路恢复后自动结算，请勿重复提交"
+POSTED_LATER = "与中心的链路中断：已脱机结算，链路恢复后由中心入账"
+ESTIMATE_WORDS = "估算，不是结算，不得据此收费或打印结算单；以链路恢复后中心的结算为准"
 
 _UNDECIDED = (ClaimState.TOTALLED, ClaimState.PREPARED)
 _DECISION: dict[Phase, Literal["confirm", "cancel"]] = {Phase.CONFIRM: "confirm", Phase.CANCEL: "cancel"}
@@ -367,7 +387,9 @@ def _settlement(view: ClaimView, answer: ClaimAnswer) -> SettlementOut:
     if answer.cells:
         shown["matrix"] = matrix_out(answer.cells)
         shown["national"] = national_out(answer.cells, answer.scheme, answer.account_before_fen)
-    if view.provisional:
+    if view.offline_at is not None and view.provisional:
+        shown["offline"] = True
+    elif view.provisional:
         shown["provisional"] = True
     if answer.recomputed:
         shown["recomputed"] = answer.recomputed

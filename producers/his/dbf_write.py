@@ -207,12 +207,17 @@ def _text(field: Field, value: Value) -> bytes:
 
 
 def _number(field: Field, value: Value) -> bytes:
+    quantum = _QUANTA[field.decimals]
+    # An amount above zero with the column's own decimals, as nearly every number is, is written as it stands.
+    if type(value) is Decimal and value.same_quantum(quantum) and value > 0:
+        text = str(value)
+        if "E" not in text and len(text) <= _longest(field.width, field.digits, field.decimals):
+            return text.encode().rjust(field.width)
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise Unfit(Misfit.KIND)
     number = Decimal(value)
     if not number.is_finite():
         raise Unfit(Misfit.OVERFLOW)
-    quantum = _QUANTA[field.decimals]
     try:
         exact = number if number.same_quantum(quantum) else number.quantize(quantum, context=_EXACT)
     except Inexact:
@@ -228,6 +233,11 @@ def _number(field: Field, value: Value) -> bytes:
     if len(written) > field.width or too_many_digits:
         raise Unfit(Misfit.OVERFLOW)
     return written.rjust(field.width)
+
+
+def _longest(width: int, digits: int | None, decimals: int) -> int:
+    """The most characters of a number above zero that is written with all its decimals."""
+    return width if digits is None else min(width, digits + (decimals > 0) + (digits == decimals))
 
 
 def _date(value: Value) -> bytes:

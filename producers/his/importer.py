@@ -196,7 +196,7 @@ def _decide(
 
 def _beside(before: Mapping[int | None, ChargeLine], delivery: Delivery) -> Answer | None:
     """What to answer where line numbers were imported before: code 94, or for the same line that it is imported."""
-    if not any(line.line_no in before for line in delivery.lines):
+    if not before or not any(line.line_no in before for line in delivery.lines):
         return None
     marks: list[Mark | None] = []
     for line in delivery.lines:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,8 +30,9 @@ LEFT, IMPORTED, FAILED = 0, 1, 2
 """The read-in flag DRBZ: not read, read, failed."""
 
 DIGEST_BYTES = 16
-DECODED_TOGETHER = 3_000
-"""Visits whose lines are decoded in one go: the more, the oftener a price or a name is one that is known already."""
+DECODED_TOGETHER = (300, 1_200, 3_000)
+"""Visits whose lines are decoded in one go: the more, the oftener a price or a name is one that is known already; but
+the first ones soon, so that the desk has something to do while the others are decoded."""
 
 
 class Rows(NamedTuple):
@@ -141,7 +142,7 @@ class LineFile:
         sure = [rows for rows in wanted if rows.visit_no in visits] if unsure else wanted
         given = 0
         try:
-            for together in _parts(sure, DECODED_TOGETHER):
+            for together in _growing_parts(sure, DECODED_TOGETHER):
                 read = _Together(self._table, together)
                 for batch in _parts(together, at_most):
                     self._out.update((rows.visit_no, _Out(rows)) for rows in batch)
@@ -244,6 +245,16 @@ def _parts(rows: Sequence[Rows], at_most: int) -> Iterator[Sequence[Rows]]:
     return (rows[start : start + at_most] for start in range(0, len(rows), at_most))
 
 
+def _growing_parts(rows: Sequence[Rows], sizes: Sequence[int]) -> Iterator[Sequence[Rows]]:
+    """Parts of these sizes, one after the other, and from then on of the last."""
+    start = 0
+    for size in chain(sizes, repeat(sizes[-1])):
+        if start >= len(rows):
+            return
+        yield rows[start : start + size]
+        start += size
+
+
 class _Together:
     """The charge lines of a batch of rows, decoded together."""
 
@@ -300,9 +311,11 @@ class _Content:
         form, begin = "", 0
         for column in header.fields:
             if column.code in dbf.RESERVED:
-                form += f"{header.offset(column.code) - begin}s{column.width}x"
-                begin = header.offset(column.code) + column.width
-        form += f"{header.record_length - begin}s"
+                at = header.offset(column.code)
+                form += (f"{at - begin}s" if at > begin else "") + f"{column.width}x"
+                begin = at + column.width
+        if begin < header.record_length:
+            form += f"{header.record_length - begin}s"
         records = memoryview(table.snapshot)[header.length : header.end]
         self._records = list(struct.iter_unpack(form, records))
 

@@ -113,11 +113,12 @@ class Outgoing:
             for problem in self._refresh(kind, whole=False):
                 if problem.file.upper() in last_files:
                     raise problem
-            new = {record.key: record for record in of_kind if not self._stands(kind, record.key)}
+            keyed = {record.key: record for record in of_kind}
+            new = {key: record for key, record in keyed.items() if not self._stands(kind, key)}
             if new and kind in RESULTS:
-                self._supersede(kind, new.values())
+                self._supersede(kind, new)
             if new:
-                self._append(kind, list(new.values()), at)
+                self._append(kind, new, at)
                 written += len(new)
         return written
 
@@ -154,13 +155,13 @@ class Outgoing:
         self._written_again = at.date()
         return again
 
-    def _supersede(self, kind: str, results: Collection[Record]) -> None:
+    def _supersede(self, kind: str, results: Collection[Key]) -> None:
         """Mark the unread results of these visits as read before a newer one comes: its batch is the valid one.
 
         Some products take any one unread result of a visit and then mark all of them; others take the newest and never
         write the flag. So a visit has one unread result at a time, and none of ours waits for a flag.
         """
-        visit_nos = {str(record.key[0]) for record in results}
+        visit_nos = {str(key[0]) for key in results}
         for name, read in self._read[kind].items():
             unread = [
                 key
@@ -175,11 +176,13 @@ class Outgoing:
                 for key in unread:
                     read.places[key] = read.places[key]._replace(flag=IMPORTED)
 
-    def _append(self, kind: str, records: Sequence[Record], at: datetime) -> None:
+    def _append(self, kind: str, records: Mapping[Key, Record], at: datetime) -> None:
         columns = layout(kind)
         path = file_of_day(self.folder, kind, at.date())
         before = (signature_of(path) or (0, 0))[0]
-        first = dbf.append(path, columns, [row_of(columns, record.values) for record in records], day=at.date())
+        first = dbf.append(
+            path, columns, [row_of(columns, record.values) for record in records.values()], day=at.date()
+        )
         signature = signature_of(path)
         if signature is None:
             return
@@ -191,8 +194,8 @@ class Outgoing:
             known.signature = signature  # nobody but us wrote
         else:
             known.signature = (0, signature[1])
-        for number, record in enumerate(records, first):
-            known.add(record.key, Place(path.name, number, LEFT))
+        for number, key in enumerate(records, first):
+            known.add(key, Place(path.name, number, LEFT))
 
     def _refresh(self, kind: str, *, whole: bool = True) -> Iterator[dbf.DbfProblem]:
         """Read the files that changed; without `whole` those that grew, since a flag makes no file longer."""

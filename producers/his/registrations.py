@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from domain.identity import written
 from domain.visit import Visit, VisitType
@@ -53,12 +52,14 @@ class Registrations:
 
 def _visits(table: dbf.Table) -> Iterator[Visit]:
     """The registrations that can be read; lines of the others find no visit, and code 90 says so."""
-    for cells in zip(*(table.columns[code] for code in _COLUMNS.values()), strict=True):
-        given = dict(zip(_COLUMNS, cells, strict=True))
-        visit_no, day = given["visit_no"], given["visit_date"]
-        visit_type = OF_THIS_EXCHANGE.get(str(given["visit_type"]))
-        if not isinstance(visit_no, str) or not visit_no or visit_type is None or not isinstance(day, date):
-            continue
-        texts: dict[str, Any] = {name: cell if isinstance(cell, str) else "" for name, cell in given.items()}
-        texts["citizen_id_no"] = written(texts["citizen_id_no"])
-        yield Visit(**texts | {"visit_type": visit_type, "visit_date": day})
+    cells = {name: table.columns[code] for name, code in _COLUMNS.items()}
+    types = [OF_THIS_EXCHANGE.get(str(cell)) for cell in cells.pop("visit_type")]
+    days = cells.pop("visit_date")
+    texts = {name: [cell if isinstance(cell, str) else "" for cell in column] for name, column in cells.items()}
+    texts["citizen_id_no"] = list(map(written, texts["citizen_id_no"]))
+    named = tuple(texts)
+    for visit_type, day, *of_visit in zip(types, days, *texts.values(), strict=True):
+        if visit_type is not None and isinstance(day, date):
+            visit = Visit(visit_type=visit_type, visit_date=day, **dict(zip(named, of_visit, strict=True)))
+            if visit.visit_no:
+                yield visit

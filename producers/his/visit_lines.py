@@ -31,6 +31,7 @@ CHANNEL = "dbf"
 NOT_NOW = {
     VisitRefusal.BATCH_UNDER_WAY,
     VisitRefusal.BACKLOG_FULL,
+    VisitRefusal.LINK_DOWN_LIMIT,
     VisitRefusal.TOO_FAST,
     VisitRefusal.DOORS_CLOSED,
 }

@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -39,7 +40,7 @@ from producers.his.outgoing import Record
 from producers.his.visit_lines import CHANNEL, ImportReport
 from workers import visits
 from workers.admission import why_closed
-from workers.claims import ClaimOutcome, mark_handed_back, ready_to_hand_back
+from workers.claims import ReadyClaim, mark_handed_back, ready_to_hand_back
 from workers.doorbell import Doorbell
 from workers.tables import TO_HAND_OUT, institution
 from workers.tables import hand_out as to_hand_out
@@ -233,8 +234,8 @@ def hand_back(engine: Engine, doors: Mapping[str, Door], *, at: datetime) -> int
             if isinstance(problem, DbfProblem):
                 door.tell([problem], at)
             continue
-        for view in views:
-            metrics.CLAIMS.labels(CHANNEL, str(view.state)).inc()
+        for state, claims in Counter([view.state for view in views]).items():
+            metrics.CLAIMS.labels(CHANNEL, state).inc(claims)
         done += [view.claim_id for view in views]
     if done:
         with engine.begin() as connection:
@@ -243,30 +244,32 @@ def hand_back(engine: Engine, doors: Mapping[str, Door], *, at: datetime) -> int
     return len(done)
 
 
-def hand_back_to(door: Door, views: Sequence[ClaimOutcome], *, at: datetime) -> None:
+def hand_back_to(door: Door, views: Sequence[ReadyClaim], *, at: datetime) -> None:
     """Results first, then the marks: a row with flag 1 says that the result is there. Raises DbfProblem."""
-    door.outgoing.write([_result(view, at) for view in views if view.state is ClaimState.SETTLED], at=at)
+    door.outgoing.write([_result(view, at) for view in views if view.state == ClaimState.SETTLED], at=at)
     answers = []
     for view in views:
         rows = door.exchange.rows_out(view.source, view.visit_no)
         if rows is not None and len(rows.records) == view.line_count:
-            codes = [verdict.code for verdict in view.verdicts] or [PASSED] * view.line_count
+            codes = view.codes or [PASSED] * view.line_count
             answers.append(Answer(rows, marks_for(codes, _note(view))))
     if answers:
         door.exchange.answer(answers, at=at)
 
 
-def _note(view: ClaimOutcome) -> str:
+def _note(view: ReadyClaim) -> str:
     """What BZ2 says of a claim whose lines are in order but which the centre refused."""
-    if view.state is not ClaimState.REFUSED:
+    if view.state != ClaimState.REFUSED:
         return ""
-    return refusal_words(view.refusal, "" if view.answer is None else view.answer.detail)
+    answer = view.answer
+    return refusal_words(view.refusal or "", "" if answer is None else answer.detail)
 
 
-def _result(view: ClaimOutcome, at: datetime) -> Record:
+def _result(view: ReadyClaim, at: datetime) -> Record:
     """The row of MZJS of a claim that carried its visit: no outpatient number, nothing above the cap (AMB-14)."""
-    amounts, answer, visit = view.amounts, view.answer, view.visit
-    assert amounts is not None and answer is not None and answer.settled_at is not None
+    answer, visit = view.answer, view.visit
+    assert answer is not None and answer.settled_at is not None
+    amounts = view.amounts(answer, visit)
     return Record(
         "MZJS",
         {

@@ -89,7 +89,10 @@ def statement(view: ClaimView, *, institution_name: str, key: bytes | None) -> S
     is_refund = paid.total_fen < 0
     if is_refund:
         facts.append(("结算类别", "退费冲销"))
-    if view.provisional:
+    if view.offline_at is not None:
+        posted = "待中心入账" if view.provisional else "中心已入账"
+        facts.append(("结算类别", f"脱机结算（{view.offline_at:%Y-%m-%d %H:%M:%S}），{posted}"))
+    elif view.provisional:
         facts.append(("结算状态", "本地结算，待中心确认"))
     if answer.recomputed:
         facts.append(("说明", answer.recomputed))

@@ -28,8 +28,8 @@ from infra.envelope import seal
 from producers.his.fields import layout
 from tests.bench.claims import DAY, LINES, claims, write_lines, write_registrations
 from tests.bench.site import FRONTEND, Site, Stuck
+from workers.chunks import CLAIMS_PER_CHUNK
 from workers.tables import claim
-from workers.upload import CLAIMS_PER_CHUNK
 
 SCRATCH = "bench.scales"
 KEY = bytes(32)

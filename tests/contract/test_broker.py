@@ -13,7 +13,8 @@ from uuid import uuid4
 import msgpack
 import pytest
 import redis
-from kombu import Consumer, Queue
+from amqp.exceptions import PreconditionFailed
+from kombu import Consumer
 
 from infra.broker import BrokerAway, Post, build_app
 from infra.embedded import valkey
@@ -91,7 +92,7 @@ def listening(app, *queues):
         received = []
         consumer = Consumer(
             channel,
-            [Queue(name) for name in queues],
+            [app.amqp.queues[name] for name in queues],
             on_message=received.append,
             accept=app.conf.accept_content,
             prefetch_count=1,
@@ -318,3 +319,18 @@ def _works(post):
         return post.waiting("q") >= 1
     except BrokerAway:
         return False
+
+
+@NO_RABBITMQ
+def test_a_lane_on_rabbitmq_is_a_quorum_queue(rabbitmq_url, queue):
+    app = build_app("contract", rabbitmq_url)
+    Post(app).send("note", queue=queue, shown={}, name="first")
+
+    def declared_as(kind):
+        with app.connection_for_read() as connection, connection.channel() as channel:
+            channel.queue_declare(queue, durable=True, auto_delete=False, arguments={"x-queue-type": kind})
+
+    declared_as("quorum")
+    with pytest.raises(PreconditionFailed, match="x-queue-type"):
+        declared_as("classic")
+    app.close()

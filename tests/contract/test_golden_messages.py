@@ -163,6 +163,17 @@ VALUES = {
             LINES,
         ),
     ),
+    "refund.asked.v1+lines": m.RefundAsked(
+        institution_code="H0001",
+        visit_no="F001260302000001",
+        charge_batch_no=1,
+        contra_batch_no=2,
+        reason="退一盒",
+        policy_version="guangzhou-2024@00000000",
+        catalogue_version="2026-03",
+        kept=(CLAIM._replace(charge_batch_no=3),),
+        kept_lines=(bytes.fromhex("90"),),
+    ),
     "outcome.told.v1+wanted": m.OutcomeTold(
         outcomes=(m.ToldOutcome("H0001", "F001260302000001", 1, "refused", "catalogue-stale", "过期"),),
         wanted=("guangzhou-2024@00000000", "2026-03"),

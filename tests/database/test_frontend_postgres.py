@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -13,7 +14,7 @@ from sqlalchemy import inspect, text
 
 import workers.clearings.tables  # its tables belong to the model
 import workers.reconciling.tables  # noqa: F401  # its tables belong to the model
-from domain.messages import BooksAsked, ClaimAnswer, ClaimsAnswered, UploadGranted
+from domain.messages import BooksAsked, ClaimAnswer, ClaimsAnswered, DetailReceipt, DetailReceived, UploadGranted
 from infra.database import open_database
 from infra.lease import LeaseLost, guard, take
 from tests.support.frontend import (
@@ -32,11 +33,13 @@ from tests.support.frontend import (
     submission,
 )
 from tests.support.post import FRONTEND, KEY, RememberingPost
+from tests.support.uploading import link_to
 from workers import books, claims, deliver, desk, intake, schema, upload
 from workers.doorbell import Doorbell
 from workers.intake import Accepted, KeyConflict, Replayed
 from workers.outbox import Outbox, Sweep
 from workers.tables import claim, lease, metadata, verdict
+from workers.upload_lag import lags
 
 
 @pytest.fixture(scope="module")
@@ -197,8 +200,16 @@ def test_answers_uploads_and_books_come_out_the_same(engine):
         assert (day.claims, day.fund_pay_fen) == (3, 15)
     sent = []
     granted = UploadGranted(window="noon", fence=1, lines=100, cut_off=NOON.replace(hour=13))
-    upload.upload(engine, granted, send=lambda chunk: sent.append(chunk) or True, now=lambda: NOON, seconds=lambda: 1e9)
-    assert [len(chunk.claims) for chunk in sent] == [3]
+    upload.upload(engine, granted, link_to(sent.append, at=NOON))
+    [chunk] = sent
+    assert len(chunk.claims) == 3
+    with engine.connect() as connection:
+        [lag] = lags(connection, at=NOON.replace(hour=14), deadline=timedelta(hours=1))
+    assert (lag.due_claims, lag.overdue_claims, lag.oldest_due_at) == (3, 3, NOON)
+    with engine.begin() as connection:
+        receipts = tuple(DetailReceipt(each.visit_no, 1, True, 4, 0, b"") for each in chunk.claims)
+        assert upload.confirm(connection, DetailReceived(receipts=receipts, chunk=chunk.chunk)) == 3
+        assert lags(connection, at=NOON, deadline=timedelta(hours=1)) == []
     assert rows(engine, claim.c.settled_at)[0].settled_at == NOON
 
 

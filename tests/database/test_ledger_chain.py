@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import make_url, text
+from sqlalchemy.exc import IntegrityError
 
 from center import privileges
 from center.ledger import audit, chain, documents
@@ -272,3 +273,27 @@ def test_migrate_makes_the_login_of_the_services_where_there_is_none(books, owne
     assert _privileges(url).ok is True
     with owner_engine.begin() as connection:
         connection.execute(text("DROP ROLE another"))
+
+
+def test_a_settlement_comes_after_its_postings_or_not_at_all(center_engine):
+    """However it is written: by INSERT, by COPY, one of many. One of nothing at all has none."""
+    row = (
+        "INSERT INTO settlement (settlement_no, institution_code, visit_no, charge_batch_no, kind, frontend, person_no,"
+        " visit_type, clearing_type, visit_date, settled_at, settled_day, digest, line_count, total_fen,"
+        " own_expense_fen, over_limit_fen, pre_self_pay_fen, in_scope_fen, fund_pay_fen, account_pay_fen,"
+        " deductible_fen, self_pay_fen, over_cap_fen, institution_share_fen, policy_version, catalogue_version, steps,"
+        " answer) SELECT number, 'H', 'P' || number, 1, 'normal', 'f', 1, '3', '11', '2026-03-02', now(), '2026-03-02',"
+        " '', 1, fen, fen, 0, 0, 0, 0, 0, 0, 0, 0, 0, 'p', 'c', '', ''"
+        " FROM unnest(CAST(:numbers AS bigint[]), CAST(:fen AS bigint[])) AS new (number, fen)"
+    )
+    posting = "INSERT INTO posting VALUES (:number, 'cash:H', 100), (:number, 'charges:H', -100)"
+    bare = "settlement 700002 comes without its postings"
+    with pytest.raises(IntegrityError, match=bare), center_engine.begin() as connection:
+        connection.execute(text(posting), {"number": 700_001})
+        connection.execute(text(row), {"numbers": [700_001, 700_002], "fen": [100, 100]})
+    with pytest.raises(IntegrityError, match=bare), center_engine.begin() as connection:
+        connection.execute(text(row), {"numbers": [700_002], "fen": [100]})
+        connection.execute(text(posting), {"number": 700_002})
+    with center_engine.begin() as connection:
+        connection.execute(text(posting), {"number": 700_001})
+        connection.execute(text(row), {"numbers": [700_001, 700_003], "fen": [100, 0]})

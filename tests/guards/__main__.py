@@ -1,10 +1,8 @@
-"""`python -m tests.guards`: the table of all guards and the tests that notice; exit 1 when one is not noticed.
-
-`--quick` leaves out those whose tests need servers; words choose guards by their names.
-"""
+"""`python -m tests.guards`: the table of all guards and the tests that notice; exit 1 when one is not noticed."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
@@ -16,12 +14,15 @@ from tests.guards.take_away import copy_tree, run_tests, run_without
 
 def main(arguments: list[str]) -> int:
     """Prove the guards chosen; 0 when a test noticed the absence of each."""
-    words = [argument for argument in arguments if not argument.startswith("--")]
+    asked = _read(arguments)
     chosen = [
         guard
         for guard in GUARDS
-        if (guard.is_quick or "--quick" not in arguments) and all(word in guard.name for word in words)
+        if (guard.is_quick or not asked.quick) and all(word in guard.name for word in asked.words)
     ]
+    if not chosen:
+        print("guards: no guard has these words in its name", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as folder:
         tree = copy_tree(Path(folder))
         whole = run_tests(tuple(dict.fromkeys(test for guard in chosen for test in guard.tests)), tree)
@@ -39,6 +40,13 @@ def main(arguments: list[str]) -> int:
             print(f"| {guard.promise} | {guard.name} | {by} | {time.monotonic() - started:.0f} |", flush=True)
     print(f"\n{len(chosen) - unnoticed} of {len(chosen)} guards are missed when they are gone.")
     return 1 if unnoticed else 0
+
+
+def _read(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.guards", description="Take away guards; tests must notice.")
+    parser.add_argument("--quick", action="store_true", help="leave out those whose tests need servers")
+    parser.add_argument("words", nargs="*", help="only guards with all of these words in their names")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -172,6 +172,49 @@ GUARDS = (
         (f"{UNIT}test_workers_outbox.py",),
     ),
     Guard(
+        "a settlement comes after its postings", FEN, "center/migrations/versions/r0020_money_rest.py",
+        "document_no = settlement_no LIMIT 1) IS NULL LIMIT 1;", "document_no = settlement_no LIMIT 1) = 2 LIMIT 1;",
+        (f"{STORED}test_ledger_chain.py",),
+    ),
+    Guard(
+        "an institution decides about its own clearing only", TENANTS, "center/clearing/deciding.py",
+        "    if period.institution_code != said.institution_code:", "    if False:",
+        (f"{STORED}test_clearing_told.py",),
+    ),
+    Guard(
+        "a front-end decides about its institutions' clearings only", TENANTS, "center/clearing/deciding.py",
+        "    if said.institution_code not in institutions_of(connection, frontend):", "    if False:",
+        (f"{STORED}test_clearing_told.py",),
+    ),
+    Guard(
+        "figures that do not stand any more are not confirmed", FEN, "center/clearing/deciding.py",
+        "    if period.clearing_no != said.clearing_no:", "    if False:",
+        (f"{STORED}test_clearing_told.py",),
+    ),
+    Guard(
+        "what was refused before a restore stays refused", TWICE, "center/backup/catching_up.py",
+        "        park(cursor, [_parked(each, frontend, at) for each in claims])", "        pass",
+        (f"{STORED}test_restore_answers.py",),
+    ),
+    Guard(
+        "a refund refused before a restore stays refused", TWICE, "center/backup/catching_up.py",
+        "            refund_refusals.write(cursor, _refund_answered(each, each.contra_of), frontend, at)",
+        "            pass",
+        (f"{STORED}test_restore_answers.py",),
+    ),
+    Guard(
+        "a restored centre is told again what it had heard of clearings", LOST, "workers/clearings/saying.py",
+        "        .where(_COLUMNS.heard_at >= since, _COLUMNS.code == Refused.NO)",
+        "        .where(_COLUMNS.heard_at < since)",
+        (f"{UNIT}test_api_clearings.py",),
+    ),
+    Guard(
+        "a restored centre gets its books again", LOST, "workers/reconciling/books.py",
+        "        .where(institution_book.c.answered_at >= since)",
+        "        .where(institution_book.c.answered_at < since)",
+        (f"{STORED}test_restore_answers.py",),
+    ),
+    Guard(
         "the postings of a document balance", FEN, "center/migrations/versions/r0007_ledger.py",
         "FROM inserted GROUP BY document_no HAVING sum(amount_fen) <> 0", "FROM inserted GROUP BY 1 HAVING false",
         (f"{STORED}test_center_schema.py",),

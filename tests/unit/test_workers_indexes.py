@@ -8,6 +8,7 @@ from sqlalchemy import event
 from domain.messages import UploadGranted
 from tests.support.frontend import HOSPITAL, NOON, new_frontend, shelf, submission
 from tests.support.post import FRONTEND, KEY, RememberingPost
+from tests.support.uploading import link_to
 from workers import claims, desk, intake, upload
 from workers.doorbell import Doorbell
 from workers.outbox import Outbox, Sweep
@@ -49,7 +50,7 @@ def sweep(engine):
 
 def grant(engine):
     granted = UploadGranted(window="noon", fence=1, lines=10, cut_off=NOON.replace(hour=13))
-    return upload.upload(engine, granted, send=lambda chunk: True, now=lambda: NOON, seconds=lambda: 1e9)
+    return upload.upload(engine, granted, link_to(list, at=NOON))
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ VISITS, KEYS, CLAIMS = 200, 2000, 300
 
 UNDER_WAY = (ClaimState.ACCEPTED, ClaimState.TOTALLED, ClaimState.PREPARED)
 NOT_DONE = (ClaimState.HELD, *UNDER_WAY)
-SETTINGS = ("api_key_hash", "exchange", "dress", "outpatient_flow", "settles_at_once")
+SETTINGS = ("backlog_cap", "api_key_hash", "exchange", "dress", "outpatient_flow", "settles_at_once")
 """Of an institution: what its HIS is known by, and how it is reached. It goes along, so the HIS keeps its key."""
 
 

@@ -30,6 +30,13 @@ def against(of: Any) -> NotReady | None:
     return not_ready(VisitRefusal.MOVED, of.moved_to)
 
 
+def against_institution(connection: Connection, institution_code: str) -> NotReady | None:
+    """The same by its code; None of one that is not known here."""
+    columns = institution.c.standing, institution.c.moved_to
+    of = connection.execute(select(*columns).where(institution.c.institution_code == institution_code)).first()
+    return None if of is None else against(of)
+
+
 def against_step(connection: Connection, institution_code: str, row: Any | None, visit_no: str) -> NotReady | None:
     """Why no step is taken of a visit (its row, None where it is not known): it is live elsewhere, or on its way."""
     columns = institution.c.standing, institution.c.moved_to, institution.c.move_no

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
 
 from domain.messages import BundleKept, HandedOver
 from domain.terms import Standing
+from infra.codec import UnreadableMessage
 from infra.database import execute_many
 from workers.moving.carrying import Cargo, of, planted, unpacked
 from workers.moving.handing import SETTINGS
@@ -98,9 +99,11 @@ class _Taking:
         if not rows:
             return
         numbers = [row["visit_no"] for row in rows]
+        others = select(visit.c.visit_no).where(visit.c.visit_no.in_(numbers), visit.c.institution_code != self._code)
+        if self._connection.execute(others.limit(1)).first() is not None:
+            raise UnreadableMessage("a bundle with another institution's visit")
         for table in (hand_out, line_failure, visit_lines, visit):
-            own = table.c.visit_no.in_(numbers), table.c.institution_code == self._code
-            self._connection.execute(delete(table).where(*(own[:1] if table is visit_lines else own)))
+            self._connection.execute(delete(table).where(table.c.visit_no.in_(numbers)))
         execute_many(self._connection, insert(visit), rows)
         imports = self._lines(cargo)
         failures = [planted(values, line_failure, institution_code=self._code) for values in of(cargo, "line_failure")]

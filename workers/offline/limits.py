@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from domain.link import LinkState
 from domain.offline import OverLimit, Terms, over_limit
 from domain.ways import Way
-from workers.link import standing
-from workers.tables import IS_OPEN, claim, institution
+from workers.tables import IS_OPEN, claim, institution, link
+
+LINK = (
+    select(link.c.state).where(link.c.only == 1).scalar_subquery().label("link_state"),
+    select(link.c.fresh_until).where(link.c.only == 1).scalar_subquery().label("link_fresh_until"),
+)
+"""What `limits_now` reads beside an institution: no query of its own for claims that come while the link is up."""
 
 
 def terms_of(connection: Connection, codes: Collection[str]) -> dict[str, Terms]:
@@ -65,8 +72,13 @@ class Limits:
             self.unsettled[institution_code] += claim_fen
 
 
-def limits_now(connection: Connection, codes: Collection[str], *, at: datetime) -> Limits:
-    """What limits these institutions' claims at this moment."""
-    if not standing(connection, at=at).is_down:
+def limits_now(connection: Connection, served: Mapping[str, Any], *, at: datetime) -> Limits:
+    """What limits the claims of these institutions at this moment; their rows hold `LINK`."""
+    if not any(_is_down(row, at) for row in served.values()):
         return Limits({})
-    return Limits(terms_of(connection, codes), {code: unsettled_fen(connection, code) for code in codes})
+    return Limits(terms_of(connection, served), {code: unsettled_fen(connection, code) for code in served})
+
+
+def _is_down(row: Any, at: datetime) -> bool:
+    """As `workers.link.standing` has it."""
+    return row.link_state == LinkState.DOWN or (row.link_fresh_until is not None and at > row.link_fresh_until)

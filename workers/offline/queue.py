@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, func, or_, select
 
 from domain.link import CLOCK_BOUND
-from workers.tables import IS_OFFLINE, IS_OPEN, IS_QUEUED, claim, institution
+from workers.tables import IS_OFFLINE, IS_OPEN, IS_QUEUED, claim
 
 
 class Waiting(NamedTuple):
@@ -27,14 +27,13 @@ class Waiting(NamedTuple):
 
 def waiting(connection: Connection) -> list[Waiting]:
     """What is accepted and not settled, by institution."""
-    is_offline = claim.c.offline_at.is_not(None)
     rows = connection.execute(
         select(
             claim.c.institution_code,
             func.count(),
             func.coalesce(func.sum(claim.c.total_fen), 0),
             func.count(claim.c.offline_at),
-            func.coalesce(func.sum(claim.c.offline_fen).filter(is_offline), 0),
+            func.coalesce(func.sum(claim.c.offline_fen), 0),
         )
         .where(IS_OPEN)
         .group_by(claim.c.institution_code)
@@ -75,14 +74,3 @@ def spent_offline(connection: Connection, person_key: bytes, *, leased_at: datet
         )
     )
     return int(found.scalar_one())
-
-
-def unposted_by_institution(connection: Connection) -> dict[str, int]:
-    """Off-line settlements that are not posted, in fen of accounts, for metrics."""
-    return {each.institution_code: each.offline_fen for each in waiting(connection) if each.offline_claims}
-
-
-def names(connection: Connection) -> dict[str, str]:
-    """What the institutions of this front-end are called."""
-    rows = connection.execute(select(institution.c.institution_code, institution.c.name))
-    return {row.institution_code: row.name for row in rows}

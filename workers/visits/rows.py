@@ -62,7 +62,6 @@ _SERVED = select(
     institution.c.frontend_part,
     institution.c.exchange,
     institution.c.outpatient_flow,
-    institution.c.moved_to,
     institution.c.move_no,
     *DOORS,
 ).where(institution.c.institution_code.in_(bindparam("codes", expanding=True)), institution.c.active)

@@ -24,7 +24,7 @@ from domain.visit import ChargeLine, Registration, Visit, pack_lines, unpack_lin
 from infra.codec import unpack
 from infra.database import execute_many, reading
 from workers.admission import DoorsClosed, TooFast
-from workers.intake import Accepted, Arriving, BacklogFull, Moved, Submission, accept_within
+from workers.intake import Accepted, Arriving, BacklogFull, Moved, OverOfflineLimit, Submission, accept_within
 from workers.moving.standing import against_step, unknown
 from workers.numbers import wait_for_turn
 from workers.tables import claim, visit, visit_lines
@@ -344,16 +344,22 @@ def _was_refused(row: Any) -> bool:
 
 
 def _not_accepted(answer: object) -> NotReady:
+    return not_ready(*_why_not(answer))
+
+
+def _why_not(answer: object) -> tuple[VisitRefusal, object]:
+    found: tuple[VisitRefusal, object] = (VisitRefusal.KEY_REUSED, "")
     match answer:
         case BacklogFull(_, cap):
-            return not_ready(VisitRefusal.BACKLOG_FULL, cap)
+            found = VisitRefusal.BACKLOG_FULL, cap
+        case OverOfflineLimit(over):
+            found = VisitRefusal.LINK_DOWN_LIMIT, over.words()
         case TooFast(seconds):
-            return not_ready(VisitRefusal.TOO_FAST, ceil(seconds))
+            found = VisitRefusal.TOO_FAST, ceil(seconds)
         case DoorsClosed(why):
-            return not_ready(VisitRefusal.DOORS_CLOSED, why)
+            found = VisitRefusal.DOORS_CLOSED, why
         case Moved(to):
-            return not_ready(VisitRefusal.MOVED, to)
+            found = VisitRefusal.MOVED, to
         case Arriving():
-            return not_ready(VisitRefusal.ARRIVING)
-        case _:
-            return not_ready(VisitRefusal.KEY_REUSED)
+            found = VisitRefusal.ARRIVING, ""
+    return found

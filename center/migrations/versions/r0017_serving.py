@@ -35,7 +35,11 @@ def _terms() -> list[sa.Column[object]]:
             "burst", sa.Integer(), server_default="0", nullable=False, comment="claims; 0: ten seconds of the rate"
         ),
         sa.Column(
-            "backlog_cap", sa.Integer(), server_default="400", nullable=False, comment="most open claims at a front-end"
+            "backlog_cap",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="most open claims; 0: its front-end's own",
         ),
         sa.Column(
             "suspended", sa.String(60), server_default="", nullable=False, comment="why it takes nothing, in Chinese"

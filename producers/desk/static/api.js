@@ -50,6 +50,7 @@ const api = {
     return answered;
   },
 
+  link: () => api.call("GET", "/v1/link"),
   institution: () => api.call("GET", "/v1/institution"),
   matches: (text, day) => api.call("GET", `/v1/matches?q=${encodeURIComponent(text)}&day=${day}`),
   registered: (day) => api.call("GET", `/v1/desk/visits?day=${day}`),

@@ -24,6 +24,7 @@ const NAMES = {
   reason: "退费原因", unit_price: "单价", quantity: "数量", line_amount: "金额",
 };
 const IDLE_MINUTES = 15;
+const LOOK_SECONDS = 10;
 const STAYS = new Set(["1", "2"]);
 
 const $ = (id) => document.getElementById(id);
@@ -96,6 +97,20 @@ async function enter(key) {
   $("login").hidden = true;
   $("leave").hidden = false;
   await home();
+  await look();
+}
+
+// What the cashier must know of the link: said while it is not up, or our clock or key is wrong.
+async function look() {
+  if (!api.key) { $("link").hidden = true; return; }
+  try {
+    const link = await api.link();
+    const waits = link.offline.unsettled_claims
+      ? `；已受理未结算 ${link.offline.unsettled_claims} 笔，${link.offline.unsettled_amount} 元` : "";
+    const told = { up: "", unsure: "。结算可能要等待", down: "。只受理，不结算；请如实告知参保人" }[link.state];
+    $("link").textContent = `${link.detail}${waits}${told}`;
+    $("link").hidden = link.state === "up" && (!link.clock || link.clock.agrees);
+  } catch { /* whatever is wrong is said by what the cashier does */ }
 }
 
 function count(institution) {
@@ -118,6 +133,7 @@ function leave() {
   $("slip").srcdoc = "";
   for (const id of ["slip-view", "refund-form", "discharge-form"]) $(id).close();
   $("login").hidden = false;
+  $("link").hidden = true;
   $("key").focus();
 }
 
@@ -409,8 +425,13 @@ async function settle(final) {
 async function settled(number, claim) {
   await show(number);
   if (claim.settlement) {
-    amounts(`第 ${claim.charge_batch_no} 批：${CLAIM_STATES[claim.state]}`, claim.settlement);
+    const offline = claim.settlement.offline ? "脱机结算，待中心入账" : CLAIM_STATES[claim.state];
+    amounts(`第 ${claim.charge_batch_no} 批：${offline}`, claim.settlement);
     await slip(claim.claim_no);
+  } else if (claim.waiting) {
+    if (claim.estimate) amounts("估算（已受理，未结算）", claim.estimate, [claim.estimate.detail]);
+    await look();
+    throw new Error(claim.waiting.detail);
   } else if (claim.state === "refused") {
     throw new Error(`中心没有结算：${claim.refusal.detail}`);
   } else if (claim.state === "returned") {
@@ -523,6 +544,7 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   for (const event of ["keydown", "pointerdown"]) document.addEventListener(event, stay);
   stay();
+  setInterval(look, LOOK_SECONDS * 1000);
 
   const kept = sessionStorage.getItem("key");
   if (kept) run(() => enter(kept)); else $("key").focus();

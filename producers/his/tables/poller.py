@@ -62,6 +62,7 @@ FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0
 FOR_A_MOMENT = {
     VisitRefusal.BATCH_UNDER_WAY,
     VisitRefusal.BACKLOG_FULL,
+    VisitRefusal.LINK_DOWN_LIMIT,
     VisitRefusal.TOO_FAST,
     VisitRefusal.DOORS_CLOSED,
     VisitRefusal.ROWS_UNREAD,

@@ -166,7 +166,7 @@ class Broker:
 class SimulatedPost:
     """Stands where `infra.broker.Post` does: the same two calls, the bytes as they are on the real lanes."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, *, is_guest: bool = False) -> None:
         self._broker, self._process = app.broker, app.process
 
     def send(self, task: str, *, queue: str, shown: Any, **kwargs: Any) -> None:

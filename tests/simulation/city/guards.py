@@ -136,18 +136,18 @@ def _whatever_its_content(taken: Any) -> Any:
     return careless
 
 
-def _sent_is_received(upload: Any) -> Any:
+def _sent_is_received(go_on: Any) -> Any:
     """Detail counts as received when it was sent."""
     marked = update(claim).where(claim.c.visit_no == bindparam("v"), claim.c.charge_batch_no == bindparam("b"))
 
-    def careless(engine: Any, granted: Any, *, send: Any, **named: Any) -> Any:
-        def sent(chunk: Any) -> Any:
+    def careless(engine: Any, link: Any) -> Any:
+        def sent(chunk: Any, envelope: bytes) -> Any:
             keys = [{"v": each.visit_no, "b": each.charge_batch_no} for each in chunk.claims]
             with engine.begin() as connection:
                 connection.execute(marked.values(detail_state=workers.detail_states.DETAIL_AT_CENTER), keys)
-            return send(chunk)
+            return link.post(chunk, envelope)
 
-        return upload(engine, granted, send=sent, **named)
+        return go_on(engine, replace(link, post=sent))
 
     return careless
 
@@ -177,7 +177,7 @@ def _acknowledged_first(handle: Any) -> Any:
 GUARDS: Mapping[str, Guard] = {
     "the desk sweeps": Guard(LOST, _does_nothing(workers.outbox.Sweep, "run", 0)),
     "refunds are asked again": Guard(LOST, _does_nothing(workers.refund, "send_due", 0)),
-    "detail is due until its receipt": Guard(DETAIL, _made(workers.upload, "upload", _sent_is_received)),
+    "detail is due until its receipt": Guard(DETAIL, _made(workers.upload, "go_on", _sent_is_received)),
     "acknowledged after the work": Guard(
         LOST, _made(Role, "_handle", _acknowledged_first), "the sweep: whatever was lost is sent again"
     ),

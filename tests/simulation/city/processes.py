@@ -43,6 +43,9 @@ takes a few ticks takes longer then, and a seed costs half."""
 WITHOUT_CLOSING = 400.0
 """Simulated seconds between two looks at the periods of the clearing, in a seed in which none of them closes."""
 
+LEAST_SECONDS = 0.5
+"""No timer is rung more often than this: one that looks forty times a second says nothing more here."""
+
 
 class Book:
     """Stands where a Celery application does: the tasks by name, and the settings."""
@@ -58,7 +61,8 @@ class Book:
         """Register a task under its name."""
 
         def register(work: Callable[..., None]) -> Callable[..., None]:
-            self.tasks[name] = partial(work, SimpleNamespace(request=SimpleNamespace(id=name))) if bind else work
+            task = SimpleNamespace(app=None, name=name, request=SimpleNamespace(id=name))
+            self.tasks[name] = partial(work, task) if bind else work
             return work
 
         return register
@@ -239,7 +243,7 @@ class Role:
                 if due[number] <= self.city.loop.now:
                     if not self._idle.may_skip(timer.name):
                         self._tick(timer)
-                    due[number] = self.city.loop.now + timer.every_seconds
+                    due[number] = self.city.loop.now + max(timer.every_seconds, LEAST_SECONDS)
             wait = min([moment - self.city.loop.now for moment in due], default=30.0)
             names = self._queues(queues, being)
             taken = app.broker.take(self.process, names, max(wait, 0.0))

@@ -66,6 +66,16 @@ def upgrade() -> None:
         op.alter_column("institution", "way", comment="who computes the benefit, as the centre says: domain.ways.Way")
         op.create_table_comment("institution", _TABLE)
     op.add_column(
+        "reference",
+        sa.Column(
+            "edition",
+            sa.Integer(),
+            server_default="0",
+            nullable=False,
+            comment="rises as matches of further institutions come to it",
+        ),
+    )
+    op.add_column(
         "claim",
         sa.Column(
             "origin",
@@ -138,6 +148,8 @@ def downgrade() -> None:
     with op.batch_alter_table("claim") as batch:
         batch.drop_column("carried")
         batch.drop_column("origin")
+    with op.batch_alter_table("reference") as batch:
+        batch.drop_column("edition")
     if op.get_bind().dialect.name == "postgresql":
         op.drop_table_comment("institution", existing_comment=_TABLE)
         op.alter_column("institution", "way", comment=_WAY)

@@ -1,0 +1,304 @@
+"""An institution moves while claims flow: nothing lost, nothing double, whoever is killed between any two steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import func, insert, select, text, update
+
+from center.serving import beginning
+from center.serving.beginning import Wish
+from center.serving.terms import Rules, TermsRefused, change
+from center.settling.settle import settle_submitted
+from center.tables import person, reference
+from domain.messages import TotalsSubmitted
+from domain.refusals import Refusal, VisitRefusal
+from domain.terms import PARTS
+from infra.database import open_database
+from infra.reference import ReferenceShelf, catalogue_row
+from tests.support.center import (
+    AT,
+    CATALOGUE_VERSION,
+    FRONTEND,
+    OTHER_FRONTEND,
+    POLICY_VERSION,
+    fill_center,
+    person_row,
+    rows_of,
+)
+from tests.support.databases import FreshDatabase
+from tests.support.frontend import CLINIC, HOSPITAL, PERSON, new_frontend, published, shelf, short_code, submission
+from tests.support.moving import Movers, announce
+from tests.support.visits import charge, deliver, delivery, registered
+from workers import desk, intake, visits
+from workers.deliver import record_answers
+from workers.tables import arriving, claim, hand_out, institution, visit, visit_lines
+from workers.tables import reference as kept
+
+
+@pytest.fixture
+def movers(postgres_url, tmp_path):
+    with FreshDatabase(postgres_url, "center_template") as url:
+        center = open_database(url)
+        fill_center(center)
+        source = new_frontend(f"sqlite:///{tmp_path}/source.db", HOSPITAL)
+        target = new_frontend(f"sqlite:///{tmp_path}/target.db", CLINIC)
+        with target.begin() as connection:
+            both = catalogue_row(published([HOSPITAL, CLINIC]))["content"]
+            connection.execute(update(kept).where(kept.c.kind == "catalogue").values(content=both))
+        with center.begin() as connection:
+            connection.execute(insert(person), person_row(0, citizen_id_no=PERSON))
+            for code in (HOSPITAL, CLINIC):
+                known = {"short_code": short_code(code)}
+                change(connection, code, known, by="甲", reason="登记", at=AT)
+        for frontend in (FRONTEND, OTHER_FRONTEND):
+            announce(center, frontend)
+        yield Movers(center, source, target)
+        for engine in (center, source, target):
+            engine.dispose()
+
+
+def rows(engine, table):
+    with engine.connect() as connection:
+        return connection.execute(select(table)).all()
+
+
+def hand_in(engine, key, **change):
+    (outcome,) = intake.accept(engine, [submission(HOSPITAL, key, **change)], at=AT)
+    return outcome
+
+
+def settle_all(movers, engine, frontend):
+    """The desk totals what is accepted, the centre settles it, the answers are recorded."""
+    turn = desk.preprocess(engine, shelf(), HOSPITAL, limit=100, at=AT, now=0.0)
+    claims = tuple(turn.totals)
+    if claims:
+        submitted = TotalsSubmitted(
+            policy_version=POLICY_VERSION, catalogue_version=CATALOGUE_VERSION, claims=claims
+        )
+        answered = settle_submitted(
+            movers.center, ReferenceShelf(reference), submitted, frontend=frontend, at=AT
+        )
+        with engine.begin() as connection:
+            record_answers(connection, answered, at=AT)
+    return claims
+
+
+def states(engine):
+    return {row.idempotency_key: row.state for row in rows(engine, claim)}
+
+
+def test_visits_settlements_and_keys_come_along_and_both_doors_are_never_open(movers):
+    (stay,) = registered(movers.source, at=AT)
+    deliver(movers.source, delivery(stay, charge(1), charge(2)), at=AT)
+    accepted = hand_in(movers.source, "before")
+    settle_all(movers, movers.source, FRONTEND)
+    open_claim = hand_in(movers.source, "open", visit_no="")
+
+    movers.begin()
+    assert movers.go(6) == "draining"
+
+    assert movers.opens() == {OTHER_FRONTEND}
+    assert isinstance(hand_in(movers.source, "new"), intake.Moved)
+    assert hand_in(movers.source, "before") == intake.Replayed(accepted.claim_id, accepted.visit_no, 1)
+    replayed = hand_in(movers.target, "before")
+    assert (type(replayed), replayed.visit_no) == (intake.Replayed, accepted.visit_no)
+    assert isinstance(hand_in(movers.target, "open"), intake.Arriving)
+    assert [row.visit_no for row in rows(movers.target, visit)] == [stay]
+    assert deliver(movers.target, delivery(stay, charge(3)), at=AT)[0][0].code == "00"
+    settled = visits.settle_visit(movers.target, HOSPITAL, stay, final=False, at=AT)
+    assert isinstance(settled, visits.Settling)
+    assert visits.settle_visit(movers.source, HOSPITAL, stay, final=False, at=AT).codes == (VisitRefusal.MOVED,)
+
+    assert settle_all(movers, movers.source, FRONTEND)[0].visit_no == open_claim.visit_no
+    movers.go(2)
+    assert isinstance(hand_in(movers.target, "open"), intake.Replayed)
+    settle_all(movers, movers.target, OTHER_FRONTEND)
+    assert states(movers.source)["open"] == states(movers.target)["open"] == "settled"
+    assert rows(movers.target, arriving) == []
+    assert rows_of(movers.center, "SELECT count(*) FROM settlement") == [(3,)]
+
+
+STEPS = ("terms.asked", "terms.sent", "handover.asked", "answer", "handed.over", "kept")
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("times", [1, 3])
+def test_any_message_of_a_move_may_be_lost_and_the_move_goes_on(movers, step, times):
+    (stay,) = registered(movers.source, at=AT)
+    hand_in(movers.source, "open")
+    left = [times]
+
+    def lost(name):
+        if name == step and left[0]:
+            left[0] -= 1
+            return True
+        return False
+
+    movers.lost = lost
+    movers.begin()
+    for _ in range(14):
+        movers.hear()
+        movers.tick()
+        assert len(movers.opens()) <= 1
+        live = [row.visit_no for row in rows(movers.source, visit) if not row.moved_to]
+        assert len(live) + len(rows(movers.target, visit)) <= 1 or movers.state() == "handing"
+    settle_all(movers, movers.source, FRONTEND)
+    upload_all(movers.source)
+    assert left == [0]
+    assert movers.go(4) == "finished"
+    assert [row.visit_no for row in rows(movers.target, visit)] == [stay]
+    assert states(movers.target) == {"open": "settled"}
+
+
+def upload_all(engine):
+    """As if a window had been open: the detail is at the centre."""
+    with engine.begin() as connection:
+        connection.execute(update(claim).where(claim.c.state == "settled").values(detail_state=1))
+
+
+def test_a_bundle_repeated_or_late_changes_nothing_and_one_of_another_move_is_not_taken(movers):
+    registered(movers.source, at=AT)
+    number = movers.begin()
+    seen = []
+    deliver_as_it_is = movers.deliver
+    movers.deliver = lambda due: (seen.append(due), deliver_as_it_is(due))[1]
+    assert movers.go(6) == "finished"
+
+    (given,) = [each for each in seen if each.message.KIND == "handed.over"]
+    before = rows(movers.target, visit), rows(movers.target, hand_out)
+    assert deliver_as_it_is(given) == []
+    strange = given._replace(message=replace(given.message, move_no=number + 1, bundle_no=2))
+    assert deliver_as_it_is(strange) == []
+    assert (rows(movers.target, visit), rows(movers.target, hand_out)) == before
+    for asked in (each for each in seen if each.message.KIND == "handover.asked"):
+        assert deliver_as_it_is(asked._replace(message=replace(asked.message, move_no=number + 1))) == []
+
+
+def test_it_moves_back_and_forth_and_every_visit_is_live_once(movers):
+    (stay,) = registered(movers.source, at=AT)
+    first = hand_in(movers.source, "first")
+    settle_all(movers, movers.source, FRONTEND)
+    upload_all(movers.source)
+    movers.begin()
+    assert movers.go(6) == "finished"
+    deliver(movers.target, delivery(stay, charge(1)), at=AT)
+    second = hand_in(movers.target, "second")
+    assert second.visit_no > first.visit_no, "the numbers go on"
+    settle_all(movers, movers.target, OTHER_FRONTEND)
+    upload_all(movers.target)
+
+    movers.begin(target=FRONTEND)
+    assert movers.go(6) == "finished"
+
+    assert movers.opens() == {FRONTEND}
+    assert {row.visit_no: row.moved_to for row in rows(movers.source, visit)} == {stay: ""}
+    assert [row.visit_no for row in rows(movers.source, visit_lines)] == [stay]
+    origins = {row.idempotency_key: row.origin for row in rows(movers.source, claim)}
+    assert origins == {"first": "", "second": OTHER_FRONTEND}
+    assert isinstance(hand_in(movers.source, "second"), intake.Replayed)
+    assert isinstance(hand_in(movers.source, "third"), intake.Accepted)
+
+
+def test_a_move_is_taken_back_before_anything_travelled_and_not_after(movers):
+    movers.begin()
+    movers.lost = lambda step: step == "terms.asked"
+    movers.go(2)
+    with movers.center.begin() as connection:
+        beginning.abort(connection, HOSPITAL, by="乙", reason="改期", at=AT)
+    movers.lost = lambda _step: False
+    assert movers.go(2) == "aborted"
+    assert movers.opens() == {FRONTEND}
+    assert isinstance(hand_in(movers.source, "still here"), intake.Accepted)
+
+    movers.begin()
+    assert movers.go(5) == "draining"
+    with movers.center.begin() as connection, pytest.raises(TermsRefused, match="不能取消"):
+        beginning.abort(connection, HOSPITAL, by="乙", reason="改期", at=AT)
+
+
+def test_a_second_front_end_joins_with_numbers_of_its_own(movers):
+    earlier = hand_in(movers.source, "earlier")
+    movers.begin(joins=True)
+    assert movers.go(6) == "finished"
+
+    assert movers.opens() == {FRONTEND, OTHER_FRONTEND}
+    with movers.target.connect() as connection:
+        part = connection.execute(
+            select(institution.c.frontend_part, institution.c.frontends).where(
+                institution.c.institution_code == HOSPITAL
+            )
+        ).one()
+    assert tuple(part) == (1, PARTS)
+    numbers = [hand_in(engine, f"{n}").visit_no for engine in (movers.source, movers.target) for n in range(20)]
+    assert len({earlier.visit_no, *numbers}) == 41
+    settle_all(movers, movers.target, OTHER_FRONTEND)
+    settle_all(movers, movers.source, FRONTEND)
+    assert rows_of(movers.center, "SELECT count(*) FROM settlement") == [(41,)]
+
+    upload_all(movers.source), upload_all(movers.target)
+    movers.begin(source=OTHER_FRONTEND, target=FRONTEND)
+    assert movers.go(8) == "finished"
+    assert movers.opens() == {FRONTEND}
+    assert len(rows(movers.source, claim)) == 41
+
+
+def submitted_by(movers, frontend, engine, key):
+    hand_in(engine, key)
+    turn = desk.preprocess(engine, shelf(), HOSPITAL, limit=100, at=AT, now=0.0)
+    sent = TotalsSubmitted(
+        policy_version=POLICY_VERSION, catalogue_version=CATALOGUE_VERSION, claims=tuple(turn.totals)
+    )
+    return settle_submitted(movers.center, ReferenceShelf(reference), sent, frontend=frontend, at=AT).answers
+
+
+def test_whoever_does_not_serve_the_institution_sends_nothing_for_it(movers):
+    (refused,) = submitted_by(movers, "stranger-1", movers.source, "strange")
+    assert refused.refusal == Refusal.NOT_SERVED
+    movers.begin()
+    movers.go(6)
+
+    with movers.source.begin() as connection:
+        connection.execute(update(institution).values(standing="open", terms_version=0))
+    assert movers.state() == "draining"
+    (late,) = submitted_by(movers, FRONTEND, movers.source, "after the move")
+    assert late.refusal == Refusal.NOT_SERVED, "a draining front-end sends what it had accepted, and nothing new"
+    assert rows_of(movers.center, "SELECT DISTINCT refusal, institution_code FROM parked") == [("not-served", HOSPITAL)]
+
+
+def problems(movers, **wish):
+    with pytest.raises(TermsRefused) as refused:
+        movers.begin(**wish)
+    return refused.value.problems
+
+
+def test_everything_against_a_move_is_said_at_once_and_nothing_is_begun(movers):
+    assert len(problems(movers, institution_code="9", target="nobody")) == 2
+    assert ["目标与原前置机同为" in each for each in problems(movers, target=FRONTEND)] == [True]
+    assert len(problems(movers, target="nobody", connection="borrowed")) == 2
+    assert "不受理" in problems(movers, source=OTHER_FRONTEND)[0]
+    assert "号段 0" in problems(movers, joins=True, part=0)[0]
+    with movers.center.begin() as connection:
+        change(connection, HOSPITAL, {"civil_servants": True}, by="甲", reason="开通", at=AT)
+    assert "公务员" in problems(movers, connection="shared")[-1]
+    assert rows_of(movers.center, "SELECT count(*) FROM move") == [(0,)]
+    assert rows_of(movers.center, "SELECT count(*) FROM served_by") == [(3,)]
+    with movers.center.begin() as connection:
+        relaxed = Rules(civil_servants_may_share=True)
+        wish = Wish(HOSPITAL, OTHER_FRONTEND, "hosted")
+        beginning.begin(connection, wish, by="甲", reason="迁移", at=AT, rules=relaxed)
+    assert "正在由" in problems(movers)[0]
+
+
+def test_terms_are_refused_with_every_field_at_once(movers):
+    wrong = {"weight": 0, "way": "by hand", "offline": True, "colour": 1}
+    with movers.center.begin() as connection, pytest.raises(TermsRefused) as refused:
+        change(connection, HOSPITAL, wrong, by="甲", reason="", at=AT)
+    assert len(refused.value.problems) >= 6
+    with movers.center.begin() as connection:
+        before = change(connection, HOSPITAL, {"weight": 20}, by="甲", reason="试", at=AT)
+        assert change(connection, CLINIC, {"weight": 30}, by="甲", reason="试", at=AT) > before
+    movers.hear()
+    with movers.source.connect() as connection:
+        assert connection.execute(select(institution.c.weight)).scalar_one() == 20

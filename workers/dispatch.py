@@ -1,0 +1,140 @@
+"""How a desk shares itself among its institutions: how much each may have in its turn, and when it has to wait.
+
+The bells hang in a queue of each institution, and the queues are taken in turn: that is the round of the round robin
+(`domain.fairness`). Here are the weights of it. An institution that has enough unanswered claims at the centre has no
+turn until some are answered, so that the centre's lane stays short and nobody waits long behind anybody (R37, R38).
+All of it is in the memory of one desk: what a desk forgets when it ends are debts of a fraction of a second.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, Integer, bindparam, func, select
+
+from domain.fairness import LEAST_QUANTUM, Turn, granted, left_over, turn_of
+from domain.lifecycle import ClaimState
+from infra.database import reading
+from workers import tenants
+from workers.tables import IS_OPEN, claim, institution, tenant_conduct
+
+LOOK_SECONDS = 0.025
+"""How often it is looked whether an institution that waits for answers has got some."""
+NOTE_SECONDS = 2.0
+"""How often the weights are read anew, and what was spent is written down."""
+RECENT = 0.2
+"""How fast the picture of an institution's claims follows what it hands in: the share of the newest turn."""
+
+_IN_FLIGHT = select(func.count()).select_from(
+    select(claim.c.claim_id)
+    .where(
+        IS_OPEN,
+        claim.c.state == ClaimState.TOTALLED,
+        claim.c.institution_code == bindparam("code"),
+        claim.c.attempts == 1,
+        claim.c.rung_at > bindparam("since"),
+        claim.c.waits_for.is_(None),
+    )
+    .limit(bindparam("most", type_=Integer))
+    .subquery()
+)
+_WEIGHTS = select(institution.c.institution_code, institution.c.weight, tenant_conduct.c.lowered).select_from(
+    institution.outerjoin(tenant_conduct, tenant_conduct.c.institution_code == institution.c.institution_code)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What an institution may have in this turn: at most so many claims, while the grant lasts."""
+
+    claims: int
+    grant: int
+    quantum: int
+
+
+@dataclass(slots=True)
+class Dispatch:
+    """One desk's memory of its institutions. `holder` is its name among the desks of this front-end."""
+
+    engine: Engine
+    batch: int
+    """Claims in a turn of an ordinary institution."""
+    answered_within: float
+    """Seconds after which an unanswered claim is sent again, and counts as in flight no more."""
+    holder: str = "desk"
+    _left: dict[str, int] = field(default_factory=dict, init=False)
+    _work_of_a_claim: dict[str, float] = field(default_factory=dict, init=False)
+    _weights: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
+    _spent: defaultdict[str, tenants.Use] = field(default_factory=lambda: defaultdict(tenants.Use), init=False)
+    _waiting: set[str] = field(default_factory=set, init=False)
+    _last: str = field(default="", init=False)
+
+    def begin(self, institution_code: str, *, now: float) -> Allowed | None:
+        """What the institution may have now; None while there is no room for a whole turn of it at the centre: `due`
+        says when there is. Turns cut short would cost a message for a handful of claims."""
+        is_alone = self._last == institution_code
+        turn = self._turn_of(institution_code, is_alone)
+        with reading(self.engine) as connection:
+            room = turn.in_flight - self._in_flight(connection, institution_code, turn.in_flight, now)
+        if room < turn.claims:
+            self._waiting.add(institution_code)
+            return None
+        self._last = institution_code
+        grant = granted(self._left.get(institution_code, 0), turn.work, is_alone=is_alone)
+        reach = -(-grant // max(1, int(self._work_of_a_claim.get(institution_code, LEAST_QUANTUM))))
+        return Allowed(max(1, min(turn.claims, reach)), grant, turn.work)
+
+    def end(self, institution_code: str, had: Allowed, *, claims: int, work: int, more: bool, seconds: float) -> None:
+        """Note what the turn came to, and how long the desk was busy with it."""
+        left = left_over(had.grant, work, had.quantum, more_waits=more)
+        if left:
+            self._left[institution_code] = left
+        else:
+            self._left.pop(institution_code, None)
+        if claims:
+            before = self._work_of_a_claim.get(institution_code, work / claims)
+            self._work_of_a_claim[institution_code] = before + RECENT * (work / claims - before)
+        use = self._spent[institution_code]
+        use.busy_us += int(seconds * 1_000_000)
+        use.claims += claims
+        use.work += work
+
+    def due(self, *, now: float) -> list[str]:
+        """Institutions that had to wait and need not any more: their bells are to be rung."""
+        if not self._waiting:
+            return []
+        over = []
+        with reading(self.engine) as connection:
+            for code in sorted(self._waiting):
+                turn = self._turn_of(code, self._last == code)
+                if self._in_flight(connection, code, turn.in_flight, now) <= turn.in_flight - turn.claims:
+                    over.append(code)
+        self._waiting.difference_update(over)
+        return over
+
+    def note(self, *, now: float, at: datetime) -> None:
+        """Write down what was spent, judge who is noisy if it is this desk's turn to, read the weights anew."""
+        spent, self._spent = self._spent, defaultdict(tenants.Use)
+        if spent:
+            with self.engine.begin() as connection:
+                tenants.note_use(connection, spent, now=now)
+        tenants.look(self.engine, holder=self.holder, now=now, at=at)
+        with reading(self.engine) as connection:
+            rows = connection.execute(_WEIGHTS).all()
+        self._weights = {row.institution_code: (row.weight, row.lowered or 0) for row in rows}
+
+    def _turn_of(self, institution_code: str, is_alone: bool) -> Turn:
+        """Its turn by its weight. One that is alone has nobody to be held back for."""
+        weight, lowered = self._weights.get(institution_code, (0, 0))
+        if not weight:
+            with reading(self.engine) as connection:
+                rows = connection.execute(_WEIGHTS.where(institution.c.institution_code == institution_code)).all()
+            weight, lowered = next(((row.weight, row.lowered or 0) for row in rows), (1, 0))
+            self._weights[institution_code] = weight, lowered
+        return turn_of(weight, 0 if is_alone else lowered, batch=self.batch)
+
+    def _in_flight(self, connection: Connection, code: str, most: int, now: float) -> int:
+        since = now - self.answered_within
+        return int(connection.execute(_IN_FLIGHT, {"code": code, "since": since, "most": most}).scalar_one())
