@@ -19,6 +19,7 @@ from center.conservation import metrics as conservation
 from center.offline import trouble
 from center.offline.exposure import exposure
 from center.reconciling import books, daily
+from center.serving import strangers
 from center.tables import (
     difference_case,
     parked,
@@ -73,6 +74,7 @@ def readings(settings: Settings, engine: Engine, post: Post) -> Iterator[Metric]
         yield from _clearing(connection, settings)
         yield from epoch.readings(connection)
         yield from _ticks(connection)
+        yield from strangers.readings(connection, at=settings.time.now())
         yield gauge("jiesuan_quarantined", "Messages set aside because nobody could read them.", _count(connection))
         age = lateness.waiting_age(connection, lanes.SETTLE, settings.time.seconds())
         yield gauge_by(

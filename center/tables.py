@@ -70,6 +70,7 @@ institution = Table(
     Column("offline_claim_fen", BigInteger, nullable=False, server_default="0"),
     Column("offline_total_fen", BigInteger, nullable=False, server_default="0"),
     Column("offline_hours", Integer, nullable=False, server_default="0"),
+    Column("settle_lanes", Integer, nullable=False, server_default="1", comment="its claims are spread over so many"),
     Column(
         "terms_version",
         BigInteger,
@@ -113,6 +114,11 @@ person = Table(
         comment="a prepared claim holds the person until then; null or past: nothing does",
     ),
     CheckConstraint("account_balance_fen >= 0", name="ck_person_balance"),
+)
+Index(
+    "ix_person_family",
+    person.c.family_citizen_id_no,
+    postgresql_where=person.c.family_citizen_id_no.is_not(None),
 )
 
 accumulator = Table(
@@ -215,6 +221,8 @@ Index(
     postgresql_where=settlement.c.contra_of.is_not(None),
 )
 Index("ix_settlement_day", settlement.c.settled_day, settlement.c.institution_code)
+Index("ix_settlement_person", settlement.c.person_no)
+Index("ix_settlement_contra_day", settlement.c.settled_day, postgresql_where=settlement.c.contra_of.is_not(None))
 
 posting = Table(
     "posting",

@@ -33,7 +33,7 @@ from center.clearing import deciding as clearing_deciding
 from center.clearing import schedule as clearing_schedule
 from center.clearing import telling as clearing_telling
 from center.conservation.checking import Shelves, check_new, check_nightly
-from center.correcting import telling
+from center.correcting import proposing, telling
 from center.details import StaleSlice, receive_details
 from center.ledger.export import export, is_exported
 from center.offline import leasing, trouble
@@ -59,7 +59,7 @@ from infra import lanes
 from infra.broker import BrokerAway, Post, build_app
 from infra.codec import UnreadableMessage, decode, encode, pack, unpack
 from infra.database import open_database
-from infra.envelope import SealBroken, seal, sender, unseal
+from infra.envelope import PLAIN, SealBroken, seal, sender, unseal, version_of
 from infra.lease import LeaseLost
 from infra.quarantine import Quarantine, keep_with
 from infra.reference import NothingPublished, ReferenceShelf, activate
@@ -102,6 +102,8 @@ class Center:
         self.catalogues = CatalogueShelf()
         self.policies = PolicyShelf()
         self.holder = f"{socket.gethostname()}:{os.getpid()}"
+        self._reads: dict[str, int] = {}
+        """By front-end, the version of the envelopes it sends, so of those it can read."""
         self.key_of = lru_cache(maxsize=1024)(self.settings.key_of)
         self.app = build_app("center", self.settings.center_broker_url)
         self.app.conf.update(_schedule(self.settings))
@@ -133,6 +135,7 @@ class Center:
         except SealBroken:
             self._not_heard(frontend)
             raise
+        self._reads[frontend] = version_of(envelope)
         return frontend, decode(content, expected)
 
     def _not_heard(self, frontend: str) -> None:
@@ -152,7 +155,8 @@ class Center:
 
     def send(self, task: str, lane: str, message: messages.Message, frontend: str, *, shown: dict[str, object]) -> None:
         """Seal a message for a front-end and post it on its lane."""
-        envelope = seal(encode(message), frontend=frontend, lane=lane, key=self.key_of(frontend))
+        version = self._reads.get(frontend, PLAIN)
+        envelope = seal(encode(message), frontend=frontend, lane=lane, key=self.key_of(frontend), version=version)
         self.post_envelope(task, lane, envelope, {"frontend": frontend, **shown})
 
     def post_envelope(self, task: str, lane: str, envelope: bytes, shown: dict[str, object]) -> None:
@@ -278,6 +282,13 @@ def _settling(center: Center) -> None:
         for frontend, corrected in due:
             shown: dict[str, object] = {"institution": corrected.institution_code, "visit": corrected.visit_no}
             center.send(lanes.CLAIMS_CORRECTED, lanes.results(frontend), corrected, frontend, shown=shown)
+
+    @center.task(lanes.CORRECTIONS_PROPOSE)
+    def corrections_propose() -> None:
+        now = center.clock.seconds()
+        center.committed(
+            lanes.CORRECTIONS_PROPOSE, lambda connection: proposing.tick(connection, at=center.now(), now=now)
+        )
 
     @center.task(lanes.CORRECTIONS_HEARD)
     def corrections_heard(envelope: bytes) -> None:
@@ -712,6 +723,7 @@ def _schedule(settings: Settings) -> dict[str, Any]:
             lanes.EPOCH_TICK: entry(lanes.EPOCH_TICK, settings.window_tick_seconds),
             lanes.AUDIT_TICK: entry(lanes.AUDIT_TICK, settings.audit_tick_seconds),
             lanes.CORRECTIONS_TICK: entry(lanes.CORRECTIONS_TICK, settings.sweep_after_seconds),
+            lanes.CORRECTIONS_PROPOSE: entry(lanes.CORRECTIONS_PROPOSE, settings.corrections_propose_seconds),
             lanes.OUTCOMES_TICK: entry(lanes.OUTCOMES_TICK, settings.outcomes_tick_seconds),
             lanes.SERVING_TICK: entry(lanes.SERVING_TICK, settings.serving_tick_seconds),
         },
@@ -731,10 +743,17 @@ def serve_counter(settings: Settings) -> int:
     return run(
         center_app(settings),
         role=f"center-settle-{os.getpid()}",
-        queues=[lanes.SETTLE],
+        queues=_settle_lanes(settings),
         heartbeat_file=settings.heartbeat_file,
         log_level=settings.log_level,
     )
+
+
+def _settle_lanes(settings: Settings) -> list[str]:
+    """Those this worker serves: the one it was given, or all there are."""
+    if settings.settle_lane is not None:
+        return [lanes.settle(settings.settle_lane)]
+    return [lanes.settle(number) for number in range(settings.settle_lanes)]
 
 
 def serve_office(settings: Settings) -> int:

@@ -12,11 +12,26 @@ from typing import Annotated
 
 import typer
 
-from city.commands import Stop, approval, batch, books, clearing, dbf, offline, reconcile, refund, unknown, window
+from city.commands import (
+    account,
+    Stop,
+    approval,
+    batch,
+    books,
+    clearing,
+    dbf,
+    offline,
+    reconcile,
+    refund,
+    tenant,
+    unknown,
+    window,
+)
 from city.commands import audit as audits
 from city.commands import backup as backups
 from city.commands import catalogue as catalogues
 from city.commands import exchange as exchanges
+from city.commands import load as loads
 from city.commands import policy as policies
 
 app = typer.Typer(
@@ -34,7 +49,10 @@ app.add_typer(approval.app, name="approval")
 app.add_typer(books.app, name="books")
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(clearing.app, name="clearing")
+app.add_typer(account.app, name="account")
+app.add_typer(tenant.app, name="tenant")
 app.add_typer(window.app, name="window")
+app.add_typer(loads.app, name="load")
 app.add_typer(offline.app, name="offline")
 app.command("link")(offline.link)
 app.add_typer(config, name="config")

@@ -31,13 +31,13 @@ def retry_after(rate: Rate, full_at: float, *, now: float) -> float:
 def full_after(rate: Rate, full_at: float, *, now: float) -> float:
     """When the bucket is full again once a claim has been taken from it, which is to be asked for before.
 
-    A bucket that would be full later than an emptied one can be was written by a clock ahead of this one: it counts as
+    A bucket that is to be full later than an empty one was written by a clock ahead of this one: it counts as
     full, because it would else keep everybody out until this clock has caught up.
     """
     a_claim = 1 / rate.per_second
-    of_this_clock = full_at <= now + rate.seconds_to_fill + a_claim
+    of_this_clock = full_at <= now + rate.seconds_to_fill + 2 * _HAIR
     return max(full_at if of_this_clock else now, now) + a_claim
 
 
-_HAIR = 1e-6
+_HAIR = 1e-5
 """What adding up parts of a second may come out too long."""

@@ -66,6 +66,8 @@ class ClaimTotals(NamedTuple):
     """What the front-end settled itself, for the centre to confirm."""
     submission: int = 0
     """How often it was deliberately sent again after a refusal: a refusal answers every copy up to its own number."""
+    totalled_on: date | None = None
+    """Of a stay: the day its lines were split on. The policy of the day of the settlement may split them otherwise."""
 
     def local_totals(self) -> LocalTotals:
         """The sums of the claim's lines, as the engine takes them."""
@@ -399,7 +401,7 @@ class PersonAnswered:
 
     entitlements: tuple[Entitlement, ...]
     settling_locally: tuple[str, ...] = ()
-    """The institutions of this front-end that settle locally, by code; its others leave the benefit to the centre."""
+    """The institutions of this front-end that settle locally, by code; of its terms since, this is for older ones."""
     epoch: int = 1
 
 

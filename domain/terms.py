@@ -98,7 +98,11 @@ class InstitutionTerms(NamedTuple):
     connection: str = Connection.OWN
     move_no: int = 0
     """The last move this front-end had a part in: what travels under another number is not taken."""
+    settle_lanes: int = 1
+    """Over how many settle lanes its claims are spread, by person (`infra.lanes.settle_of`)."""
 
+
+MOST_SETTLE_LANES = 64
 
 DIGEST_BYTES = 16
 
@@ -163,6 +167,7 @@ CHECKS: dict[str, tuple[str, Check]] = {
     "rate_per_second": ("每秒受理上限", _whole(0, 100_000)),
     "burst": ("突发上限", _whole(0, 1_000_000)),
     "backlog_cap": ("待处理上限", _whole(0, 10_000_000)),
+    "settle_lanes": ("结算通道数", _whole(1, MOST_SETTLE_LANES)),
     "active": ("启用", _yes_or_no),
     "suspended": ("暂停原因", _text(0, 60)),
     "civil_servants": ("公务员医疗补助业务", _yes_or_no),

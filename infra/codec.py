@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+from datetime import date
+from enum import Enum
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar, cast, get_args, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import msgpack
 import msgspec
@@ -39,13 +43,13 @@ _ROWS: dict[type[Any], dict[str, _Row]] = {
 """The rows of each message by field."""
 
 _Growth = tuple[tuple[int, tuple[Any, ...]], ...]
-_SUBMISSION: _Growth = ((19, (0,)),)
+_SUBMISSION: _Growth = ((19, (0, None)), (20, (None,)))
 _OF_LINES: _Growth = ((20, (None, ())),)
 _OFFLINE: _Growth = ((11, (False,)),)
 _LOCAL = 18
 """Where a claim's own result stands in its row."""
 _ADDED: dict[type[Any], tuple[str, _Growth]] = {
-    messages.TotalsSubmitted: ("claims", ((13, (None, None, True, (), (), None, 0)), *_SUBMISSION)),
+    messages.TotalsSubmitted: ("claims", ((13, (None, None, True, (), (), None, 0, None)), *_SUBMISSION)),
     messages.ClaimsAnswered: ("answers", ((15, ((), (), "", "", "", None, ())), *_OF_LINES)),
     messages.PersonAnswered: ("entitlements", ((14, (0, None)),)),
     messages.RefundAnswered: ("answers", _OF_LINES),
@@ -82,13 +86,67 @@ _LEFT_OUT: dict[type[Any], tuple[str, ...]] = {
 """Fields that came later: left out where they are empty."""
 
 
+_written = msgspec.msgpack.Encoder().encode
+"""Writes everything as msgpack does, but for moments: those it would write as a time stamp of its own, not as text."""
+
+
+def _is_plain(hint: Any) -> bool:
+    """Whether what is declared so holds no moment, however deep."""
+    if hint in (int, str, bytes, bool, NoneType, date):
+        return True
+    if get_origin(hint) in (tuple, list, dict, frozenset, Union, UnionType):
+        return bool(get_args(hint)) and all(arg is ... or _is_plain(arg) for arg in get_args(hint))
+    if isinstance(hint, type) and (hasattr(hint, "_fields") or dataclasses.is_dataclass(hint)):
+        hints = get_type_hints(hint)
+        names = getattr(hint, "_fields", None) or [each.name for each in dataclasses.fields(hint)]
+        return all(_is_plain(hints[name]) for name in names)
+    return isinstance(hint, type) and issubclass(hint, Enum)
+
+
+@lru_cache(maxsize=256)
+def _places_with_moments(row: Any) -> tuple[int, ...] | None:
+    """Where in a row of this type a moment may stand, however deep; None for what is no row and may hold one."""
+    if _is_plain(row):
+        return ()
+    if not hasattr(row, "_fields"):
+        return None
+    hints = get_type_hints(row)
+    return tuple(place for place, name in enumerate(row._fields) if not _is_plain(hints[name]))
+
+
+def _without_moments(value: Any, places: tuple[int, ...] | None) -> Any:
+    """The value with text for its moments, as the encoder would not write them; of a row only these places."""
+    if places is None:
+        return msgspec.to_builtins(value, builtin_types=(bytes,))
+    if not any(value[place] for place in places):
+        return value
+    values = list(value)
+    for place in places:
+        values[place] = msgspec.to_builtins(values[place], builtin_types=(bytes,))
+    return values
+
+
+def _ways_of_writing(kind: type[Any]) -> list[tuple[str, bool, tuple[int, ...] | None]]:
+    """The fields of a message: whether each is rows, and where in it, or in each of them, moments stand."""
+    ways: list[tuple[str, bool, tuple[int, ...] | None]] = []
+    hints = get_type_hints(kind)
+    for each in dataclasses.fields(kind):
+        row, *more = get_args(hints[each.name]) or (None,)
+        is_rows = more == [...] and hasattr(row, "_fields")
+        ways.append((each.name, is_rows, _places_with_moments(row if is_rows else hints[each.name])))
+    return ways
+
+
+_WAYS = {kind: _ways_of_writing(kind) for kind in _KINDS.values()}
+
+
 class UnreadableMessage(Exception):
     """The bytes are not a message this release knows. Never retried: it goes where a person looks."""
 
 
 def encode(message: messages.Message) -> bytes:
     """The message as msgpack: [kind, version, fields]."""
-    body = msgspec.to_builtins(message, builtin_types=(bytes,))
+    body = _fields_of(message)
     if body.get("epoch") == _FIRST_EPOCH and type(message) in _EPOCH_CAME_LATER:
         del body["epoch"]
     for name in _LEFT_OUT.get(type(message), ()):
@@ -109,8 +167,20 @@ def encode(message: messages.Message) -> bytes:
         body["outcomes"] = [_with_answer(row, 6) for row in body["outcomes"]]
     elif isinstance(message, messages.RepairOrdered) and body["answer"] is not None:
         body["answer"] = _as_released(body["answer"], _OF_LINES)
-    packed: bytes = msgpack.packb([message.KIND, message.VERSION, body])
-    return packed
+    return _written([message.KIND, message.VERSION, body])
+
+
+def _fields_of(message: messages.Message) -> dict[str, Any]:
+    """The fields of a message, with text for moments."""
+    body: dict[str, Any] = {}
+    for name, is_rows, places in _WAYS[type(message)]:
+        value = getattr(message, name)
+        if is_rows:
+            value = [_without_moments(row, places) for row in value] if places != () else value
+        elif places != ():
+            value = _without_moments(value, places)
+        body[name] = value
+    return body
 
 
 def _with_answer(row: Any, place: int) -> Any:
@@ -184,8 +254,8 @@ def _shortened(values: Any, row: _Row) -> list[Any]:
 
 def pack(value: Any) -> bytes:
     """Any frozen value or builtin as msgpack, for columns of our own databases."""
-    packed: bytes = msgpack.packb(msgspec.to_builtins(value, builtin_types=(bytes,)))
-    return packed
+    places = _places_with_moments(cast(Any, type(value)))
+    return _written(value if places == () else _without_moments(value, places))
 
 
 def unpack(packed: bytes, type_: type[T]) -> T:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zlib import crc32
+
 SETTLE = "settle"
 DETAILS = "details"
 BOOKS = "books"
@@ -11,6 +13,16 @@ ADMIN = "admin"
 def preprocess(frontend: str, institution_code: str) -> str:
     """The queue of one institution at one front-end: of a broker's user by its name, and never another front-end's."""
     return f"preprocess.{frontend}.{institution_code}"
+
+
+def settle(number: int) -> str:
+    """The settle lane of that number, from 0; the first is the one there always is."""
+    return f"{SETTLE}.{number}" if number else SETTLE
+
+
+def settle_of(citizen_id_no: str, count: int) -> str:
+    """The lane, of so many, on which a person is settled: always the same, so no two lanes wait for one person."""
+    return settle(crc32(citizen_id_no.encode()) % count) if count > 1 else SETTLE
 
 
 def results(frontend: str) -> str:
@@ -62,6 +74,7 @@ BOOKS_COMPARE = "books.compare"
 AUDIT_TICK = "audit.tick"
 REFERENCE_ASK = "reference.ask"
 REFERENCE_KEEP = "reference.keep"
+CORRECTIONS_PROPOSE = "corrections.propose"
 CLEARINGS_ASK = "clearings.ask"
 CLEARINGS_TELL = "clearings.tell"
 CLEARINGS_DECIDE = "clearings.decide"

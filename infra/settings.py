@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     audit_dir: Path | None = None
     """Where the heads of the chains are exported to, day by day; `audit` in the data folder where it is left out."""
     center_broker_url: str = ""
+    settle_lanes: int = Field(default=1, ge=1, le=64)
+    """How many settle lanes the centre has; institutions are spread over them by `jiesuan tenant lanes`."""
+    settle_lane: int | None = Field(default=None, ge=0, le=63)
+    """The one lane this settling worker serves; left out: all of them."""
     pool: int = Field(default=0, ge=0, le=89)
     """The number of the pool (统筹区) in document numbers; another one for each pool that shares a database."""
     center_secret_file: Path | None = None
@@ -79,6 +83,7 @@ class Settings(BaseSettings):
     books_check_seconds: float = 20.0
     """How often the centre checks what has come into its books (real seconds)."""
     clearing_tick_seconds: float = 600.0
+    corrections_propose_seconds: float = 60.0
     """How often the centre looks whether a clearing period is due to be closed (real seconds)."""
     audit_tick_seconds: float = 600.0
     """How often it is looked whether the day's heads are exported (real seconds)."""
@@ -90,6 +95,8 @@ class Settings(BaseSettings):
     """The link is unsure when a question is unanswered for so long; longer than a settlement waits at the peak."""
     link_down_seconds: float = Field(default=15.0, gt=0)
     """And down then: claims are kept, not sent (`docs/offline.md`)."""
+    drain_pause_seconds: float = Field(default=5.0, ge=0)
+    """Front-ends whose links are back at once begin to send what they kept within so long of each other."""
     log_level: str = "INFO"
 
     @cached_property

@@ -67,6 +67,8 @@ class Turn:
     """Nothing of it is to be sent: it waits for the drain."""
     work: int = 0
     """What it took, in lines (`domain.fairness.work_of`)."""
+    settle_lanes: int = 1
+    """Over how many lanes of the centre it is to be spread."""
 
 
 _NOT_TODAY = Turn((), (), 0, more=False, policy_version="", catalogue_version="")
@@ -86,6 +88,7 @@ _ACCEPTED = (
         claim.c.line_count,
         claim.c.total_fen,
         claim.c.queued_at,
+        claim.c.person_key,
         claim.c.offline,
         claim.c.local,
         claim_content.c.visit,
@@ -108,6 +111,7 @@ _TOTALLED = (
     .values(
         state=ClaimState.TOTALLED,
         queued_at=bindparam("queued"),
+        person_key=bindparam("person"),
         totals=bindparam("totals_"),
         local=bindparam("local"),
         policy_version=bindparam("policy"),
@@ -156,10 +160,8 @@ def preprocess(
         leased = leases(connection, [visit.citizen_id_no for _, visit in opened if visit is not None], at=at)
         behind = _behind_the_queue(connection, link, opened)
 
-    totalled: Moved = []
+    totalled, returned, set_aside = Moved(), Moved(), Moved()
     warned: dict[int, list[dict[str, Any]]] = {}
-    returned: Moved = []
-    set_aside: Moved = []
     for row, visit in opened:
         if visit is None:
             set_aside.append({"id": row.claim_id})
@@ -180,17 +182,12 @@ def preprocess(
             set_aside.append({"id": row.claim_id})
             continue
         if isinstance(checked, ClaimTotals):
-            is_prepare = row.phase == Phase.PREPARE
-            waits = not is_prepare and (link.is_down or visit.citizen_id_no in behind)
             if row.offline is not None:
                 checked = checked._replace(local=unpack(row.offline, LocalResult))
             totalled.append(
                 {
                     "id": row.claim_id,
-                    "is_prepare": is_prepare,
-                    "waits": waits,
-                    "queued": at if waits and row.queued_at is None else row.queued_at,
-                    "sent": 0 if waits and not row.submission else 1,
+                    **_when_it_goes(row, visit, link, behind, at=at),
                     "checked": checked,
                     "totals_": pack(checked),
                     "local": row.local,
@@ -211,14 +208,16 @@ def preprocess(
         ids = [row.claim_id for row in rows]
         totalled, returned = _note(engine, ids, (totalled, returned, set_aside), counter, warned)
     go_now = [row for row in totalled if not (link.is_down if row["is_prepare"] else row["waits"])]
-    totals = [row["checked"] for row in go_now if not row["is_prepare"] and not row["whole"]]
-    prepares = [row["checked"] for row in go_now if row["is_prepare"] and not row["whole"]]
+    totals, prepares = (
+        [row["checked"] for row in go_now if row["is_prepare"] is to_prepare and not row["whole"]]
+        for to_prepare in (False, True)
+    )
     visits = [row.visit_no for row in rows]
     unleased = [] if counter is None else [each.citizen_id_no for each in totals if each.local is None]
     versions = reference.policy_version, reference.catalogue.version
     whole_lists = _with_lines(rows, go_now)
     counts = visits, totals, len(returned), len(rows) < len(waiting) or len(rows) == limit
-    return Turn(*counts, *versions, prepares, unleased, *whole_lists, link.is_down, work)
+    return Turn(*counts, *versions, prepares, unleased, *whole_lists, link.is_down, work, place.settle_lanes)
 
 
 def within(grant: int, waiting: Sequence[Any]) -> tuple[Sequence[Any], int]:
@@ -238,6 +237,19 @@ def _with_lines(rows: Sequence[Any], noted: Moved) -> tuple[list[ClaimLines], li
             to = prepared if row["is_prepare"] else settled
             to.append(with_lines(row["checked"], packed[row["id"]]))
     return settled, prepared
+
+
+def _when_it_goes(row: Any, visit: Visit, link: Standing, behind: Collection[str], *, at: datetime) -> dict[str, Any]:
+    """Whether a totalled claim is sent now, or waits for the link or behind an earlier one of its person."""
+    is_prepare = row.phase == Phase.PREPARE
+    waits = not is_prepare and (link.is_down or visit.citizen_id_no in behind)
+    return {
+        "is_prepare": is_prepare,
+        "waits": waits,
+        "queued": at if waits and row.queued_at is None else row.queued_at,
+        "person": key_of(visit.citizen_id_no) if waits and not link.is_down else row.person_key,
+        "sent": 0 if waits and not row.submission else 1,
+    }
 
 
 def _behind_the_queue(
@@ -327,11 +339,11 @@ def _looked_at(
     if found.warned and found.passed and row.channel != REGISTERED:
         of = visit.institution_code, row.visit_no, row.source or row.channel
         warnings = line_warnings.rows_of(*of, lines, found.warned, at=at)
-    return _checked(row, visit, lines, found, rules), warnings
+    return _checked(row, visit, lines, found, rules, at.date()), warnings
 
 
 def _checked(
-    row: Any, visit: Visit, lines: Sequence[ChargeLine], checked: CheckedLines, rules: LineRules
+    row: Any, visit: Visit, lines: Sequence[ChargeLine], checked: CheckedLines, rules: LineRules, day: date
 ) -> ClaimTotals | bytes:
     """The claim's totals, or the packed verdicts of its lines when one of them failed."""
     if not checked.passed:
@@ -351,4 +363,5 @@ def _checked(
         conditions=visit.conditions,
         groups=totals.groups,
         submission=row.submission,
+        totalled_on=day if visit.is_stay else None,
     )

@@ -22,7 +22,7 @@ from infra import lanes
 from infra.codec import pack, unpack
 from infra.database import execute_many
 from workers import epochs
-from workers.tables import entitlement, institution
+from workers.tables import entitlement
 
 log = logging.getLogger("frontend")
 
@@ -74,7 +74,6 @@ def keep(engine: Engine, answered: PersonAnswered, *, at: datetime) -> int:
     with engine.begin() as connection:
         if not epochs.met(connection, answered.epoch, at=at):
             return 0
-        _keep_ways(connection, answered.settling_locally)
         connection.execute(delete(entitlement).where(entitlement.c.leased_until < at - OFFLINE))
         held_now = {
             row.person_key: (row.version, row.leased_until) for row in connection.execute(_HELD, {"keys": list(rows)})
@@ -175,10 +174,3 @@ def _keep_at_most(connection: Connection, most: int) -> None:
 
 def _packed(held: Entitlement) -> bytes:
     return pack(held._replace(citizen_id_no=""))
-
-
-def _keep_ways(connection: Connection, local: Sequence[str]) -> None:
-    """The way of settling of each institution, as the centre has it."""
-    is_local = institution.c.institution_code.in_(local)
-    connection.execute(update(institution).where(is_local, institution.c.way != LOCAL).values(way=LOCAL))
-    connection.execute(update(institution).where(~is_local, institution.c.way == LOCAL).values(way=CENTRAL))

@@ -108,6 +108,8 @@ class Hearing:
     _clock_asked: float = field(default=float("-inf"), init=False)
     _skew: Skew | None = field(default=None, init=False)
     _unheard_at: datetime | None = field(default=None, init=False)
+    _said: tuple[LinkState, bool, datetime | None] | None = field(default=None, init=False)
+    _noted: float = field(default=float("-inf"), init=False)
 
     def question(self, *, now: float, at: datetime) -> OutcomeAsked | None:
         """What to ask the centre at this tick; None where it was heard a moment ago and its time is known."""
@@ -160,12 +162,16 @@ class Hearing:
         return LinkState.UNSURE if self._heard is None and found is LinkState.UP else found
 
     def note(self, engine: Engine, *, now: float, at: datetime) -> LinkState:
-        """Write down how the link stands, for every process of this front-end."""
+        """Write down how the link stands, for every process of this front-end: what is new at once, what is not now
+        and then, before the note before is out of date."""
         state = self.state(now)
         if state is not self._state or self._since is None:
             log.warning("link_state", extra={"state": str(state), "was": str(self._state)})
             self._state, self._since = state, at
-        skew = self._skew
+        said = state, self._skew is not None and self._skew.is_wrong, self._unheard_at
+        if said == self._said and now - self._noted < self.down_seconds / 2:
+            return state
+        self._said, self._noted, skew = said, now, self._skew
         values = {
             "state": str(state),
             "since": self._since,

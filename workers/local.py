@@ -28,20 +28,24 @@ from workers.tables import institution
 
 log = logging.getLogger("desk")
 
-_WAY = select(institution.c.level, institution.c.way).where(institution.c.institution_code == bindparam("code"))
+_WAY = select(institution.c.level, institution.c.way, institution.c.settle_lanes).where(
+    institution.c.institution_code == bindparam("code")
+)
 
 
 class Place(NamedTuple):
-    """What an institution's claims depend on besides themselves: its level, and who computes their benefit."""
+    """What an institution's claims depend on besides themselves: its level, who computes their benefit, and over how
+    many settle lanes they are spread."""
 
     level: int
     way: str
+    settle_lanes: int = 1
 
 
 def place_of(connection: Connection, institution_code: str) -> Place:
     """The institution's level and way; that of the lowest level, settled by the centre, for one that is not ours."""
     row = connection.execute(_WAY, {"code": institution_code}).first()
-    return Place(0, CENTRAL) if row is None else Place(row.level, row.way)
+    return Place(0, CENTRAL) if row is None else Place(row.level, row.way, row.settle_lanes)
 
 
 @dataclass(slots=True)

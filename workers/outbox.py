@@ -10,8 +10,9 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Engine, bindparam, select, update
+from sqlalchemy import Connection, Engine, bindparam, func, select, update
 
 from domain.lifecycle import ClaimState
 from domain.messages import ClaimLines, ClaimTotals, LinesSubmitted, Message, TotalsSubmitted
@@ -24,9 +25,11 @@ from infra.lease import LeaseLost, guard, take
 from workers import lines
 from workers.doorbell import Doorbell
 from workers.lines import chunks
-from workers.tables import IS_OPEN, IS_TO_BE_SENT, claim, lease
+from workers.tables import IS_OPEN, IS_TO_BE_SENT, claim, institution, lease
 
 log = logging.getLogger("outbox")
+
+Claim = TypeVar("Claim", ClaimTotals, ClaimLines)
 
 CLAIMS_PER_ENVELOPE = 300
 SWEEP_CAP = 1000
@@ -42,34 +45,58 @@ class Outbox:
     frontend: str
     key: bytes
 
-    def send(self, totals: Sequence[ClaimTotals], *, policy_version: str, catalogue_version: str) -> bool:
-        """Send one batch; False when the broker is away (the sweep sends it later)."""
-        submitted = TotalsSubmitted(
-            policy_version=policy_version, catalogue_version=catalogue_version, claims=tuple(totals)
+    def send(
+        self, totals: Sequence[ClaimTotals], *, policy_version: str, catalogue_version: str, settle_lanes: int = 1
+    ) -> bool:
+        """Send one batch, spread over so many lanes by person; False when the broker is away (the sweep sends what is
+        left later)."""
+        return all(
+            self._post(
+                lanes.CLAIMS_SETTLE,
+                TotalsSubmitted(policy_version=policy_version, catalogue_version=catalogue_version, claims=tuple(part)),
+                part,
+                lane,
+            )
+            for lane, part in _by_lane(totals, settle_lanes)
         )
-        return self._post(lanes.CLAIMS_SETTLE, submitted, totals)
 
-    def send_lines(self, claims: Sequence[ClaimLines], *, prepare: bool = False) -> int:
+    def send_lines(self, claims: Sequence[ClaimLines], *, prepare: bool = False, settle_lanes: int = 1) -> int:
         """Send claims with all their lines, to be settled or to be prepared; how many were sent."""
         sent = 0
-        for part in chunks(claims):
+        for lane, part in ((lane, part) for lane, all_ in _by_lane(claims, settle_lanes) for part in chunks(all_)):
             submitted = LinesSubmitted(prepare=prepare, claims=tuple(part))
-            if not self._post(lanes.CLAIMS_SETTLE_LINES, submitted, part):
+            if not self._post(lanes.CLAIMS_SETTLE_LINES, submitted, part, lane):
                 break
             sent += len(part)
         return sent
 
-    def _post(self, task: str, message: Message, claims: Sequence[ClaimTotals | ClaimLines]) -> bool:
+    def _post(
+        self,
+        task: str,
+        message: Message,
+        claims: Sequence[ClaimTotals] | Sequence[ClaimLines],
+        lane: str = lanes.SETTLE,
+    ) -> bool:
         envelope = seal(encode(message), frontend=self.frontend, lane=lanes.SETTLE, key=self.key)
         try:
-            self.post.send(task, queue=lanes.SETTLE, shown=shown(self.frontend, claims), envelope=envelope)
+            self.post.send(task, queue=lane, shown=shown(self.frontend, claims), envelope=envelope)
         except BrokerAway as error:
             log.warning("claims_not_sent", extra={"claims": len(claims), "error": type(error).__name__})
             return False
         return True
 
 
-def shown(frontend: str, totals: Sequence[ClaimTotals | ClaimLines]) -> dict[str, object]:
+def _by_lane(claims: Sequence[Claim], count: int) -> list[tuple[str, Sequence[Claim]]]:
+    """A batch cut by the lane its persons are settled on."""
+    if count == 1:
+        return [(lanes.SETTLE, claims)]
+    parts: dict[str, list[Claim]] = defaultdict(list)
+    for each in claims:
+        parts[lanes.settle_of(each.citizen_id_no, count)].append(each)
+    return sorted(parts.items())
+
+
+def shown(frontend: str, totals: Sequence[ClaimTotals] | Sequence[ClaimLines]) -> dict[str, object]:
     """What Flower may show of a batch: where from and how many; the visit when there is one only."""
     institutions = {row.institution_code for row in totals}
     show: dict[str, object] = {"frontend": frontend, "claims": len(totals)}
@@ -78,6 +105,14 @@ def shown(frontend: str, totals: Sequence[ClaimTotals | ClaimLines]) -> dict[str
     if len(totals) == 1:
         show["visit"] = totals[0].visit_no
     return show
+
+
+class _Batch(NamedTuple):
+    """What claims have in common that travel together."""
+
+    policy_version: str
+    catalogue_version: str
+    settle_lanes: int
 
 
 @dataclass(slots=True)
@@ -109,7 +144,9 @@ class Sweep:
                 due, whole = self._claim_due(connection, now)
         except LeaseLost:
             return 0
-        sent = self._send(due) + self.outbox.send_lines(whole)
+        sent = self._send(due) + sum(
+            self.outbox.send_lines(part, settle_lanes=count) for count, part in sorted(whole.items())
+        )
         if sent:
             log.info("claims_sent_again", extra={"claims": sent})
         return sent
@@ -134,8 +171,9 @@ class Sweep:
 
     def _claim_due(
         self, connection: Connection, now: float
-    ) -> tuple[list[tuple[str, str, ClaimTotals]], list[ClaimLines]]:
-        """What is due as totals, with the versions it was totalled with, and what is due with its lines."""
+    ) -> tuple[list[tuple[_Batch, ClaimTotals]], dict[int, list[ClaimLines]]]:
+        """What is due as totals, with what its batch has in common, and what is due with its lines, by the number of
+        lanes."""
         rows = connection.execute(
             select(
                 claim.c.claim_id,
@@ -144,7 +182,9 @@ class Sweep:
                 claim.c.catalogue_version,
                 claim.c.totals,
                 claim.c.sent_lines,
+                func.coalesce(institution.c.settle_lanes, 1).label("settle_lanes"),
             )
+            .outerjoin(institution, institution.c.institution_code == claim.c.institution_code)
             .where(IS_OPEN, claim.c.state == ClaimState.TOTALLED, claim.c.rung_at < now - self.after_seconds)
             .where(claim.c.kind == "normal")  # refunds are sent by `workers.refund`
             .where(claim.c.phase == Phase.SETTLE)  # the others by `workers.outcomes`
@@ -153,7 +193,7 @@ class Sweep:
             .limit(SWEEP_CAP)
         ).all()
         if not rows:
-            return [], []
+            return [], {}
         connection.execute(
             update(claim)
             .where(claim.c.claim_id == bindparam("id"), claim.c.state == ClaimState.TOTALLED)
@@ -161,23 +201,29 @@ class Sweep:
             [{"id": row.claim_id, "due": now + self._patience(row.attempts)} for row in rows],
         )
         totals = {row.claim_id: unpack(row.totals, ClaimTotals) for row in rows}
-        whole = {row.claim_id: totals[row.claim_id] for row in rows if row.sent_lines}
-        due = [(row.policy_version, row.catalogue_version, totals[row.claim_id]) for row in rows if not row.sent_lines]
-        return due, lines.read(connection, whole)
+        whole: dict[int, dict[int, ClaimTotals]] = defaultdict(dict)
+        due = []
+        for row in rows:
+            if row.sent_lines:
+                whole[row.settle_lanes][row.claim_id] = totals[row.claim_id]
+            else:
+                of = _Batch(row.policy_version, row.catalogue_version, row.settle_lanes)
+                due.append((of, totals[row.claim_id]))
+        return due, {count: lines.read(connection, part) for count, part in whole.items()}
 
     def _patience(self, attempts: int) -> float:
         """How much longer than the usual time to wait after this many attempts, in seconds."""
         return float(min(self.after_seconds * (2 ** min(attempts, 10) - 1), LONGEST_WAIT_SECONDS))
 
-    def _send(self, due: Sequence[tuple[str, str, ClaimTotals]]) -> int:
-        batches: dict[tuple[str, str], list[ClaimTotals]] = defaultdict(list)
-        for policy_version, catalogue_version, totals in due:
-            batches[(policy_version, catalogue_version)].append(totals)
+    def _send(self, due: Sequence[tuple[_Batch, ClaimTotals]]) -> int:
+        batches: dict[_Batch, list[ClaimTotals]] = defaultdict(list)
+        for of, totals in due:
+            batches[of].append(totals)
         sent = 0
-        for (policy_version, catalogue_version), claims in batches.items():
+        for of, claims in batches.items():
             for start in range(0, len(claims), CLAIMS_PER_ENVELOPE):
                 part = claims[start : start + CLAIMS_PER_ENVELOPE]
-                if not self.outbox.send(part, policy_version=policy_version, catalogue_version=catalogue_version):
+                if not self.outbox.send(part, **of._asdict()):
                     return sent
                 sent += len(part)
         return sent

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, select, tuple_, update
 
 from domain.lifecycle import ClaimState
-from domain.messages import ClaimAnswer
+from domain.messages import ClaimAnswer, ClaimTotals
 from domain.outcomes import Phase
 from domain.refusals import STALE
-from infra.codec import pack
+from infra.codec import pack, unpack
 from infra.database import execute_many
 from infra.reference import CATALOGUE, POLICY, joined, versions_in_force
 from workers.tables import IS_OPEN, claim, reference
@@ -36,6 +36,7 @@ _COLUMNS = (
     claim.c.policy_version,
     claim.c.catalogue_version,
     claim.c.submission,
+    claim.c.totals,
     claim.c.attempts,
     claim.c.retotalled,
 )
@@ -107,7 +108,7 @@ def take_back(
         key = row.visit_no, row.charge_batch_no
         if row.submission > numbers.get(key, 0):
             continue
-        is_same = (row.policy_version, row.catalogue_version) == here
+        is_same = _is_as_here(row, here, at.date())
         if row.retotalled >= MOST_TRIES or (is_same and row.attempts >= MOST_WAITS):
             connection.execute(_GIVEN_BACK, _told(row, stale[key].refusal, here, wanted, at))
         elif is_same:
@@ -119,13 +120,13 @@ def take_back(
     return came
 
 
-def release(connection: Connection) -> set[str]:
+def release(connection: Connection, *, at: datetime) -> set[str]:
     """Let the claims that wait for other reference data be totalled again, where it has come; whose bells to ring."""
     here = held(connection)
     waiting = connection.execute(
         select(*_COLUMNS).where(*_IS_MINE, claim.c.waits_for.in_([str(code) for code in STALE]))
     ).all()
-    due = [row for row in waiting if (row.policy_version, row.catalogue_version) != here]
+    due = [row for row in waiting if not _is_as_here(row, here, at.date())]
     execute_many(connection, _AGAIN, [{"id": row.claim_id, "number": row.submission + 1} for row in due])
     return {row.institution_code for row in due}
 
@@ -135,6 +136,12 @@ def held(connection: Connection) -> tuple[str, str]:
     versions = versions_in_force(connection, reference)
     catalogues = [version for kind, version, *_ in versions if kind == CATALOGUE]
     return joined(version for kind, version, *_ in versions if kind == POLICY), catalogues[-1] if catalogues else ""
+
+
+def _is_as_here(row: Any, here: tuple[str, str], today: date) -> bool:
+    """Whether the claim would be totalled again with the same reference data, and on the same day."""
+    totalled_on = None if row.totals is None else unpack(row.totals, ClaimTotals).totalled_on
+    return (row.policy_version, row.catalogue_version) == here and totalled_on in (None, today)
 
 
 def _rows(connection: Connection, keys: Collection[tuple[str, int]]) -> Sequence[Any]:

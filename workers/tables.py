@@ -95,6 +95,7 @@ institution = Table(
     Column("offline_claim_fen", BigInteger, nullable=False, server_default="0"),
     Column("offline_total_fen", BigInteger, nullable=False, server_default="0"),
     Column("offline_hours", Integer, nullable=False, server_default="0"),
+    Column("settle_lanes", Integer, nullable=False, server_default="1", comment="its claims are spread over so many"),
     Column(
         "terms_version", BigInteger, nullable=False, server_default="0", comment="0: the centre has not named it yet"
     ),
@@ -265,6 +266,19 @@ _partly("ix_claim_to_hand_back", TO_HAND_BACK, claim.c.institution_code, claim.c
 _partly("ix_claim_queued", IS_QUEUED, claim.c.person_key, claim.c.claim_id)
 _partly("ix_claim_offline", IS_OFFLINE, claim.c.person_key, claim.c.offline_at)
 Index("ix_claim_settled_day", claim.c.settled_day, claim.c.institution_code)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("audit_id", BigId, primary_key=True, autoincrement=True),
+    Column("at", Moment, nullable=False),
+    Column("by", String(40), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("subject", String(40), nullable=False),
+    Column("reason", String(200), nullable=False),
+    Column("institution_code", String(18), nullable=False),
+    comment="Who decided what in an institution's place, and why.",
+)
 
 tombstone = Table(
     "tombstone",

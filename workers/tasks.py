@@ -202,7 +202,7 @@ class Frontend:
     def total_again(self) -> None:
         """Let claims that wait for what is in force now be totalled again."""
         with self.engine.begin() as connection:
-            institutions = retotal.release(connection)
+            institutions = retotal.release(connection, at=self.now())
         self.go_on_with(retotal.Retotalling(institutions))
 
     def go_on_with(self, stale: retotal.Retotalling) -> None:
@@ -278,8 +278,13 @@ def _take_turn(frontend: Frontend, task: Any, institution: str, allowed: Allowed
         now=frontend.clock.seconds(),
     )
     if turn.totals:
-        frontend.outbox.send(turn.totals, policy_version=turn.policy_version, catalogue_version=turn.catalogue_version)
-    frontend.outbox.send_lines(turn.whole)
+        frontend.outbox.send(
+            turn.totals,
+            policy_version=turn.policy_version,
+            catalogue_version=turn.catalogue_version,
+            settle_lanes=turn.settle_lanes,
+        )
+    frontend.outbox.send_lines(turn.whole, settle_lanes=turn.settle_lanes)
     frontend.outbox.send_lines(turn.whole_prepares, prepare=True)
     if turn.prepares:
         sending.send_prepare(
@@ -443,6 +448,8 @@ def _record_outcomes(app: Celery, frontend: Frontend) -> None:
     def outcomes_tell(envelope: bytes) -> None:
         outcomes = frontend.opened(envelope, results, messages.OutcomeTold)
         frontend.hearing.told(outcomes, at=frontend.now())
+        if not outcomes.outcomes:
+            return
         with frontend.engine.begin() as connection:
             if not epochs.met(connection, outcomes.epoch, at=frontend.now()):
                 return
@@ -528,7 +535,7 @@ def serve_desk(settings: Settings) -> int:
     """Run the desk until it is told to stop; the exit code. Institutions come and go without a restart."""
     frontend = Frontend(settings)
     sweep = frontend.sweep()
-    drain = Drain(frontend.engine, frontend.code, sweep.holder)
+    drain = Drain(frontend.engine, frontend.code, sweep.holder, settings.drain_pause_seconds)
 
     def swept() -> None:
         look_after(frontend.engine, frontend.shelf, at=frontend.now())

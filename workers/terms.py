@@ -24,7 +24,7 @@ log = logging.getLogger("frontend")
 _SAME = (
     "institution_code", "short_code", "name", "kind", "level", "size", "way", "weight", "rate_per_second", "burst",
     "active", "suspended", "standing", "moved_to", "offline", "offline_claim_fen", "offline_total_fen",
-    "offline_hours", "connection", "move_no",
+    "offline_hours", "connection", "move_no", "settle_lanes",
 )  # fmt: skip
 """Terms that are columns of the same name."""
 

@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from center.conservation.days import Amounts, DayKey
 from center.conservation.documents import Scope
 from center.conservation.findings import EVERY, Finding, Flow, Level
+from center.conservation.tables import DAY_AMOUNTS
 from domain import ledger
 
 
@@ -59,11 +61,21 @@ TAKE_UP = (
     " SET amount_fen = checked_account.amount_fen + EXCLUDED.amount_fen"
 )
 
-PAID_FOR = """
-SELECT institution_code, scheme, clearing_type, sum(total_fen)::bigint, sum(fund_pay_fen)::bigint,
-       sum(account_pay_fen)::bigint, sum(institution_share_fen)::bigint
+OF_FLOW = ("total_fen", "fund_pay_fen", "account_pay_fen", "institution_share_fen")
+"""Which sums of a flow's days say what its accounts must be."""
+_PLACES = tuple(DAY_AMOUNTS.index(name) for name in OF_FLOW)
+SUMMED = f"""
+SELECT institution_code, scheme, clearing_type, {", ".join(f"sum({name})::bigint" for name in OF_FLOW)}
 FROM day_sum WHERE institution_code = ANY(%s) GROUP BY institution_code, scheme, clearing_type
 """
+CHECKED = f"""
+SELECT institution_code, scheme, clearing_type, {", ".join(OF_FLOW)} FROM checked_flow WHERE institution_code = ANY(%s)
+"""
+TAKE_UP_FLOWS = (
+    "INSERT INTO checked_flow SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[],"
+    " %s::bigint[], %s::bigint[]) ON CONFLICT (institution_code, scheme, clearing_type) DO UPDATE SET "
+    + ", ".join(f"{name} = checked_flow.{name} + EXCLUDED.{name}" for name in OF_FLOW)
+)
 STANDING = """
 SELECT c.institution_code, c.scheme, c.clearing_type, sum(c.fund_fen + c.account_fen)::bigint,
        sum(c.withheld_fen)::bigint
@@ -118,9 +130,49 @@ def take_up(cursor: psycopg.Cursor[Any], new: Mapping[Key, int]) -> None:
     cursor.execute(TAKE_UP, [*columns, [new[key] for key in keys]])
 
 
-def broken_accounts(cursor: psycopg.Cursor[Any], codes: Collection[str], found: Mapping[Key, int]) -> Iterator[Finding]:
-    """Accounts of these institutions whose balance is not what days and clearings say."""
-    expected = _expected(cursor, list(codes))
+def flows_of(days: Mapping[DayKey, Amounts]) -> dict[Flow, Amounts]:
+    """What days come to by flow, in the order of OF_FLOW."""
+    sums: dict[Flow, Amounts] = {}
+    for key, amounts in days.items():
+        before = sums.get(key.flow, (0,) * len(OF_FLOW))
+        sums[key.flow] = tuple(fen + amounts[place] for fen, place in zip(before, _PLACES, strict=True))
+    return sums
+
+
+def flows_summed(cursor: psycopg.Cursor[Any], codes: Collection[str]) -> dict[Flow, Amounts]:
+    """The same of every row of day_sum of these institutions: their whole history."""
+    return _flows(cursor, SUMMED, codes)
+
+
+def flows_checked(
+    cursor: psycopg.Cursor[Any], codes: Collection[str], new: Mapping[DayKey, Amounts]
+) -> dict[Flow, Amounts]:
+    """What earlier runs have added up of these institutions' documents, with what this one has."""
+    sums = _flows(cursor, CHECKED, codes)
+    for flow, amounts in flows_of(new).items():
+        if flow.institution_code in codes:
+            before = sums.get(flow, (0,) * len(OF_FLOW))
+            sums[flow] = tuple(map(sum, zip(before, amounts, strict=True)))
+    return sums
+
+
+def take_up_flows(cursor: psycopg.Cursor[Any], new: Mapping[DayKey, Amounts]) -> None:
+    """Add what a run has added up to what was checked before."""
+    rows = [(*flow, *amounts) for flow, amounts in sorted(flows_of(new).items())]
+    if rows:
+        cursor.execute(TAKE_UP_FLOWS, [list(column) for column in zip(*rows, strict=True)])
+
+
+def _flows(cursor: psycopg.Cursor[Any], statement: str, codes: Collection[str]) -> dict[Flow, Amounts]:
+    cursor.execute(statement, [list(codes)])
+    return {Flow(*row[:3]): tuple(row[3:]) for row in cursor.fetchall()}
+
+
+def broken_accounts(
+    cursor: psycopg.Cursor[Any], codes: Collection[str], found: Mapping[Key, int], flows: Mapping[Flow, Amounts]
+) -> Iterator[Finding]:
+    """Accounts of these institutions whose balance is not what days (`flows`, their sums) and clearings say."""
+    expected, found = _foldable(_expected(cursor, list(codes), flows)), _foldable(found)
     for key in sorted({*expected, *found}):
         should, is_ = expected.get(key, 0), found.get(key, 0)
         if should != is_:
@@ -128,7 +180,17 @@ def broken_accounts(cursor: psycopg.Cursor[Any], codes: Collection[str], found: 
             yield Finding(Level.FUND, "fund-account", flow, should, is_, subject=key.account)
 
 
-def _expected(cursor: psycopg.Cursor[Any], codes: list[str]) -> dict[Key, int]:
+def _foldable(balances: Mapping[Key, int]) -> dict[Key, int]:
+    """Of settlements from before their scheme was kept, accounts of every scheme together: the postings know it."""
+    if all(key.scheme for key in balances):
+        return dict(balances)
+    folded: defaultdict[Key, int] = defaultdict(int)
+    for key, amount in balances.items():
+        folded[key if key.scheme else key._replace(account=key.account.partition(":")[0])] += amount
+    return dict(folded)
+
+
+def _expected(cursor: psycopg.Cursor[Any], codes: list[str], flows: Mapping[Flow, Amounts]) -> dict[Key, int]:
     sums: defaultdict[Key, int] = defaultdict(int)
 
     def rows(statement: str) -> Iterator[tuple[Flow, tuple[Any, ...]]]:
@@ -136,7 +198,7 @@ def _expected(cursor: psycopg.Cursor[Any], codes: list[str]) -> dict[Key, int]:
         for row in cursor.fetchall():
             yield Flow(*row[:3]), row[3:]
 
-    for flow, (total, fund, account, share) in rows(PAID_FOR):
+    for flow, (total, fund, account, share) in flows.items():
         sums[Key(*flow, ledger.payable(*flow))] -= fund + account
         sums[Key(*flow, f"fund:{flow.scheme}")] += fund
         sums[Key(*flow, PERSONS)] += account

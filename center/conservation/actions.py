@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from center.approving import proposals
 from center.approving.actions import Action, CannotDo, Payload
+from center.conservation import crediting
 from center.conservation.findings import EVERY
 from center.conservation.tables import frozen_flow
 from center.ledger import audit
@@ -100,4 +101,4 @@ def _rows(connection: Connection, payload: Payload) -> Sequence[Row[Any]]:
     return rows
 
 
-ACTIONS: Mapping[str, Action] = {RELEASE: Action("解除冻结", predict, execute)}
+ACTIONS: Mapping[str, Action] = {RELEASE: Action("解除冻结", predict, execute), **crediting.ACTIONS}

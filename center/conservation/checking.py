@@ -31,8 +31,8 @@ from center.conservation.tables import DAY_AMOUNTS, books_run, detail_due
 from center.policy.shelf import PolicyShelf
 from center.settling.records import cursor_of
 from center.tables import lease
-from center.transactions import in_transaction
 from center.ticks import ticked
+from center.transactions import in_transaction
 from infra.lease import guard, take
 
 log = logging.getLogger("center")
@@ -205,7 +205,7 @@ def _broken_sums(cursor: psycopg.Cursor[object], news: News, new: Sums, run: _Ru
     moved = {key: amount for key, amount in new.accounts.items() if key.institution_code in codes}
     found = accounts.together(accounts.held(cursor, codes), moved)
     findings = list(days.broken_days(days.together(checked, own), summed))
-    findings += accounts.broken_accounts(cursor, sorted(codes), found)
+    findings += accounts.broken_accounts(cursor, sorted(codes), found, accounts.flows_checked(cursor, codes, new.days))
     findings += clearings.broken_days(cursor, news.scope, touched)
     return findings
 
@@ -257,7 +257,8 @@ def _look_at_all(connection: Connection, shelves: Shelves, report: Report, scope
     report.looked_at(Level.CLEARING, *clearings.looked_at(cursor, scope))
     codes = {key.institution_code for key in held} | {key.institution_code for key in whole.accounts}
     report.looked_at(Level.FUND, len(whole.accounts), total)
-    report.findings += accounts.broken_accounts(cursor, sorted(codes), whole.accounts)
+    flows = accounts.flows_summed(cursor, codes)
+    report.findings += accounts.broken_accounts(cursor, sorted(codes), whole.accounts, flows)
     if scope.institution_code is None:
         report.findings += orphans(cursor)
         report.findings += persons.broken_persons(cursor, None)

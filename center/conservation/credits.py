@@ -21,7 +21,14 @@ class NobodyToCredit(Exception):
 
 
 def credit(
-    connection: Connection, scheme: str, amounts_fen: Mapping[int, int], *, by: str, reason: str, at: datetime
+    connection: Connection,
+    scheme: str,
+    amounts_fen: Mapping[int, int],
+    *,
+    by: str,
+    reason: str,
+    at: datetime,
+    approved_by: str = "",
 ) -> int:
     """Pay into the accounts of persons of a scheme, by person_no; the number of the document. Raises NobodyToCredit.
 
@@ -47,6 +54,7 @@ def credit(
         clearing_type="",
         day=at.date(),
         made_by=by,
+        approved_by=approved_by,
         reason=reason,
         amount_fen=total,
         content={"persons": len(amounts_fen)},

@@ -43,15 +43,20 @@ _PERSON = f"({OWN_PAY} + s.self_pay_fen + s.over_cap_fen)"
 _OWED = "(s.fund_pay_fen + s.account_pay_fen)"
 
 _SIDES = {
-    "fund": ("starts_with(p.account, 'fund:' || s.scheme || ':')", "s.fund_pay_fen"),
+    "fund": ("starts_with(p.account, 'fund:' || s.scheme || ':') OR s.scheme = '' AND starts_with(p.account, 'fund:')",
+             "s.fund_pay_fen"),
     "account": ("starts_with(p.account, 'account:')", "s.account_pay_fen"),
-    "payable": ("p.account = 'payable:' || s.institution_code || ':' || s.scheme || ':' || s.clearing_type",
+    "payable": ("p.account = 'payable:' || s.institution_code || ':' || s.scheme || ':' || s.clearing_type"
+                " OR s.scheme = '' AND p.account LIKE 'payable:' || s.institution_code || ':%%:' || s.clearing_type",
                 f"-{_OWED}"),
     "cash": ("p.account = 'cash:' || s.institution_code", f"({_PERSON} - s.account_pay_fen)"),
     "share": ("p.account = 'share:' || s.institution_code", "s.institution_share_fen"),
     "charges": ("p.account = 'charges:' || s.institution_code", f"({_OWED} - s.total_fen)"),
 }  # fmt: skip
-"""The sides of a settlement's entry: which postings are of it, and to what they must come (domain.ledger)."""
+"""The sides of a settlement's entry: which postings are of it, and to what they must come (domain.ledger).
+
+A settlement from before its scheme was kept is posted to accounts of the scheme its person then had.
+"""
 
 _NAMED = " OR ".join(f"({which})" for which, _ in _SIDES.values())
 _POSTED = ", ".join(

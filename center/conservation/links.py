@@ -23,12 +23,19 @@ ORDER BY l.institution_code, l.link_no LIMIT %(limit)s
 """
 
 MISPLACED = """
-SELECT named.institution_code, named.document_no, found.institution_code
+SELECT named.institution_code, found.scheme, found.clearing_type, named.document_no, found.institution_code
 FROM unnest(%s::text[], %s::bigint[]) AS named (institution_code, document_no) LEFT JOIN LATERAL (
-    SELECT institution_code FROM settlement WHERE settlement_no = named.document_no
-    UNION ALL SELECT institution_code FROM ledger_document d WHERE d.document_no = named.document_no) AS found ON true
+    SELECT institution_code, scheme, clearing_type FROM settlement WHERE settlement_no = named.document_no
+    UNION ALL SELECT institution_code, scheme, clearing_type FROM ledger_document d
+    WHERE d.document_no = named.document_no) AS found ON true
 WHERE found.institution_code IS DISTINCT FROM named.institution_code
 """
+
+POSTED = """
+SELECT document_no, split_part(account, ':', 3), split_part(account, ':', 4) FROM posting
+WHERE document_no = ANY(%s) AND (account LIKE 'payable:%%' OR account LIKE 'cleared:%%')
+"""
+"""The flow of a document that is not there any more, by the postings it has left."""
 
 UNLINKED = """
 WITH linked AS (
@@ -37,7 +44,7 @@ written AS (
     SELECT institution_code, scheme, clearing_type, settlement_no AS document_no FROM settlement s WHERE {settlements}
     UNION ALL
     SELECT institution_code, scheme, clearing_type, document_no FROM ledger_document d WHERE {documents})
-SELECT coalesce(w.institution_code, l.institution_code), coalesce(w.scheme, '*'), coalesce(w.clearing_type, '*'),
+SELECT coalesce(w.institution_code, l.institution_code), w.scheme, w.clearing_type,
        document_no, (l.institution_code IS NOT NULL)::int, (w.institution_code IS NOT NULL)::int
 FROM linked l FULL JOIN written w USING (institution_code, document_no)
 WHERE l.institution_code IS NULL OR w.institution_code IS NULL ORDER BY document_no LIMIT %(most)s
@@ -93,9 +100,12 @@ def misplaced(cursor: psycopg.Cursor[Any], found: News) -> Iterator[Finding]:
     """Documents a link names and nobody has, or another institution has."""
     pairs = [(code, number) for code, numbers in found.documents.items() for number in numbers]
     cursor.execute(MISPLACED, [[code for code, _ in pairs], [number for _, number in pairs]])
-    for code, number, owner in cursor.fetchall():
+    rows = cursor.fetchall()
+    posted = _posted(cursor, [number for _, scheme, _, number, _ in rows if scheme is None])
+    for code, scheme, clearing_type, number, owner in rows:
         what = "document-missing" if owner is None else "document-institution"
-        yield Finding(Level.DOCUMENT, what, Flow(code), 1, 0, number, subject=owner or "")
+        flow = posted.get(number, ()) if scheme is None else (scheme, clearing_type)
+        yield Finding(Level.DOCUMENT, what, Flow(code, *flow), 1, 0, number, subject=owner or "")
 
 
 def unlinked(cursor: psycopg.Cursor[Any], scope: Scope) -> Iterator[Finding]:
@@ -107,12 +117,23 @@ def unlinked(cursor: psycopg.Cursor[Any], scope: Scope) -> Iterator[Finding]:
         "heads": scope.where("", "h.institution_code"),
     }
     cursor.execute(UNLINKED.format(**where), scope.values)
-    for code, scheme, clearing_type, number, is_linked, is_written in cursor.fetchall():
+    rows = cursor.fetchall()
+    posted = _posted(cursor, [number for _, scheme, _, number, *_ in rows if scheme is None])
+    for code, scheme, clearing_type, number, is_linked, is_written in rows:
         what = "document-unlinked" if is_written else "document-missing"
-        yield Finding(Level.DOCUMENT, what, Flow(code, scheme, clearing_type), is_written, is_linked, number)
+        flow = posted.get(number, ()) if scheme is None else (scheme, clearing_type)
+        yield Finding(Level.DOCUMENT, what, Flow(code, *flow), is_written, is_linked, number)
     cursor.execute(GAPS.format(**where), {**scope.values, "most": MOST_FINDINGS})
     for code, head, count, last in cursor.fetchall():
         yield _gap(code, head, count if count != head else last)
+
+
+def _posted(cursor: psycopg.Cursor[Any], numbers: list[int]) -> dict[int, tuple[str, str]]:
+    """Scheme and clearing type of documents that are not there, where their postings still say it."""
+    if not numbers:
+        return {}
+    cursor.execute(POSTED, [numbers])
+    return {number: (scheme, clearing_type) for number, scheme, clearing_type in cursor.fetchall()}
 
 
 def _gap(code: str, expected: int, found: int) -> Finding:

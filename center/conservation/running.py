@@ -65,6 +65,7 @@ def off(cursor: psycopg.Cursor[Any], whole: Sums, scope: Scope) -> Off:
 def take_up(cursor: psycopg.Cursor[Any], new: Sums) -> None:
     """Add what a run has added up."""
     days.take_up(cursor, new.days)
+    accounts.take_up_flows(cursor, new.days)
     accounts.take_up(cursor, new.accounts)
 
 

@@ -67,6 +67,19 @@ checked_account = Table(
     comment="The postings the check has seen, added up by the flow whose documents they belong to.",
 )
 
+checked_flow = Table(
+    "checked_flow",
+    metadata,
+    Column("institution_code", String(18), primary_key=True),
+    Column("scheme", String(16), primary_key=True),
+    Column("clearing_type", String(4), primary_key=True),
+    *[
+        Column(name, BigInteger, nullable=False)
+        for name in ("total_fen", "fund_pay_fen", "account_pay_fen", "institution_share_fen")
+    ],
+    comment="All of checked_day together by flow: what the accounts must be, however many days there are.",
+)
+
 books_watermark = Table(
     "books_watermark",
     metadata,

@@ -13,7 +13,7 @@ from center.approving import proposals
 from center.approving.actions import Action, CannotDo, Payload
 from center.backup import epochs
 from center.conservation.freezing import is_frozen
-from center.correcting import writing
+from center.correcting import household, writing
 from center.correcting.recomputing import Change, Recomputed, recompute
 from center.correcting.tables import correction
 from center.correcting.writing import AccountTooLow, Corrected, NoNumberLeft
@@ -57,7 +57,7 @@ def find(connection: Connection, visit_no: str, charge_batch_no: int) -> Refunde
 
 
 def foreseen(connection: Connection, refunded: Refunded) -> Recomputed:
-    """The later settlements of the person that change by this refund, done already or only thought of."""
+    """The later settlements, the person's and their relatives', that change by this refund, done or only thought of."""
     return recompute(connection, refunded.person_no, refunded_no=refunded.settlement_no, policies=PolicyShelf())
 
 
@@ -138,11 +138,12 @@ def _changes(connection: Connection, payload: Payload, *, at: datetime) -> list[
     cursor = records.cursor_of(connection)
     if not epochs.current(cursor).is_open:
         raise CannotDo(epochs.RECOVERING)
-    cursor.execute("SELECT settlement_no, visit_no FROM settlement WHERE person_no = %s", [refunded.person_no])
+    persons = household.of(connection, refunded.person_no).persons
+    cursor.execute("SELECT settlement_no, visit_no FROM settlement WHERE person_no = ANY(%s)", [sorted(persons)])
     numbers, visit_nos = zip(*cursor.fetchall(), strict=True)
     insured = contra.lock_concerned(cursor, numbers, set(visit_nos))
     if holds.is_held(insured.values(), at):
-        raise CannotDo("该参保人另有一笔预结算尚未确认或取消，办结后再办理")
+        raise CannotDo("该参保人或其亲属另有一笔预结算尚未确认或取消，办结后再办理")
     expired = holds.met_expired(insured.values(), at)
     if expired:
         holds.release_expired(cursor, expired, at=at)
@@ -152,6 +153,8 @@ def _changes(connection: Connection, payload: Payload, *, at: datetime) -> list[
         raise CannotDo(f"结算 {number} 不能重算：{why}")
     if not recomputed.changes:
         raise CannotDo("没有因此改变的后续结算")
+    if not {each.stored.person_no for each in recomputed.changes} <= insured.keys():
+        raise CannotDo("其间亲属又有新的结算，请重新办理")
     if _is_frozen(cursor, recomputed.changes, insured):
         raise CannotDo(sentence(Refusal.FROZEN))
     return recomputed.changes

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Float, Index, Integer, String, Table, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    Index,
+    Integer,
+    String,
+    Table,
+    Text,
+    text,
+)
 
-from center.tables import metadata
+from center.tables import WRITTEN_ONCE, metadata
 
 correction = Table(
     "correction",
@@ -29,3 +41,14 @@ correction = Table(
 )
 Index("ix_correction_unheard", correction.c.due_at, postgresql_where=text("heard_at IS NULL"))
 Index("ix_correction_visit", correction.c.visit_no)
+
+considered_refund = Table(
+    "considered_refund",
+    metadata,
+    Column("contra_no", BigInteger, primary_key=True, autoincrement=False, comment="the contra settlement"),
+    Column("considered_at", DateTime(timezone=True), nullable=False),
+    Column("proposal_no", BigInteger, comment="what was proposed; null: nothing"),
+    Column("words", Text, nullable=False, comment="why nothing"),
+    info=WRITTEN_ONCE,
+    comment="Refunds that were looked at for what they change of later settlements.",
+)

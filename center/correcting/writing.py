@@ -1,6 +1,6 @@
 """Writing corrections: what has changed is taken back, last first, and settled as it comes to now, first first.
 
-All of a person's in the caller's transaction, under the locks of settling. A correction's two documents carry charge
+All of a household's in the caller's transaction, under the locks of settling. A correction's two documents carry charge
 batch numbers of the centre's own (`FIRST_OF_CENTRE` up), which no front-end gives.
 """
 
@@ -51,7 +51,7 @@ class AccountTooLow(Exception):
 
 
 def correct(cursor: psycopg.Cursor[Any], changes: Sequence[Change], *, reason: str, at: datetime) -> list[Corrected]:
-    """Write the contra and the new settlement of each change of one locked person; the visits are locked, too.
+    """Write the contra and the new settlement of each change of locked persons; the visits are locked, too.
 
     Raises NoNumberLeft, AccountTooLow; then nothing of it may be committed.
     """

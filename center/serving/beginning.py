@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, select, update
@@ -245,6 +245,16 @@ def listed(connection: Connection, institution_code: str) -> list[Row[Any]]:
     rows = connection.execute(
         select(move).where(move.c.institution_code == institution_code).order_by(move.c.move_no.desc())
     )
+    return list(rows)
+
+
+LONG = timedelta(hours=1)
+
+
+def long_under_way(connection: Connection, *, at: datetime) -> list[Row[Any]]:
+    """Moves that stand at one step, before the source's last one, for longer than an hour."""
+    early = [state for state in UNDER_WAY if state is not MoveState.DRAINING]
+    rows = connection.execute(select(move).where(move.c.state.in_(early), move.c.changed_at < at - LONG))
     return list(rows)
 
 

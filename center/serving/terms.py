@@ -182,7 +182,7 @@ def _terms(row: Row[Any]) -> InstitutionTerms:
         backlog_cap=row.backlog_cap, active=row.active, suspended=row.suspended, part=row.part, parts=row.parts,
         standing=row.standing, moved_to=row.moved_to, offline=row.offline, offline_claim_fen=row.offline_claim_fen,
         offline_total_fen=row.offline_total_fen, offline_hours=row.offline_hours, version=row.terms_version,
-        connection=row.connection, move_no=row.move_no,
+        connection=row.connection, move_no=row.move_no, settle_lanes=row.settle_lanes,
     )  # fmt: skip
 
 

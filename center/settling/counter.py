@@ -405,16 +405,26 @@ class Counter:
         """Of the policy, totals depend on how it splits lines: where that is what it was, totals made under another
         version are settled under the one in force. Which version that was is for the front-end to say truly."""
         sent, held = self.submitted.policy_version, self.reference.policy_version
-        if sent == held or (self._sent_policy is not None and self._splits_alike(claim, self._sent_policy)):
+        if sent == held and claim.totalled_on in (None, self._settled_on):
+            return None
+        made_by = self.reference.policy if sent == held else self._sent_policy
+        if made_by is not None and self._splits_alike(claim, made_by):
             return None
         return refuse(Refusal.POLICY_STALE, sent, held)
 
-    def _splits_alike(self, claim: ClaimTotals, sent: PolicyBook) -> bool:
+    def _splits_alike(self, claim: ClaimTotals, made_by: PolicyBook) -> bool:
+        """Whether the policy the totals were made by, on the day they were made, splits as the one in force today."""
         insured = self._insured[claim.citizen_id_no]
         try:
-            occasion = self._occasion(claim)
-            case = insured.scheme, insured.category, occasion.visit_type, occasion.institution_level, occasion.day
-            return sent.line_rules(*case) == self.reference.policy.line_rules(*case)
+            now = self._occasion(claim)
+            then = now.day
+            if claim.totalled_on is not None and claim.totalled_on != self._settled_on:
+                level = now.institution_level
+                then = occasion_of(
+                    claim, made_by, insured.scheme, institution_level=level, settled_on=claim.totalled_on
+                ).day
+            case = insured.scheme, insured.category, now.visit_type, now.institution_level
+            return made_by.line_rules(*case, then) == self.reference.policy.line_rules(*case, now.day)
         except NoPolicyInForce:
             return False
 

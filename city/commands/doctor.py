@@ -57,6 +57,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _place("前置机数据库", settings.frontend_database_url, "frontend")
     yield from _epoch(settings)
     yield from _books(settings)
+    yield from _serving(settings)
     yield from _uploads(settings)
     yield from _links(settings)
     yield from _shared_tables(settings)
@@ -114,6 +115,38 @@ def _place(name: str, url: str, place: str) -> Iterator[Finding]:
     yield Finding(f"{name}结构", version == newest, words)
     if place == "center" and version == newest:
         yield _privileges(url)
+
+
+def _serving(settings: Settings) -> Iterator[Finding]:
+    """Front-ends that speak for institutions they do not serve, and moves that go on for long."""
+    if not settings.center_database_url:
+        return
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from center.serving import strangers
+    from center.serving.beginning import long_under_way
+    from infra.database import open_database, reading
+
+    engine = open_database(settings.center_database_url, pool_size=1)
+    try:
+        with reading(engine) as connection:
+            found = strangers.strangers(connection, at=settings.time.now())
+            slow = long_under_way(connection, at=settings.time.now())
+    except SQLAlchemyError:
+        return
+    finally:
+        engine.dispose()
+    for each in found:
+        words = (
+            f"前置机 {each.frontend} 为机构 {each.institution_code} 发来 {each.claims} 笔，"
+            f"但中心未登记由它服务，均已拒绝：查 jiesuan tenant move {each.institution_code} --show，停用或改正该前置机"
+        )
+        yield Finding("前置机归属", False, words)
+    for row in slow:
+        words = f"机构 {row.institution_code} 的第 {row.move_no} 次迁移停在“{row.state}”已逾一小时，用 --show 查看"
+        yield Finding("机构迁移", None, words)
+    if not found:
+        yield Finding("前置机归属", True, "近一天没有前置机为不属于它的机构发送费用")
 
 
 def _privileges(url: str) -> Finding:

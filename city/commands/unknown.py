@@ -86,6 +86,24 @@ def resolve(  # noqa: PLR0917  # options of a command line, handed over by name
         raise Stop("中心还没有答复；前置机会继续询问", TRY_LATER)
 
 
+@app.command()
+def decided(as_json: AsJson = False) -> None:
+    """代决记录 What was decided at this front-end in an institution's place: who, what, why; newest first."""
+    from infra.database import reading
+    from workers.audit import noted
+
+    frontend = _frontend()
+    with reading(frontend.engine) as connection:
+        found = noted(connection)
+    frontend.engine.dispose()
+    if as_json:
+        rows = [{**row._mapping, "at": row.at.isoformat()} for row in found]
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    for row in found:
+        print(f"{row.at:%Y-%m-%d %H:%M}  {row.by}  {row.action}  {row.institution_code}  {row.subject}  {row.reason}")
+
+
 @app.command("prepared")
 def prepared_claims(as_json: AsJson = False) -> None:
     """中心待确认的预结算 At the centre: what is prepared and neither confirmed nor cancelled, oldest first."""

@@ -13,17 +13,22 @@ from city.load.arrivals import Kind
 from city.load.link_figures import link_figures
 from city.load.load_figures import backlog_figures, cpu_figures, upload_figures
 from city.load.model import LARGEST_FIRST
-from city.load.playing import Played
+from city.load.playing import LOOK_SECONDS, Played
 from city.load.series import Steps, counted, percentile, steps_between
 from city.load.waits import STAYS, Wait, fairness_figures, latency_figures, waits_of
 
 VERSION = 1
+LOOKS_A_STEP = 2
 
 
 def figures_of(played: Played, *, command: str, began: datetime, version: str) -> dict[str, Any]:
     """Ask the tables, work out every figure; the services still run. All times in real seconds unless they say hour."""
     audit = proof.proof_of(played.center_engine, played.frontends, played.site.city, played.claims, played.answers)
-    steps = steps_between(played.day.opens, max(played.day.closes, _last_answer(played)))
+    steps = steps_between(
+        played.day.opens,
+        max(played.day.closes, _last_answer(played)),
+        at_least=LOOKS_A_STEP * LOOK_SECONDS * played.wanted.compress,
+    )
     waits = waits_of(played)
     settled = sum(answer.state == "settled" for answer in played.answers.values())
     found = {

@@ -13,12 +13,19 @@ CENTRE_PERCENT = 30.0
 def goals_of(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The goals one day can meet or miss by itself."""
     proof, backlog, run = found["proof"], found["backlog"], found["run"]
+    is_whole = not run["is_cut_short"]
     fairness = found["fairness"]
     limit = 2 * fairness["others_quiet"]["p99"] + 0.1
     return [
-        _goal("claims lost", proof["lost"], "= 0", proof["lost"] == 0),
-        _goal("claims settled twice", proof["doubled"], "= 0", proof["doubled"] == 0),
-        _goal("all promises of the audit kept", "yes" if proof["all_kept"] else "no", "yes", proof["all_kept"]),
+        _goal("claims lost", proof["lost"], "= 0", proof["lost"] == 0, must=True),
+        _goal("claims settled twice", proof["doubled"], "= 0", proof["doubled"] == 0, must=True),
+        _goal(
+            "all promises of the audit kept",
+            "yes" if proof["all_kept"] else "no",
+            "yes",
+            proof["all_kept"],
+            must=is_whole,
+        ),
         _goal(
             f"longest wait at a counter, {run['compress']:g} × speed, real seconds",
             backlog["longest_seconds"],
@@ -36,6 +43,7 @@ def goals_of(found: Mapping[str, Any]) -> list[dict[str, Any]]:
             run["unfinished"] or "yes",
             "yes",
             not run["unfinished"],
+            must=is_whole,
         ),
     ]
 
@@ -67,5 +75,6 @@ def _ratio(words: str, ours: float, theirs: float, percent: float) -> dict[str, 
     return _goal(words, found, f"≤ {percent:g}", bool(theirs) and found <= percent)
 
 
-def _goal(name: str, found: Any, wanted: str, met: bool) -> dict[str, Any]:
-    return {"name": name, "found": found, "wanted": wanted, "met": met}
+def _goal(name: str, found: Any, wanted: str, met: bool, *, must: bool = False) -> dict[str, Any]:
+    """`must`: a run that misses it has failed; the others are aims, and depend on the machine."""
+    return {"name": name, "found": found, "wanted": wanted, "met": met, "must": must}

@@ -35,9 +35,9 @@ class Steps:
         return [round((edge + self.seconds / 2) / 3600, 4) for edge in self.edges[:-1]]
 
 
-def steps_between(begins: float, ends: float) -> Steps:
-    """Steps of a length that reads well."""
-    wished = max(ends - begins, 1.0) / STEPS
+def steps_between(begins: float, ends: float, *, at_least: float = 1.0) -> Steps:
+    """Steps of a length that reads well, and of so many seconds at least."""
+    wished = max(max(ends - begins, 1.0) / STEPS, at_least)
     seconds = next((nice for nice in NICE_SECONDS if nice >= wished), NICE_SECONDS[-1])
     return Steps(begins, seconds, max(1, math.ceil((ends - begins) / seconds)))
 

@@ -353,8 +353,8 @@ def claim_seen(view: ClaimView) -> ClaimOut:
 
 
 LINK_DOWN = "link-down"
-ACCEPTED_NOT_SETTLED = "与中心的链路中断：已受理，未结算；链路恢复后自动结算，请勿重复提交"
-POSTED_LATER = "与中心的链路中断：已脱机结算，链路恢复后由中心入账"
+ACCEPTED_NOT_SETTLED = "与中心的链路中断或刚恢复：已受理，未结算；轮到后自动结算，请勿重复提交"
+POSTED_LATER = "与中心的链路中断或刚恢复：已脱机结算，轮到后由中心入账"
 ESTIMATE_WORDS = "估算，不是结算，不得据此收费或打印结算单；以链路恢复后中心的结算为准"
 
 _UNDECIDED = (ClaimState.TOTALLED, ClaimState.PREPARED)

@@ -33,6 +33,8 @@ from tests.bench import (
     sizing,
     steps,
     stored,
+    tenants,
+    uploading,
 )
 from tests.bench.claims import ROOT
 from tests.bench.site import Site
@@ -75,8 +77,8 @@ QUICK = Size(
     weighed=500,
     replayed=10_000,
 )
-PARTS = ("chains", "dbf", "api", "latency", "bytes", "steps", "exchange", "benefit", "replay")
-NEED_A_SITE = {"dbf", "api", "latency", "bytes"}
+PARTS = ("chains", "dbf", "api", "latency", "uploading", "bytes", "steps", "exchange", "benefit", "tenants", "replay")
+NEED_A_SITE = {"dbf", "api", "latency", "uploading", "bytes"}
 NEED_A_BROKER = NEED_A_SITE | {"chains"}
 
 
@@ -100,6 +102,8 @@ class Bench:
             self._part("exchange", exchange.run)
         if "benefit" in self._parts:
             self._part("benefit", benefit.run)
+        if "tenants" in self._parts:
+            self._part("tenants", lambda: tenants.run(self._size.latency_seconds))
         if "replay" in self._parts:
             self._part("replay", lambda: replay.run_apart(self._size.replayed))
         return self.found
@@ -123,6 +127,10 @@ class Bench:
             half = self.found["api_door"]["claims_per_second"] / 2
             first = self._serials(round(half * self._size.latency_seconds))
             self._part("latency", lambda: latency.run(site, half, self._size.latency_seconds, first=first))
+        if site and "uploading" in self._parts:
+            half = self.found["api_door"]["claims_per_second"] / 2
+            first = self._serials(2 * uploading.TURNS * round(half * self._size.latency_seconds))
+            self._part("uploading", lambda: uploading.run(site, half, self._size.latency_seconds, first=first))
         if site and "bytes" in self._parts:
             first = self._serials(self._size.weighed)
             self._part("link_bytes", lambda: link_bytes.run(site, broker.url, self._size.weighed, first=first))
@@ -154,7 +162,7 @@ class Bench:
         if "dbf" in self._parts:
             first, name = self._serials(count), f"03{turn + 2:02d}"
             self._turn("dbf_door", lambda: pipeline.through_dbf(site, count, first=first, name=name))
-        if {"api", "latency"} & set(self._parts):
+        if {"api", "latency", "uploading"} & set(self._parts):
             first = self._serials(count)
             self._turn("api_door", lambda: pipeline.through_api(site, count, first=first))
 

@@ -21,6 +21,7 @@ CPU_GOAL_US = 900
 BYTES_GOAL_PERCENT = 15.0
 QUIET_CORES = 0.15
 DBF_SECONDS_GOAL = 5.0
+UPLOAD_GOAL = 1.2  # × the p99 without detail on the way
 SETTLED_GOALS = {"outpatient, from totals": 15_000, "outpatient, from 20 lines": 4_000}
 VALIDATED = "ours, read and validated"
 
@@ -64,6 +65,12 @@ def goals(found: Found) -> list[Found]:
             _goal(f"bytes, % of {way}", value, BYTES_GOAL_PERCENT, more=False)
             for way, value in next(iter(percent.values())).items()
         ]
+    if "uploading" in found:
+        judged.append(_goal("p99 with detail upload, × without", found["uploading"]["ratio"], UPLOAD_GOAL, more=False))
+    for way, words in (("flooded", "one of 24 floods"), ("flooded_without_limit", "the same, without limits")):
+        if "tenants" in found:
+            late, allowed = found["tenants"][way]["p99_ms"], found["tenants"]["allowed_p99_ms"]
+            judged.append(_goal(f"p99 of the others, ms: {words}", late, allowed, more=False))
     for name, goal in SETTLED_GOALS.items():
         if us := found.get("benefit", {}).get(name):
             judged.append(_goal(f"{name}: settlements/s and core", round(1e6 / us), goal, more=True))
@@ -135,6 +142,20 @@ def _late(found: Found) -> Sheet:
     names = ("p50_ms", "p90_ms", "p99_ms", "max_ms", "others_cores")
     rows = [[str(late["offered_per_second"]), *(str(late[name]) for name in names)]] if late else []
     return Sheet("From submission to answer at half of the measured capacity, open loop", columns, rows)
+
+
+def _uploading(found: Found) -> Sheet:
+    measured = found.get("uploading")
+    columns = ["detail upload", "claims/s offered", "p50 ms", "p99 ms", "lines uploaded/s"]
+    if not measured:
+        return Sheet("", columns, [])
+    offered, lines = str(measured["offered_per_second"]), str(measured["lines_uploaded_per_second"])
+    rows = [
+        [way, offered, str(measured["p50_ms"][way]), str(measured["p99_ms"][way]), lines if way == "with" else ""]
+        for way in ("without", "with")
+    ]
+    note = f"p99 with is {measured['ratio']} × without; the window's budget is the whole city's at night"
+    return Sheet("Settling at half capacity while detail travels", columns, rows, note)
 
 
 def _cpu(found: Found) -> Sheet:
@@ -218,7 +239,7 @@ def _goals(found: Found) -> Sheet:
     return Sheet("Goals", ["goal", "found", "wanted", ""], rows, words={0, 3})
 
 
-_FIGURES = (_chains, _doors, _late, _cpu, _bytes, _benefit, _replayed, _exchange, _steps)
+_FIGURES = (_chains, _doors, _late, _uploading, _cpu, _bytes, _benefit, _replayed, _exchange, _steps)
 
 
 def _goal(name: str, value: float, goal: float, *, more: bool) -> Found:

@@ -62,6 +62,8 @@ class Site:
         self.frontend = self._new_frontend()
         self.center = self._new_center(database_url)
         self._env = self._settings()
+        self._history = [0, 0, 0]
+        """Settlements of the centre that no claim of the front-end has led to: how many, and their sums."""
 
     def start(self, *roles: str) -> None:
         """Start these roles, all of them if none is named, and return when they are ready."""
@@ -128,6 +130,23 @@ class Site:
 
     def prove(self) -> None:
         """Both books hold the same claims and the same sums, and the centre's postings balance. Raises Stuck."""
+        ours, theirs = self._sums()
+        with self.center.connect() as connection:
+            balance = connection.execute(select(func.sum(center.tables.posting.c.amount_fen))).scalar()
+            durable = [connection.execute(text(f"SHOW {name}")).scalar() for name in ("fsync", "synchronous_commit")]
+        expected = [mine + before for mine, before in zip(ours, self._history, strict=True)]
+        if expected != theirs or balance or set(self.states()) != {"settled"}:
+            raise Stuck(f"front-end {ours}, centre {theirs}, postings {balance}, states {self.states()}")
+        if durable != ["on", "on"]:
+            raise Stuck(f"the centre's database is not durable: {durable}")
+
+    def count_from_here(self) -> None:
+        """What the centre holds now beyond the front-end's claims was there before them: `prove` leaves it out."""
+        ours, theirs = self._sums()
+        self._history = [all_of_them - mine for all_of_them, mine in zip(theirs, ours, strict=True)]
+
+    def _sums(self) -> tuple[list[int], list[int]]:
+        """How many settled claims, their totals and what the funds pay: at the front-end, and at the centre."""
         claim, settlement = workers.tables.claim, center.tables.settlement
         with reading(self.frontend) as connection:
             ours = connection.execute(
@@ -139,16 +158,7 @@ class Site:
             theirs = connection.execute(
                 select(func.count(), func.sum(settlement.c.total_fen), func.sum(settlement.c.fund_pay_fen))
             ).one()
-            balance = connection.execute(select(func.sum(center.tables.posting.c.amount_fen))).scalar()
-            durable = [connection.execute(text(f"SHOW {name}")).scalar() for name in ("fsync", "synchronous_commit")]
-        if (
-            [int(value or 0) for value in ours] != [int(value or 0) for value in theirs]
-            or balance
-            or set(self.states()) != {"settled"}
-        ):
-            raise Stuck(f"front-end {ours}, centre {theirs}, postings {balance}, states {self.states()}")
-        if durable != ["on", "on"]:
-            raise Stuck(f"the centre's database is not durable: {durable}")
+        return [int(value or 0) for value in ours], [int(value or 0) for value in theirs]
 
     def _service(self, role: str) -> Service:
         heartbeat = self.folder / "heartbeats" / role

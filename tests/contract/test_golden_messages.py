@@ -17,6 +17,7 @@ from domain import clearings as c
 from domain import messages as m
 from domain.entitlement import Entitlement
 from domain.settlement import AccumulatorEntry, Cell
+from domain.terms import InstitutionTerms
 from domain.totals import GroupTotal
 from infra.codec import UnreadableMessage, decode, encode
 
@@ -163,6 +164,16 @@ VALUES = {
             LINES,
         ),
     ),
+    "totals.submitted.v1+day": m.TotalsSubmitted(
+        policy_version="guangzhou-2024@00000000",
+        catalogue_version="2026-03",
+        claims=(STAY._replace(totalled_on=DAY), CLAIM),
+    ),
+    "prepare.asked.v1+day": m.PrepareAsked(
+        policy_version="guangzhou-2024@00000000",
+        catalogue_version="2026-03",
+        claims=(STAY._replace(local=None, totalled_on=DAY),),
+    ),
     "refund.asked.v1+lines": m.RefundAsked(
         institution_code="H0001",
         visit_no="F001260302000001",
@@ -222,7 +233,7 @@ VALUES = {
     "totals.submitted.v1+offline": m.TotalsSubmitted(
         policy_version="2025a",
         catalogue_version="c7",
-        claims=(STAY._replace(local=STAY.local._replace(offline=True), submission=1), STAY),
+        claims=(STAY._replace(local=STAY.local._replace(offline=True), submission=1, totalled_on=DAY), STAY),
     ),
     "person.answered.v1+offline": m.PersonAnswered(
         entitlements=(
@@ -360,6 +371,67 @@ VALUES = {
         ),
         parts=(m.ReferencePart(DIGEST, b"\x90\x00\xff"),),
     ),
+    "terms.asked.v1": m.TermsAsked(
+        digest=DIGEST,
+        catalogue_version="2026-03",
+        policy_versions=("guangzhou-2024@00000000",),
+        covered=("H0001",),
+        short_codes=(("H0001", "F00126"),),
+    ),
+    "terms.sent.v1": m.TermsSent(
+        terms=(
+            InstitutionTerms(
+                "H0001",
+                "F00126",
+                "试验机构",
+                "hospital",
+                3,
+                "large",
+                "central",
+                10,
+                20,
+                200,
+                400,
+                True,
+                "",
+                1,
+                8,
+                "open",
+                "",
+                True,
+                30_000,
+                900_000,
+                24,
+                17,
+                "own",
+                3,
+            ),
+        ),
+        version=17,
+    ),
+    "handover.asked.v1": m.HandOverAsked(
+        move_no=3, institution_code="H0001", target="shared-1", bundle_no=1, joins=True
+    ),
+    "handed.over.v1": m.HandedOver(
+        move_no=3,
+        institution_code="H0001",
+        bundle_no=1,
+        content=b"\x80",
+        visits=("F001260302000001",),
+        accepted=(m.ClaimKey("H0001", "F001260302000002", 1),),
+        whole=True,
+        claims=7,
+    ),
+    "handover.reported.v1": m.HandOverReported(
+        move_no=3,
+        institution_code="H0001",
+        bundle_no=2,
+        open_claims=1,
+        results_waiting=2,
+        details_due=3,
+        visits_behind=4,
+    ),
+    "bundle.kept.v1": m.BundleKept(move_no=3, institution_code="H0001", bundle_no=1),
     "books.asked.v1": m.BooksAsked(day=DAY, lines_of=("H0001",)),
     "books.submitted.v1": m.BooksSubmitted(
         institution_code="H0001",
@@ -526,6 +598,8 @@ def test_a_newer_sender_may_add_a_field(name):
 
 
 ROWS = {
+    "totals.submitted.v1+day": "claims",
+    "prepare.asked.v1+day": "claims",
     "detail.uploaded.v1": "claims",
     "detail.received.v1": "receipts",
     "upload.granted.v1+bytes": "shares",
@@ -534,16 +608,15 @@ ROWS = {
     "books.reported.v1": "totals",
     "books.submitted.v1": "lines",
     "books.compared.v1": "differences",
-    "totals.submitted.v1+again": "claims",
     "claims.answered.v1+lines": "answers",
     "lines.submitted.v1": "claims",
     "person.answered.v1+offline": "entitlements",
-    "refund.asked.v1+again": "kept",
-    "prepare.asked.v1+again": "claims",
     "outcome.decided.v1": "decisions",
     "outcome.asked.v1": "keys",
     "outcome.told.v1+again": "outcomes",
     "claims.answered.v1+again": "resubmitted",
+    "terms.sent.v1": "terms",
+    "handed.over.v1": "accepted",
 }
 """Messages with rows as long as this release writes them."""
 
@@ -574,7 +647,7 @@ def test_a_newer_sender_may_add_a_field_at_the_end_of_a_row_in_a_row():
 
 def test_a_row_that_uses_nothing_new_is_as_short_as_it_was_released():
     claims = msgpack.unpackb(golden("totals.submitted.v1+again"))[2]["claims"]
-    assert [len(row) for row in claims] == [len(m.ClaimTotals._fields), 19, 13]
+    assert [len(row) for row in claims] == [20, 19, 13]
 
 
 def test_a_result_of_our_own_that_is_not_off_line_is_as_short_as_it_was_released():

@@ -15,6 +15,7 @@ from center.reconciling.cases import Kind
 from center.settling.settle import settle_submitted
 from center.tables import reference, upload_grant
 from domain.catalogue import Catalogue
+from domain.chunks import sums_of
 from domain.messages import ClaimDetail, DetailUploaded
 from domain.totals import PLAIN, LineRules, digest_of, total_up
 from domain.visit import pack_lines
@@ -281,3 +282,37 @@ def test_lines_are_split_as_the_policy_says_that_the_claim_was_settled_with(cent
 
     assert receipt.accepted
     assert cases_of(center_engine, detail) == []
+
+
+# ── A chunk as a whole ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"line_count": 3}, id="count"),
+        pytest.param({"total_fen": 1}, id="sum"),
+        pytest.param({"digest": bytes(16)}, id="digest"),
+    ],
+)
+def test_a_chunk_that_is_not_what_it_says_is_answered_in_kind_and_nothing_else(center_engine, settled, change):
+    detail = settled()
+    came = sums_of(9, (detail,))
+
+    def receive_chunk(said):
+        uploaded = DetailUploaded(fence=7, catalogue_version=CATALOGUE_VERSION, claims=(detail,), chunk=(said,))
+        with center_engine.begin() as connection:
+            return receive_details(
+                uploaded, frontend=FRONTEND, connection=connection, catalogues=CatalogueShelf(),
+                policies=PolicyShelf(), at=LATER, size=321,
+            )  # fmt: skip
+
+    received = receive_chunk(came._replace(**change))
+    assert (received.receipts, received.chunk) == ((), (came,))
+    stored = "SELECT count(*) FROM detail d JOIN settlement s USING (settlement_no) WHERE s.visit_no = :visit"
+    assert rows_of(center_engine, stored, visit=detail.visit_no) == [(0,)]
+
+    received = receive_chunk(came)
+    assert [receipt.accepted for receipt in received.receipts] == [True]
+    assert received.chunk == (came,)
+    assert rows_of(center_engine, stored, visit=detail.visit_no) == [(1,)]

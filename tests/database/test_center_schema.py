@@ -229,3 +229,27 @@ def test_whoever_changes_a_person_raises_the_version_and_looking_does_not(center
         with center_engine.begin() as connection:
             connection.execute(text(f"UPDATE person SET {change} WHERE citizen_id_no = 'X'"))
         assert version() == after
+
+
+def test_windows_keep_their_budget_by_the_hour_and_by_the_tick(database):
+    schema.upgrade(database)
+    row = "'{0}', '18:00', '08:00', '{1}', 3600, 230400"
+    with database.begin() as connection:
+        for name, days in (("night", "1234567"), ("workdays", "W"), ("off", "H")):
+            connection.execute(
+                text(
+                    "INSERT INTO upload_window (name, opens, closes, days, lines_per_hour, bytes_per_hour)"
+                    f" VALUES ({row.format(name, days)})"
+                )
+            )
+
+    schema.downgrade(database, "r0014")
+    with database.begin() as connection:
+        held = connection.execute(text("SELECT name, weekdays, lines_per_tick FROM upload_window ORDER BY 1")).all()
+        assert [tuple(row) for row in held] == [("night", "1234567", 2), ("off", "67", 2), ("workdays", "12345", 2)]
+
+    schema.upgrade(database)
+    with database.begin() as connection:
+        held = connection.execute(text("SELECT DISTINCT lines_per_hour, bytes_per_hour FROM upload_window")).all()
+        assert [tuple(row) for row in held] == [(3600, 115200)]
+        connection.execute(text("DELETE FROM upload_window"))

@@ -118,6 +118,17 @@ def test_two_of_one_class_share_evenly_and_a_weight_moves_the_border(center_engi
             connection.execute(text("DELETE FROM upload_share"))
 
 
+def test_who_had_more_than_its_share_is_now_waits_until_it_has_earned_it(tick, due):
+    """600 lines while it was alone; its half of the budget is 300 a minute."""
+    due(own=10**6)
+    assert dict(tick())[FRONTEND].lines == 600
+
+    due(own=10**6, shared=10**6)
+    assert FRONTEND not in dict(tick(at=after(minutes=1)))
+    assert FRONTEND not in dict(tick(at=after(seconds=119)))
+    assert dict(tick(at=after(minutes=2)))[FRONTEND].lines == 300
+
+
 def test_its_own_window_goes_before_the_one_for_everybody(tick, due):
     due(own=10**6, shared=10**6)
 
@@ -165,7 +176,7 @@ def test_while_settling_is_late_there_is_the_small_slice_of_each_hour_and_nothin
 
     granted = [
         (name, minute, slice_)
-        for minute in range(120)
+        for minute in range(0, 120, 3)
         for name, slice_ in tick(at=after(minutes=minute), now=1000.0 + minute, waiting_age=2.1)
     ]
 
@@ -207,9 +218,9 @@ def test_after_an_outage_it_begins_slowly(center_engine, tick, due):
 def test_in_an_hour_never_more_than_the_budget(center_engine, tick, due):
     """Shares move from one to the other within the hour, ticks come as they like: the budget of the hour holds."""
     lines = size = 0
-    for turn in range(240):
-        due(own=10**6 if turn % 7 < 4 else 0, shared=10**6 if turn % 5 < 3 else 0)
-        for _, slice_ in tick(at=after(seconds=15 * turn), tick_length=timedelta(seconds=15)):
+    for turn in range(120):
+        due(**{("own", "shared")[turn % 2]: 10**6})  # each finds itself alone, and takes it for the whole
+        for _, slice_ in tick(at=after(seconds=30 * turn), tick_length=timedelta(seconds=30)):
             lines += slice_.lines
             size += slice_.bytes
     assert 30_000 < lines <= HOURLY["lines_per_hour"]
@@ -257,7 +268,7 @@ def test_schedules_at_the_same_moment_grant_once(center_engine, tick):
 def test_a_schedule_that_rings_twice_as_often_or_stops_for_a_while_grants_no_more(tick, due):
     due(own=10**9)
     doubled = [
-        slice_ for second in range(0, 600, 5) for _, slice_ in tick(at=after(seconds=second)) if slice_.fence > 1
+        slice_ for second in range(0, 600, 20) for _, slice_ in tick(at=after(seconds=second)) if slice_.fence > 1
     ]
     assert sum(slice_.lines for slice_ in doubled) <= 600 * 10
 

@@ -13,11 +13,12 @@ from sqlalchemy import insert, text
 
 from center import schema
 from center.approving.decisions import CannotDecide, approve
-from center.conservation import checking
+from center.conservation import accounts, checking
 from center.conservation.actions import propose_release
 from center.conservation.checking import check_new, check_nightly, examine
 from center.conservation.findings import Level
 from center.conservation.tables import DAY_AMOUNTS, DAY_KEY
+from center.settling.records import cursor_of
 from center.tables import detail, lease
 from domain.catalogue import Catalogue
 from domain.refusals import Refusal, sentence
@@ -201,6 +202,60 @@ def test_what_is_broken_is_found_named_and_freezes_its_flow_only(books, breaks, 
     books.mend()
     assert books.check_all(at=day).findings == []
     assert books.check(at=day).findings == []
+
+
+def test_a_document_that_is_gone_freezes_its_flow_only_as_its_postings_say_it(books):
+    (answer,) = books.settle(claim())
+    number = {"number": answer.settlement_no}
+    books.break_it(
+        "UPDATE settlement SET settlement_no = -settlement_no WHERE settlement_no = :number",
+        "UPDATE settlement SET settlement_no = -settlement_no WHERE settlement_no = -:number",
+        number,
+    )
+    books.check(at=AT)
+    missing = "SELECT institution_code, scheme, clearing_type FROM frozen_flow WHERE code = 'document-missing'"
+    assert books.rows(missing) == [(HOSPITAL, "employee", "11")]
+    books.mend()
+
+
+def test_a_settlement_from_before_its_scheme_was_kept_is_not_reported(books):
+    """Its row says no scheme, its postings do; as the conversion of old postings left it."""
+    day = AT + timedelta(days=next(_serials))
+    (answer,) = books.settle(claim(), at=day)
+    values = {"number": answer.settlement_no, "day": day.date()}
+    for table, where in (("settlement", "settlement_no = :number"), ("day_sum", "day = :day")):
+        books.break_it(
+            f"UPDATE {table} SET scheme = '' WHERE {where}",
+            f"UPDATE {table} SET scheme = 'employee' WHERE {where}",
+            values,
+        )
+
+    assert books.check_all(at=day).findings == []
+    assert books.check(at=day).findings == []
+    books.break_it(
+        "UPDATE posting SET amount_fen = amount_fen + CASE WHEN account LIKE 'cash:%' THEN 5 ELSE -5 END"
+        " WHERE document_no = :number AND (account LIKE 'cash:%' OR account LIKE 'payable:%')",
+        "UPDATE posting SET amount_fen = amount_fen - CASE WHEN account LIKE 'cash:%' THEN 5 ELSE -5 END"
+        " WHERE document_no = :number AND (account LIKE 'cash:%' OR account LIKE 'payable:%')",
+        values,
+    )
+    found = names(books.check_all(at=day))
+    assert (Level.DOCUMENT, "document-postings", answer.settlement_no) in found
+    assert (Level.FUND, "fund-account", None) in found
+
+
+def test_how_long_the_history_is_makes_no_difference_to_a_run(books):
+    """What flows have come to is kept, not added up again: a year of days more is not read."""
+    books.settle(claim())
+    books.check()
+    books.settle(claim())
+    kept = "SELECT sum(total_fen), sum(fund_pay_fen), sum(account_pay_fen), sum(institution_share_fen) FROM"
+    assert books.check().findings == []
+    assert books.rows(f"{kept} checked_flow") == books.rows(f"{kept} checked_day")
+    with books.engine.connect() as connection:
+        cursor = cursor_of(connection)
+        codes = {HOSPITAL, CLINIC}
+        assert accounts.flows_checked(cursor, codes, {}) == accounts.flows_summed(cursor, codes)
 
 
 # ── Lines ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,6 +10,7 @@ from random import Random
 import pytest
 from sqlalchemy import text
 
+from center.correcting import actions, proposing
 from domain.policy.reading import parse
 from domain.totals import GroupTotal
 from tests.support.center import AT, fill_center, rows_of, synthetic_citizen_id
@@ -151,3 +152,95 @@ def test_refunds_and_corrections_leave_what_the_rest_alone_would(office, couple,
     assert office.standing(couple) == office.standing(twin)
     assert balances(office, couple) == balances(office, twin)
     assert office.ledger(couple) == office.ledger(twin)
+
+
+def ledger_of_both(office, couple):
+    sums = [office.ledger(person) for person in (couple, couple + 1)]
+    return {account: sum(each.get(account, 0) for each in sums) for account in {*sums[0], *sums[1]}}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_relatives_later_settlements_follow_a_refund_into_the_account_they_share(office, couple, seed):
+    """Both of the couple settle in turn, one settlement is taken back and the rest corrected: as if it had not been."""
+    dice, twins = Random(seed), next(_persons)
+    with office.engine.begin() as connection:
+        for offset, fen in ((0, OWN), (1, FAMILY)):
+            connection.execute(
+                text(
+                    "UPDATE person SET (account_balance_fen, category) = (:fen, '1'), family_citizen_id_no = :family"
+                    " WHERE citizen_id_no IN (:one, :twin)"
+                ),
+                {
+                    "fen": fen, "one": synthetic_citizen_id(couple + offset), "family": None,
+                    "twin": synthetic_citizen_id(twins + offset),
+                },
+            )  # fmt: skip
+        for first_no in (couple, twins):
+            connection.execute(
+                text("UPDATE person SET family_citizen_id_no = :family WHERE citizen_id_no = :n"),
+                {"family": synthetic_citizen_id(first_no + 1), "n": synthetic_citizen_id(first_no)},
+            )
+    steps = [(dice.randrange(2), dice.choice((3000, 8000, 20000, 45000))) for _ in range(7)]
+    claims = [claim(office, couple + who, fen) for who, fen in steps]
+    for place, one in enumerate(claims):
+        (answer,) = office.settle(one, at=AT + timedelta(minutes=place))
+        assert answer.refusal == "", answer.detail
+    gone = dice.randrange(4)
+    assert office.take_back(claims[gone], at=AT + timedelta(hours=1)).refusal == ""
+    office.correct(claims[gone])
+
+    for place, (who, fen) in enumerate(steps):
+        if place != gone:
+            office.settle(claim(office, twins + who, fen))
+
+    assert balances(office, couple) == balances(office, twins)
+    for offset in (0, 1):
+        assert office.standing(couple + offset)[0] == office.standing(twins + offset)[0]
+    assert ledger_of_both(office, couple) == ledger_of_both(office, twins)
+
+
+def test_what_a_relative_would_have_paid_from_the_account_is_named(office, couple):
+    """The second person owns the account the first one drew on; settled after it, they paid in cash."""
+    early, late = claim(office, couple, 8000), claim(office, couple + 1, 3000)
+    (first_answer,), (late_answer,) = office.settle(early), office.settle(late)
+    assert (first_answer.account_pay_fen, late_answer.account_pay_fen) == (OWN + FAMILY, 0)
+    assert office.take_back(early).refusal == ""
+    with office.engine.begin() as connection:
+        found = actions.foreseen(connection, actions.find(connection, early.visit_no, 1))
+    (change,) = found.changes
+    assert change.stored.visit_no == late.visit_no
+    assert (change.before.account_pay_fen, change.after.account_pay_fen) == (0, 3500)
+    assert change.after.cash_fen == change.before.cash_fen - 3500
+
+
+def test_a_refund_that_changes_later_settlements_proposes_its_correction_by_itself_once(office, couple):
+    early, late = claim(office, couple, 8000), claim(office, couple + 1, 3000)
+    office.settle(early)
+    office.settle(late)
+    office.take_back(early)
+    alone = claim(office, next(_persons), 3000)
+    office.settle(alone)
+    office.take_back(alone)
+    proposed = "SELECT count(*) FROM considered_refund WHERE proposal_no IS NOT NULL"
+    (before,) = rows_of(office.engine, proposed)[0]
+
+    def tick(minutes):
+        with office.engine.begin() as connection:
+            return proposing.tick(connection, at=AT + timedelta(minutes=minutes), now=minutes * 60.0)
+
+    while tick(1):
+        pass
+    settlement = "SELECT settlement_no FROM settlement WHERE visit_no = :v AND kind = 'normal'"
+    ((refunded,),) = rows_of(office.engine, settlement, v=early.visit_no)
+    wanted = "SELECT proposal_no, proposed_by FROM proposal WHERE payload ->> 'refunded' = CAST(:n AS text)"
+    ((number, by),) = rows_of(office.engine, wanted, n=refunded)
+    assert by == proposing.BY
+    assert rows_of(office.engine, proposed)[0][0] > before
+    assert rows_of(office.engine, "SELECT 1 FROM correction WHERE refunded_no = :n", n=refunded) == []
+    assert tick(2) == 0
+    outcome = office.approve(number)
+    assert outcome.state == "approved", outcome.words
+    assert tick(3) == 0
+    assert len(rows_of(office.engine, wanted, n=refunded)) == 1
+    ((own,),) = rows_of(office.engine, settlement, v=alone.visit_no)
+    assert rows_of(office.engine, wanted, n=own) == []

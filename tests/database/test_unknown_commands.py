@@ -71,6 +71,16 @@ def test_a_decision_needs_a_name_and_a_reason_and_is_noted(frontend):
     with frontend.connect() as connection:
         row = connection.execute(claim.select()).one()
     assert (row.phase, row.decided_by, row.reason) == ("confirm", "张三", "已收款")
+    again = ["unknown", "resolve", HOSPITAL, number, "--confirm", "--by", "李四", "--reason", "又一次", "--wait", "0"]
+    run.invoke(app, again)
+    (noted,) = json.loads(run.invoke(app, ["unknown", "decided", "--json"]).stdout)
+    assert (noted["by"], noted["action"], noted["subject"], noted["reason"]) == (
+        "张三",
+        "claim.confirm",
+        number,
+        "已收款",
+    )
+    assert "已收款" in run.invoke(app, ["unknown", "decided"]).stdout
 
 
 def test_what_is_not_answered_yet_ends_with_try_later(frontend):

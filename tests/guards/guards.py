@@ -39,6 +39,8 @@ TENANTS = "No tenant starves or sees another"
 SEALED = "The broker is no security boundary"
 QUIET = "No person in a log"
 FLOOD = "Sending again is no flood"
+SLICES = "Peak first, and nobody starves"
+OFFLINE = "The link may be down"
 
 GUARDS = (
     Guard(
@@ -234,6 +236,102 @@ GUARDS = (
         "detail is due until its receipt", DETAIL, "workers/upload.py",
         ".values(rung_at=seconds())", ".values(rung_at=seconds(), detail_state=1)",
         (f"{UNIT}test_workers_upload.py",),
+    ),
+    Guard(
+        "detail of an opening that is over is refused", SLICES, "center/uploading/granting.py",
+        "            upload_grant.c.closes_at > at,\n",
+        "",
+        (f"{STORED}test_center_windows.py",),
+    ),
+    Guard(
+        "detail under a slice that was never granted is refused (fencing)", SLICES, "center/uploading/granting.py",
+        "            upload_grant.c.fence >= fence,\n",
+        "",
+        (f"{STORED}test_center_windows.py",),
+    ),
+    Guard(
+        "one schedule grants slices", SLICES, "center/uploading/granting.py",
+        "seconds=LEASE_SECONDS) is None:\n        return []",
+        "seconds=LEASE_SECONDS) is None:\n        pass",
+        (f"{STORED}test_center_windows.py",),
+    ),
+    Guard(
+        "a small slice each hour, however late settling is", SLICES, "center/uploading/granting.py",
+        "elif self._owes_floor(frontend, newest):",
+        "elif False:",
+        (f"{STORED}test_center_windows.py",),
+    ),
+    Guard(
+        "detail yields to settling", SLICES, "domain/pace.py",
+        "    if waiting_seconds >= late_seconds:\n        return 0\n",
+        "    if waiting_seconds >= late_seconds:\n        return FULL\n",
+        (f"{UNIT}test_pace.py",),
+    ),
+    Guard(
+        "the upload comes back by and by", SLICES, "domain/pace.py",
+        "min(begun + step, ceiling",
+        "min(FULL, ceiling",
+        (f"{UNIT}test_pace.py",),
+    ),
+    Guard(
+        "an hour's budget is what it is", SLICES, "center/uploading/granting.py",
+        "rest.minus(spent)",
+        "rest",
+        (f"{STORED}test_center_windows.py",),
+    ),
+    Guard(
+        "a slice is earned by time", SLICES, "center/uploading/granting.py",
+        "if wait is None or self.at - newest.granted_at < wait:",
+        "if wait is None:",
+        (f"{STORED}test_center_windows.py",),
+    ),
+    Guard(
+        "what is due is counted from the oldest", SLICES, "center/uploading/marks.py",
+        "(min(oldest, at) - LOOK_BACK).date()",
+        "at.date()",
+        (f"{STORED}test_uploading.py",),
+    ),
+    Guard(
+        "overdue detail is said", SLICES, "center/uploading/marks.py",
+        '    log.error("detail_overdue", extra={**shown, "hours": hours})\n',
+        '',
+        (f"{STORED}test_uploading.py",),
+    ),
+    Guard(
+        "windows do not overlap", SLICES, "center/uploading/windows.py",
+        " and overlaps(wanted.window, other.window):",
+        " and False:",
+        (f"{STORED}test_uploading.py",),
+    ),
+    Guard(
+        "a slice stops at its cut-off", SLICES, "workers/upload.py",
+        " or link.now() >= running.granted.cut_off",
+        "",
+        (f"{UNIT}test_workers_upload.py",),
+    ),
+    Guard(
+        "a grant again does not begin the slice anew", SLICES, "workers/upload.py",
+        "(running.granted.fence, running.granted.cut_off) != (granted.fence, granted.cut_off)",
+        "True",
+        (f"{UNIT}test_workers_upload.py",),
+    ),
+    Guard(
+        "the next chunk waits for an answer", SLICES, "workers/upload.py",
+        ".scalar_one() >= CHUNKS_UNDER_WAY",
+        ".scalar_one() >= 1000",
+        (f"{UNIT}test_workers_upload.py",),
+    ),
+    Guard(
+        "a chunk is answered in kind", DETAIL, "workers/upload.py",
+        " != came:\n",
+        " is None:\n",
+        (f"{UNIT}test_workers_upload.py",),
+    ),
+    Guard(
+        "a chunk is what it says it is", DETAIL, "center/details.py",
+        "    if chunk != uploaded.chunk:\n",
+        "    if not uploaded:\n",
+        (f"{STORED}test_center_details.py",),
     ),
     Guard(
         "a chain's head covers the head before", CONTRA, "center/ledger/chain.py",
@@ -772,5 +870,65 @@ GUARDS = (
         "a file is not unpacked beyond its bounds", FLOOD, "producers/reconciling/files.py",
         "if len(content) > MAX_TEXT:", "if False:",
         (f"{UNIT}test_settlement_files.py::test_what_is_no_file_of_ours_is_refused_clearly",),
+    ),
+    Guard(
+        "off-line settlement is off until it is switched on, with every limit", OFFLINE, "domain/offline.py",
+        "    if not terms.may_settle:\n", "    if False:\n",
+        (f"{UNIT}test_offline.py::test_what_stands_against_a_claim",),
+    ),
+    Guard(
+        "only outpatient visits and purchases are settled off-line", OFFLINE, "domain/offline.py",
+        "    if visit_type not in OFFLINE_TYPES:\n", "    if False:\n",
+        (f"{UNIT}test_offline.py::test_what_stands_against_a_claim",),
+    ),
+    Guard(
+        "no fund pays off-line", OFFLINE, "domain/offline.py",
+        "    if answer.fund_pay_fen or answer.institution_share_fen:\n", "    if False:\n",
+        (f"{UNIT}test_offline.py::test_what_stands_against_a_result",),
+    ),
+    Guard(
+        "an account pays no more off-line than was leased of it", OFFLINE, "domain/offline.py",
+        "limit_fen - spent_fen else None", "limit_fen else None",
+        (f"{UNIT}test_offline.py::test_what_stands_against_a_result",),
+    ),
+    Guard(
+        "what is leased to others is not leased again", OFFLINE, "domain/offline.py",
+        "balance_fen - exposure(others, at=at)))", "balance_fen))",
+        (f"{UNIT}test_offline.py::test_no_account_is_overdrawn_by_more_than_the_worst_case",),
+    ),
+    Guard(
+        "a larger lease that was given before still counts", OFFLINE, "center/offline/leasing.py",
+        "greatest(held.limit_fen, excluded.limit_fen)", "excluded.limit_fen",
+        (f"{STORED}test_offline.py::test_a_smaller_lease_does_not_take_back_a_larger_one",),
+    ),
+    Guard(
+        "an off-line settlement is posted in time or not at all", OFFLINE, "domain/offline.py",
+        "    return at - settled_at > timedelta(hours=hours)\n", "    return False\n",
+        (f"{UNIT}test_offline.py::test_the_time_limit_is_inclusive",),
+    ),
+    Guard(
+        "what is not settled has a limit in sum while the link is down", OFFLINE, "domain/offline.py",
+        "    if terms.total_fen and unsettled_fen + claim_fen > terms.total_fen:\n", "    if False:\n",
+        (f"{UNIT}test_offline.py::test_store_and_forward_has_a_limit_per_claim_and_one_in_sum",),
+    ),
+    Guard(
+        "of each person what came first goes first", OFFLINE, "workers/offline/drain.py",
+        ".where(claim.c.person_key.is_not(None), _IS_FIRST)", ".where(claim.c.person_key.is_not(None))",
+        (f"{STORED}test_offline.py::test_a_later_claim_of_a_person_waits_behind_an_earlier_one",),
+    ),
+    Guard(
+        "a clock that is wrong is found out", OFFLINE, "domain/link.py",
+        "        return self.at_least > CLOCK_BOUND\n", "        return False\n",
+        (f"{UNIT}test_link.py::test_a_clock_is_wrong_beyond_the_bound_and_only_for_certain",),
+    ),
+    Guard(
+        "no claim of a day that has not come is settled", OFFLINE, "center/settling/counter.py",
+        "        if not is_after(day, self.at):\n", "        if True:\n",
+        (f"{STORED}test_offline.py::test_a_claim_of_a_day_that_has_not_come_is_refused_with_its_code",),
+    ),
+    Guard(
+        "a differing off-line settlement opens a case", OFFLINE, "center/settling/settle.py",
+        "        posting.keep(connection, counter.cases, offline, at=at)\n", "        pass\n",
+        (f"{STORED}test_offline.py::test_the_account_was_spent_meanwhile",),
     ),
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
@@ -16,6 +16,7 @@ from center.settling.settle import settle_submitted
 from domain.messages import PersonAsked, TotalsSubmitted
 from infra import lanes
 from infra.codec import decode
+from infra.database import reading
 from infra.envelope import frontend_key, unseal
 from infra.reference import ReferenceShelf
 from tests.support.center import AT
@@ -25,7 +26,7 @@ from tests.support.frontend import visit as visit_of
 from workers import deliver, desk, entitlement, intake
 from workers.claims import ClaimView, show
 from workers.link import Hearing, Standing, standing
-from workers.offline.drain import PAUSE_SECONDS, Drain
+from workers.offline.drain import Drain
 from workers.offline.settling import look_after
 from workers.outbox import Outbox, Sweep
 from workers.tables import institution
@@ -33,6 +34,7 @@ from workers.tables import institution
 SECRET = b"0" * 32
 TERMS = {"offline": True, "offline_claim_fen": 50_000, "offline_total_fen": 200_000, "offline_hours": 48}
 """What an institution that may settle off-line is allowed."""
+PAUSE_SECONDS = 5.0
 BACK = int(PAUSE_SECONDS) + 15
 """Seconds after which a link that is back has been noticed, and drained of a little."""
 
@@ -82,7 +84,7 @@ class CutOff:
         self.outbox = Outbox(AnotherLink(self), code, key)  # type: ignore[arg-type]  # a broker of the test's own
         self.sweep = Sweep(self.engine, self.outbox, Bell(), "desk", 8.0)  # type: ignore[arg-type]
         self.hearing = Hearing(3.0, 6.0, 15.0)
-        self.drain = Drain(self.engine, code, "desk")
+        self.drain = Drain(self.engine, code, "desk", PAUSE_SECONDS)
         self.terms(way="local", **TERMS)
 
     def terms(self, **values: Any) -> None:
@@ -145,7 +147,7 @@ class CutOff:
 
     def link(self) -> Standing:
         """The link as it is noted."""
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             return standing(connection, at=self.here)
 
     def answer(self) -> None:
@@ -160,26 +162,27 @@ class CutOff:
                 entitlement.forget(connection, deliver.doubted(connection, answered))
                 deliver.record_answers(connection, answered, at=self.here)
 
-    def hand_in(
-        self, person: str, fen: int = 4_000, *, visit_type: str = "4", change: Callable[[Any], Any] = lambda it: it
-    ) -> str:
+    def hand_in(self, person: str, fen: int = 4_000, *, visit_type: str = "4") -> str:
         """Hand a claim of one line in and take a turn at the desk; the visit number."""
-        outcome = self.try_in(person, fen, visit_type=visit_type, change=change)
+        outcome = self.try_in(person, fen, visit_type=visit_type)
         assert isinstance(outcome, intake.Accepted), outcome
         turn = desk.preprocess(
             self.engine, self.shelf, self.institution_code, limit=300, at=self.here, now=float(self.second)
         )
         if turn.totals:
-            self.outbox.send(
-                turn.totals, policy_version=turn.policy_version, catalogue_version=turn.catalogue_version
-            )
+            self.outbox.send(turn.totals, policy_version=turn.policy_version, catalogue_version=turn.catalogue_version)
         if turn.link_is_down:
             look_after(self.engine, self.shelf, at=self.here, institution_code=self.institution_code)
         self.answer()
         return outcome.visit_no
 
     def try_in(
-        self, person: str, fen: int, *, visit_type: str = "4", key: str = "", change: Callable[[Any], Any] = lambda it: it
+        self,
+        person: str,
+        fen: int,
+        *,
+        visit_type: str = "4",
+        key: str = "",
     ) -> intake.Outcome:
         """What the door says to a claim of one line."""
         number = next(_keys)
@@ -199,19 +202,13 @@ class CutOff:
             visit_type=visit_type,
             visit_date=day,
         )
-        handed = change(_with_visit(handed, visit))
+        handed = replace(handed, visit=visit)
         (outcome,) = intake.accept(self.engine, [handed], at=self.here)
         return outcome
 
     def view(self, visit_no: str) -> ClaimView:
         """The claim as its institution sees it."""
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             found = show(connection, self.institution_code, f"{visit_no}-1")
         assert found is not None
         return found
-
-
-def _with_visit(handed: intake.Submission, visit: Any) -> intake.Submission:
-    from dataclasses import replace
-
-    return replace(handed, visit=visit)

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from kombu.exceptions import OperationalError
 
+from infra import lanes
 from infra.codec import decode
 from infra.envelope import frontend_key, unseal
 
@@ -41,7 +42,7 @@ class RememberingPost:
     def opened(self, expected: type[T]) -> list[T]:
         """What was sent in envelopes, opened."""
         return [
-            decode(unseal(kwargs["envelope"], lane=queue, key=KEY), expected)
+            decode(unseal(kwargs["envelope"], lane=_kind(queue), key=KEY), expected)
             for _, queue, _, kwargs in self.sent
             if "envelope" in kwargs
         ]
@@ -49,3 +50,8 @@ class RememberingPost:
     def _need_broker(self) -> None:
         if self.away:
             raise OperationalError("away")
+
+
+def _kind(queue: str) -> str:
+    """What an envelope is sealed for: settle lanes are of one kind, however many there are."""
+    return lanes.SETTLE if queue.startswith(f"{lanes.SETTLE}.") else queue

@@ -1,4 +1,4 @@
-"""Sharing a front-end: nobody with work waits for more than a round, service follows the weights, nobody gets nothing."""
+"""Sharing a front-end: nobody with work waits longer than a round, service follows the weights, nobody gets nothing."""
 
 from __future__ import annotations
 

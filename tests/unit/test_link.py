@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from domain.link import CLOCK_BOUND, LinkState, Skew, is_after, skew_of, state_of
 from domain.messages import OutcomeTold
 from infra.clock import SHANGHAI
+from infra.database import reading
 from tests.support.frontend import new_frontend
 from workers.link import Hearing, standing
 
@@ -80,7 +81,7 @@ class Process:
         return question
 
     def read(self, second):
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             return standing(connection, at=AT + second * SECOND)
 
 

@@ -117,7 +117,7 @@ def test_a_door_hands_back_its_own_claims_once_oldest_first(engine):
     with engine.begin() as connection:
         ready = claims.ready_to_hand_back(connection, HOSPITAL, 2)
         assert [view.source for view in ready] == ["file-0", "file-1"]
-        assert [verdict.code for verdict in ready[0].verdicts] == ["14"]
+        assert ready[0].codes == ["14"]
         claims.mark_handed_back(connection, [view.claim_id for view in ready])
         claims.mark_handed_back(connection, [])
     with engine.begin() as connection:

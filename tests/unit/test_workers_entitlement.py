@@ -12,9 +12,9 @@ from domain.identity import synthetic_citizen_id
 from domain.messages import PersonAnswered, PersonAsked
 from infra import lanes
 from infra.clock import SHANGHAI
-from tests.support.frontend import CLINIC, HOSPITAL, new_frontend
+from tests.support.frontend import new_frontend
 from workers.entitlement import OFFLINE, ask, forget, keep, last_known, leased, move
-from workers.tables import entitlement, institution
+from workers.tables import entitlement
 
 AT = datetime(2026, 3, 2, 9, 30, tzinfo=SHANGHAI)
 SOMEBODY, OTHER = synthetic_citizen_id(1), synthetic_citizen_id(2)
@@ -138,18 +138,6 @@ def test_what_is_doubted_is_forgotten(engine):
 
     assert found(engine) is None
     assert found(engine, OTHER) is not None
-
-
-def test_the_centre_says_which_institutions_settle_locally(engine):
-    def ways():
-        with engine.connect() as connection:
-            rows = connection.execute(select(institution.c.institution_code, institution.c.way))
-            return {row.institution_code: row.way for row in rows}
-
-    kept(engine, local=(CLINIC,))
-    assert ways() == {HOSPITAL: "central", CLINIC: "local"}
-    kept(engine, local=(HOSPITAL,))
-    assert ways() == {HOSPITAL: "local", CLINIC: "central"}
 
 
 def test_a_question_names_each_person_once_and_shows_none():

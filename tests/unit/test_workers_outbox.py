@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import select, update
 
 from domain.lifecycle import ClaimState
@@ -15,7 +17,7 @@ from tests.support.post import FRONTEND, KEY, RememberingPost
 from workers import desk, outbox
 from workers.doorbell import Doorbell
 from workers.outbox import CLAIMS_PER_ENVELOPE, LANE_IS_LONG, LONGEST_WAIT_SECONDS, Outbox, Sweep, shown
-from workers.tables import claim, lease
+from workers.tables import claim, institution, lease
 
 AFTER = 8.0
 START = 1_000_000.0
@@ -233,3 +235,39 @@ def test_sending_while_the_broker_is_away_says_so_and_raises_nothing(post):
     post.away = True
 
     assert not Outbox(post, FRONTEND, KEY).send([totals_of(HOSPITAL, "V1")], policy_version="p", catalogue_version="c")
+
+
+def totals_of_persons(count):
+    return [totals_of(HOSPITAL, f"V{number:03d}")._replace(citizen_id_no=f"{number:018d}") for number in range(count)]
+
+
+def test_a_batch_is_spread_over_the_lanes_by_person_and_nothing_is_left_out(post):
+    batch = totals_of_persons(60)
+    batch += [each._replace(charge_batch_no=2) for each in batch]
+
+    assert Outbox(post, FRONTEND, KEY).send(batch, policy_version="p", catalogue_version="c", settle_lanes=4)
+
+    by_lane = dict(zip([queue for _, queue, _, _ in post.sent], post.opened(TotalsSubmitted), strict=True))
+    assert set(by_lane) == {"settle", "settle.1", "settle.2", "settle.3"}
+    persons = {lane: {row.citizen_id_no for row in message.claims} for lane, message in by_lane.items()}
+    assert sum(map(len, persons.values())) == 60, "a person has one lane"
+    assert sorted(row for message in by_lane.values() for row in message.claims) == sorted(batch)
+
+
+def test_the_sweep_sends_again_on_the_lanes_its_institution_has(engine, post, sweep):
+    with engine.begin() as connection:
+        connection.execute(update(institution).values(settle_lanes=3))
+    total_up(engine, 2)
+
+    sweep.run(now=START + AFTER + 1)
+
+    [(_, queue, _, _)] = post.sent
+    assert queue == lanes.settle_of(PERSON, 3), "one person, one lane"
+
+
+@given(st.text(min_size=1, max_size=18), st.integers(1, 64))
+def test_the_lane_of_a_person_is_one_there_is_and_always_the_same(number, count):
+    there = [lanes.settle(each) for each in range(count)]
+    assert lanes.settle_of(number, count) in there
+    assert lanes.settle_of(number, count) == lanes.settle_of(number, count)
+    assert lanes.settle_of(number, 1) == lanes.SETTLE

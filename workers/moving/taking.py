@@ -151,11 +151,18 @@ class _Taking:
         row = planted(
             values, claim, claim_id=claim_id, institution_code=self._code, detail_state=AT_THE_CENTRE, handed_back=True
         )
+        if self._is_used(row["idempotency_key"]):
+            row["idempotency_key"] = None
         self._connection.execute(insert(claim).values(row))
         content = values.get("content") or {}
         if content.get("lines") is not None:
             kept = {"visit": content["visit"], "lines": content["lines"]}
             self._connection.execute(insert(claim_content).values(claim_id=claim_id, **kept))
+
+    def _is_used(self, key: str | None) -> bool:
+        """Two front-ends of one institution may each have taken a claim under the same key: both are claims."""
+        used = select(claim.c.claim_id).where(claim.c.institution_code == self._code, claim.c.idempotency_key == key)
+        return key is not None and self._connection.execute(used).first() is not None
 
     def _renew(self, values: dict[str, Any], known: Any) -> None:
         """One that was here before: what became of it meanwhile. Of our own books only a refund could."""

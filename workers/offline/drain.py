@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, exists, func, select, update
 
 from domain.lifecycle import OPEN, ClaimState
 from domain.link import LinkState
+from infra.database import reading
 from infra.lease import take
 from workers.link import standing
 from workers.tables import IS_HELD_BACK, IS_QUEUED, claim, lease
@@ -24,8 +25,6 @@ log = logging.getLogger("desk")
 
 FIRST = 10
 MOST = 300
-PAUSE_SECONDS = 5.0
-"""Front-ends that were cut off together begin within so long of each other."""
 LEASE_SECONDS = 10.0
 
 _EARLIER = claim.alias("earlier")
@@ -55,19 +54,21 @@ class Drain:
     engine: Engine
     frontend: str
     holder: str
+    pause_seconds: float
+    """Front-ends that were cut off together begin within so long of each other."""
     _back_since: float | None = field(default=None, init=False)
     _allowed: int = field(default=FIRST // 2, init=False)
 
     def run(self, *, now: float, at: datetime) -> int:
         """Let go of what may go now; how many claims. `now` is real seconds."""
-        with self.engine.connect() as connection:
+        with reading(self.engine) as connection:
             link = standing(connection, at=at)
         if link.state is not LinkState.UP or not link.same_day(at):
             self._back_since = None
             return 0
         if self._back_since is None:
             self._back_since, self._allowed = now, FIRST // 2
-        if not link.has_queue or now < self._back_since + pause(self.frontend, link.since):
+        if not link.has_queue or now < self._back_since + self.pause_seconds * share_of(self.frontend, link.since):
             return 0
         with self.engine.begin() as connection:
             if take(connection, lease, name="drain", holder=self.holder, now=now, seconds=LEASE_SECONDS) is None:
@@ -86,7 +87,7 @@ class Drain:
         return len(ids)
 
 
-def pause(frontend: str, since: datetime | None) -> float:
-    """How long this front-end waits after the link is back, in seconds: another time each, the same whoever asks."""
+def share_of(frontend: str, since: datetime | None) -> float:
+    """Which share of the pause this front-end waits after the link is back: another each, the same whoever asks."""
     digest = blake2b(f"{frontend} {since}".encode(), digest_size=4).digest()
-    return PAUSE_SECONDS * int.from_bytes(digest) / 2**32
+    return int.from_bytes(digest) / 2**32

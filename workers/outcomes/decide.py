@@ -18,6 +18,7 @@ from domain.messages import ClaimAnswer
 from domain.outcomes import PHASES, Phase
 from domain.refusals import Refusal, sentence
 from infra.codec import pack
+from workers import audit
 from workers.claims import split_claim_no
 from workers.numbers import wait_for_turn
 from workers.tables import claim, tombstone
@@ -61,6 +62,7 @@ Decision = Decided | Against | Unknown
 
 _CLAIM = select(
     claim.c.claim_id,
+    claim.c.institution_code,
     claim.c.visit_no,
     claim.c.charge_batch_no,
     claim.c.state,
@@ -191,6 +193,7 @@ def _cancelled_here(
     if not moved:  # the desk has taken it meanwhile, and sends it
         again = connection.execute(_CLAIM.where(claim.c.claim_id == found.claim_id)).one()
         return _cancelled(connection, again, at=at, by=by, reason=reason)
+    _note(connection, found, Phase.CANCEL, at=at, by=by, reason=reason)
     return Decided(found.claim_id, found.visit_no, found.charge_batch_no, ClaimState.CANCELLED, is_new=False)
 
 
@@ -214,7 +217,23 @@ def _decide(
         )
         .values(phase=to, decided_at=at, decided_by=by, reason=reason, attempts=0, rung_at=0, waits_for=None)
     ).rowcount
+    if moved:
+        _note(connection, found, to, at=at, by=by, reason=reason)
     return _decided(found, is_new=bool(moved))
+
+
+def _note(connection: Connection, found: Any, to: Phase, *, at: datetime, by: str | None, reason: str | None) -> None:
+    """Write down who decided in the institution's place; what the institution says itself stands with the claim."""
+    if by is not None:
+        audit.note(
+            connection,
+            by=by,
+            action=f"claim.{to}",
+            subject=f"{found.visit_no}-{found.charge_batch_no}",
+            reason=reason or "",
+            institution_code=found.institution_code,
+            at=at,
+        )
 
 
 def _decided(found: Any, *, is_new: bool) -> Decided:

@@ -68,13 +68,16 @@ def _terms() -> list[sa.Column[object]]:
 
 
 def upgrade() -> None:
-    """Every institution is served by the one front-end it had."""
+    """Every institution is served by the one front-end it had; who had it with others shares it."""
     op.execute(sa.schema.CreateSequence(sa.Sequence("terms_version_seq")))
     for column in _terms():
         op.add_column("institution", column)
     op.create_table_comment("institution", _INSTITUTION)
     _served_by()
-    op.execute("INSERT INTO served_by (institution_code, frontend) SELECT institution_code, frontend FROM institution")
+    op.execute(
+        "INSERT INTO served_by (institution_code, frontend, connection) SELECT institution_code, frontend,"
+        " CASE WHEN count(*) OVER (PARTITION BY frontend) > 1 THEN 'shared' ELSE 'own' END FROM institution"
+    )
     _books()
     op.drop_column("institution", "frontend")
     _moves()

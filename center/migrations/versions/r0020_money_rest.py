@@ -1,4 +1,4 @@
-"""What institutions say of their clearings; a settlement follows its postings; a restore may settle what expired."""
+"""Clearings are decided about over the link; settlements come after their postings; refunds are considered once."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ END $$
 """Postings are written first. Whoever adds a settlement, by COPY too, finds them there, or adds nothing: so no
 transaction commits a settlement without postings. It is asked once a statement, one look into the index for each of its
 rows: as an anti join it would be planned for the whole of posting, at ten times the cost."""
+
+OF_FLOW = ("total_fen", "fund_pay_fen", "account_pay_fen", "institution_share_fen")
 
 MOVES_ONCE = """
 CREATE OR REPLACE FUNCTION outcome_moves_once() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -78,10 +80,55 @@ def upgrade() -> None:
         " FOR EACH STATEMENT EXECUTE FUNCTION refuse_settlement_without_postings()"
     )
     op.execute(MOVES_ONCE.format(unless=UNLESS_RESTORED))
+    op.create_table(
+        "considered_refund",
+        sa.Column("contra_no", sa.BigInteger(), autoincrement=False, nullable=False, comment="the contra settlement"),
+        sa.Column("considered_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("proposal_no", sa.BigInteger(), nullable=True, comment="what was proposed; null: nothing"),
+        sa.Column("words", sa.Text(), nullable=False, comment="why nothing"),
+        sa.PrimaryKeyConstraint("contra_no"),
+        comment="Refunds that were looked at for what they change of later settlements.",
+    )
+    op.execute(
+        "CREATE TRIGGER considered_refund_is_written_once BEFORE UPDATE OR DELETE OR TRUNCATE ON considered_refund"
+        " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+    )
+    op.create_table(
+        "checked_flow",
+        sa.Column("institution_code", sa.String(length=18), nullable=False),
+        sa.Column("scheme", sa.String(length=16), nullable=False),
+        sa.Column("clearing_type", sa.String(length=4), nullable=False),
+        *[sa.Column(name, sa.BigInteger(), nullable=False) for name in OF_FLOW],
+        sa.PrimaryKeyConstraint("institution_code", "scheme", "clearing_type"),
+        comment="All of checked_day together by flow: what the accounts must be, however many days there are.",
+    )
+    op.execute(
+        f"INSERT INTO checked_flow SELECT institution_code, scheme, clearing_type,"
+        f" {', '.join(f'sum({name})' for name in OF_FLOW)} FROM checked_day"
+        " GROUP BY institution_code, scheme, clearing_type"
+    )
+    op.create_index("ix_settlement_person", "settlement", ["person_no"])
+    op.create_index(
+        "ix_settlement_contra_day",
+        "settlement",
+        ["settled_day"],
+        postgresql_where=sa.text("contra_of IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_person_family",
+        "person",
+        ["family_citizen_id_no"],
+        postgresql_where=sa.text("family_citizen_id_no IS NOT NULL"),
+    )
 
 
 def downgrade() -> None:
     """Take them away."""
+    op.drop_index("ix_person_family", "person")
+    op.drop_index("ix_settlement_contra_day", "settlement")
+    op.drop_index("ix_settlement_person", "settlement")
+    op.drop_table("checked_flow")
+    op.drop_table("considered_refund")
     op.execute(MOVES_ONCE.format(unless=""))
     op.execute("DROP TRIGGER settlement_has_postings ON settlement")
     op.execute("DROP FUNCTION refuse_settlement_without_postings")

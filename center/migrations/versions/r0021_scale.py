@@ -1,4 +1,4 @@
-"""Postings, accumulator entries and detail in partitions: their numbers say the pool and the year."""
+"""Postings, accumulator entries and detail in partitions, by the pool and year of their numbers; settle lanes."""
 
 from __future__ import annotations
 
@@ -66,6 +66,16 @@ def upgrade() -> None:
     op.execute(BEGIN_YEAR)
     for table, number in NUMBERED.items():
         _take_in(table, number)
+    op.add_column(
+        "institution",
+        sa.Column(
+            "settle_lanes",
+            sa.Integer(),
+            server_default="1",
+            nullable=False,
+            comment="its claims are spread over so many",
+        ),
+    )
     for statement in (each for table in NUMBERED for _, each in triggers[table]):
         op.execute(statement)
 
@@ -124,6 +134,7 @@ def _indexes(table: str) -> dict[str, str]:
 
 def downgrade() -> None:
     """One table each again, with the rows of all partitions."""
+    op.drop_column("institution", "settle_lanes")
     op.execute("DROP FUNCTION begin_number_year, prepare_partitions")
     for table, number in NUMBERED.items():
         whole = f"{table}_whole"

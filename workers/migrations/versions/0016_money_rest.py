@@ -1,4 +1,4 @@
-"""Clearings as the centre told them, what institutions say of them; when a claim was refused."""
+"""Clearings as the centre told them, what institutions say of them; when a claim was refused; who decided what."""
 
 from __future__ import annotations
 
@@ -44,6 +44,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("institution_code", "period_no", "decided_at"),
         comment="What institutions say of their clearings, the newest of each clearing in force.",
     )
+    op.create_table(
+        "audit",
+        sa.Column(
+            "audit_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            autoincrement=True,
+            nullable=False,
+        ),
+        sa.Column("at", Moment(timezone=True), nullable=False),
+        sa.Column("by", sa.String(length=40), nullable=False),
+        sa.Column("action", sa.String(length=40), nullable=False),
+        sa.Column("subject", sa.String(length=40), nullable=False),
+        sa.Column("reason", sa.String(length=200), nullable=False),
+        sa.Column("institution_code", sa.String(length=18), nullable=False),
+        sa.PrimaryKeyConstraint("audit_id"),
+        comment="Who decided what in an institution's place, and why.",
+    )
     op.add_column(
         "claim", sa.Column("refused_at", Moment(timezone=True), nullable=True, comment="by the centre, or cancelled")
     )
@@ -60,5 +77,5 @@ def downgrade() -> None:
     op.drop_index("ix_claim_not_settled", table_name="claim")
     with op.batch_alter_table("claim") as batch:
         batch.drop_column("refused_at")
-    for table in ("said_of_clearing", "told_clearing"):
+    for table in ("audit", "said_of_clearing", "told_clearing"):
         op.drop_table(table)
