@@ -42,10 +42,12 @@ prove: setup ## the long proofs: guards taken away, a million claims checked, ba
 	@$(bin)/python -m tests.crash_points
 	@$(bin)/python -m tests.million
 	@$(bin)/python -m tests.tampering
+	@$(bin)/python -m tests.clearing_years
 	@$(bin)/python -m tests.database.test_outcome_model 5
 	@$(bin)/python -m tests.malformed
 	@$(bin)/python -m tests.simulation.kills
 	@$(bin)/python -m tests.faults
+	@$(bin)/python -m tests.bench.history
 	@$(bin)/python -m tests.simulation.city --seeds 10000
 	@$(bin)/python -m tests.simulation.city.guarded
 

@@ -621,13 +621,18 @@ def _serving(center: Center) -> None:
     def terms_ask(envelope: bytes) -> None:
         frontend, asked = center.opened(envelope, lanes.ADMIN, messages.TermsAsked)
 
-        def hear(connection: Connection) -> messages.TermsSent | None:
-            sent = terms.heard(connection, asked, frontend=frontend, at=center.now())
-            return terms.of_frontend(connection, frontend) if moves.advance(connection, at=center.now()) else sent
+        now = center.clock.seconds()
 
-        sent = center.committed(lanes.TERMS_ASK, hear)
+        def hear(connection: Connection) -> tuple[messages.TermsSent | None, list[moves.Due]]:
+            sent = terms.heard(connection, asked, frontend=frontend, at=center.now())
+            if moves.advance(connection, at=center.now()):
+                sent = terms.of_frontend(connection, frontend)
+            return sent, moves.due(connection, now=now, opened=opened)
+
+        sent, due = center.committed(lanes.TERMS_ASK, hear)
         if sent is not None:
             tell(frontend, sent)
+        give(due)
 
     @center.task(lanes.SERVING_TICK)
     def serving_tick() -> None:

@@ -13,11 +13,12 @@ from typing import Annotated
 import typer
 
 from city.commands import (
-    account,
     Stop,
+    account,
     approval,
     batch,
     books,
+    broker,
     clearing,
     dbf,
     offline,
@@ -47,6 +48,7 @@ app.add_typer(batch.app, name="batch")
 app.add_typer(refund.app, name="refund")
 app.add_typer(approval.app, name="approval")
 app.add_typer(books.app, name="books")
+app.add_typer(broker.app, name="broker")
 app.add_typer(reconcile.app, name="reconcile")
 app.add_typer(clearing.app, name="clearing")
 app.add_typer(account.app, name="account")

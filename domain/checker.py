@@ -123,38 +123,38 @@ class _Audit:
     """One settlement, walked through once with a matrix of our own; `wrong` says what does not hold on the way."""
 
     def __init__(self, settlement: Settlement, totals: LocalTotals, law: _Law) -> None:
-        self._settlement, self._totals, self.wrong, unshared = settlement, totals, list[str](), 0
-        self._cells = cells = defaultdict[tuple[str, str], int](int)
+        self._settlement, self._totals, self.wrong, sums = settlement, totals, list[str](), defaultdict[str, int](int)
+        self._cells, self._paid = cells, paid = defaultdict[tuple[str, str], int](int), defaultdict[str, int](int)
         for number, step in enumerate(settlement.steps, 1):
-            rule, _, _, looked_at, _, amount, segment, payer, to_segment, to_payer, *_ = step
+            rule, _, _, looked_at, _, amount, segment, payer, to_segment, to_payer, _, _, _, _, _ = step
             there = cells[segment, payer] if segment else 0
-            unshared += {"shared": amount, "over-cap": -amount, "fund-share": -looked_at}.get(rule, 0)
             if wrong := _wrong_step(step, there, totals, law):
                 self.wrong += [f"step {number} {rule}: {words}" for words in wrong]
             if to_segment:
                 cells[to_segment, to_payer] += amount
+                paid[to_payer] += amount
             if segment:
                 cells[segment, payer] -= amount
-        self._paid = paid = defaultdict[str, int](int)
-        for (_, payer), amount in cells.items():
-            paid[payer] += amount
+                paid[payer] -= amount
+            sums[rule] += looked_at if rule == "fund-share" else amount
+        self._charged, unshared = sums["deductible"], sums["shared"] - sums["over-cap"] - sums["fund-share"]
         opened = {step.rule: step.output_fen for step in settlement.steps if step.rule in _OPENING}
         if opened != {rule: part for rule, (_, name) in _OPENING.items() if (part := getattr(totals, name))}:
             self.wrong.append(f"the claim opens with {opened}, which is not its totals")
-        if unshared < min(0, totals.in_scope_fen) or self._cells["in_scope", "person"]:
+        if unshared < min(0, totals.in_scope_fen) or cells["in_scope", "person"]:
             self.wrong.append("what is shared is not what there was to share")
 
     def amounts(self, visit_type: VisitType) -> None:
         """The flat amounts and the identities INV-18 to INV-24, from the matrix."""
         cells, paid = {cell: amount for cell, amount in self._cells.items() if amount}, self._paid
-        borne: defaultdict[str, int] = defaultdict(int)
+        borne = defaultdict[str, int](int)
         for (segment, payer), amount in cells.items():
-            borne[segment] += amount if payer in ("person", *_PURSES) else 0
+            borne[segment] += amount if payer == "person" or payer in _PURSES else 0
         account = sum([paid[purse] for purse in _PURSES])
         funds = sum([amount for payer, amount in paid.items() if payer.startswith("fund:")])
         own, share = sum([borne[segment] for segment in _OWN_PAY]), paid["person"] + account
         over_cap = 0 if visit_type in (VisitType.OUTPATIENT, VisitType.PHARMACY) else borne["over_cap"]
-        self_pay, pre = share - own - over_cap, sum([borne[segment] for segment in _OWN_PAY[2:]])
+        self_pay, pre = share - own - over_cap, borne["pre_self_pay"] + borne["pre_self_pay_visit"]
         expected = (
             self._totals.total_fen, sum(cells.values()), funds, account, min(max(pre, min(0, own)), max(0, own)),
             min(max(borne["deductible"], min(0, self_pay)), max(0, self_pay)), own, self_pay, over_cap,
@@ -168,13 +168,13 @@ class _Audit:
 
     def movements(self, person: Person, before: Counts, limits: Sequence[tuple[int, str, list[str]]]) -> None:
         """The accumulator entries, from where they stood by what the matrix says; caps and balances gone beyond."""
-        charged = sum([step.output_fen for step in self._settlement.steps if step.rule == "deductible"])
-        if len({entry.key for entry in self._settlement.entries}) < len(self._settlement.entries):
+        if len({entry[0] for entry in self._settlement.entries}) < len(self._settlement.entries):
             self.wrong.append("an accumulator moves twice")
+        paid = self._paid
         for key, stood, applied in self._settlement.entries:
             fund, _, what, _, _ = key.split(":")
-            expected = self._paid[f"fund:{fund}"] if what == "fund" else charged if what == "deductible" else applied
-            if (stood, applied) != (before.get(key, 0), expected):
+            expected = paid[f"fund:{fund}"] if what == "fund" else self._charged if what == "deductible" else applied
+            if applied != expected or stood != before.get(key, 0):
                 self.wrong.append(f"{key}: {stood} {applied:+}, and it is {before.get(key, 0)} {expected:+}")
         for purse, name in _PURSES.items():
             if self._paid[purse] > max(0, getattr(person, name)):
@@ -185,21 +185,21 @@ class _Audit:
                 self.wrong.append(f"{fund} pays {self._paid[fund]} after {earlier}, and may pay {amount} in the year")
 
 
-def _wrong_step(step: Step, there: int, totals: LocalTotals, law: _Law) -> list[str]:
+def _wrong_step(step: Step, there: int, totals: LocalTotals, law: _Law) -> tuple[str, ...]:
     if step.rule in _OPENING:
         opens = (_OPENING[step.rule][0], "person", totals.total_fen)
-        return [] if (step.to_segment, step.to_payer, step.input_fen) == opens else ["opens another cell"]
+        return () if (step.to_segment, step.to_payer, step.input_fen) == opens else ("opens another cell",)
     if step.rule not in _RULES:
-        return ["an unknown rule"]
+        return ("an unknown rule",)
     looks, _, rule = _RULES[step.rule]
     wrong, width = law.reading(step)
     if step.rule == "fund-share" and step.input_fen > width:
-        wrong.append(f"shares {step.input_fen} in a band of {width}")
+        wrong += (f"shares {step.input_fen} in a band of {width}",)
     if step.segment and not (0 <= step.output_fen <= there or there <= step.output_fen <= 0):
-        wrong.append(f"moves {step.output_fen} of a cell that holds {there}")
+        wrong += (f"moves {step.output_fen} of a cell that holds {there}",)
     expected = min(rule(step), there) if looks == _WITHIN else rule(step)
     if step.output_fen != expected or (looks == _WHOLE and step.input_fen != there):
-        wrong.append(f"of {step.input_fen} came to {step.output_fen}, and it is {expected} of a cell of {there}")
+        wrong += (f"of {step.input_fen} came to {step.output_fen}, and it is {expected} of a cell of {there}",)
     return wrong
 
 
@@ -210,7 +210,7 @@ class _Law:
         self._facts = {str(fact): fact for fact in policy.facts}
         self._scheme, self._category, self._servant, rank, groups, age = who
         self._age = age if isinstance(age, int) else -1
-        self._case, self._known = case, dict[tuple[str, ...], tuple[list[str], int]]()
+        self._case, self._known = case, dict[tuple[str, ...], tuple[tuple[str, ...], int]]()
         named = [f"{name}:{getattr(case, name)}" for name in ("disease", "registration_kind", "medical_type")]
         self._said = {*groups, *case.conditions, f"rank:{rank}", f"institution:{case.institution_code}", *named}  # type: ignore[misc]
         given, derives = self._said, [fact for fact in policy.facts if fact.kind == "condition"]
@@ -235,15 +235,15 @@ class _Law:
         )
         return all(selects)
 
-    def reading(self, step: Step) -> tuple[list[str], int]:
+    def reading(self, step: Step) -> tuple[tuple[str, ...], int]:
         """What is wrong with the facts a step names, and what fits into its band; looked at once for each case."""
         asked = (step.rule, step.fact, step.source, step.ratio)
         if (known := self._known.get(asked)) is None:
             facts = [self._facts[name] for name in step.fact.split(", ") if name in self._facts]
             said = [each.values for each in facts if "high" in each.values and each.values.get("basis") != "fund_paid"]
             width = min([each["high"] - each.get("low", 0) for each in said], default=10**15)
-            known = self._known[asked] = list(self._citation(step, facts)), width
-        return [*known[0]], known[1]
+            known = self._known[asked] = tuple(self._citation(step, facts)), width
+        return known
 
     def _citation(self, step: Step, facts: Sequence[Fact]) -> Iterator[str]:
         if ", ".join(map(str, facts)) != step.fact:

@@ -271,19 +271,19 @@ class Settlement:
     def broken_identities(self) -> list[str]:
         """The names of the identities (invariants.md, setlinfo) this result breaks: none, unless we are at fault."""
         cells, share = self.cells, self.person_share_fen
-        held = {
-            "INV-18": self.cash_fen + self.account_pay_fen == share,
-            "INV-19": self.total_fen == self.fund_pay_fen + share + self.institution_share_fen,
-            "INV-20": _within(self.deductible_fen, self.self_pay_fen),
-            "INV-21": _within(self.pre_self_pay_fen, self.own_pay_fen),
-            "INV-22": _within(self.account_pay_fen, share),
-            "setlinfo-2": not cells
-            or sum([cell[2] for cell in cells if cell[1].startswith(FUND_PREFIX)]) == self.fund_pay_fen,
-            "setlinfo-5": not cells or sum([cell[2] for cell in cells]) == self.total_fen,
-        }
-        return [name for name, holds in held.items() if not holds]
+        held = (
+            self.cash_fen + self.account_pay_fen == share,
+            self.total_fen == self.fund_pay_fen + share + self.institution_share_fen,
+            _within(self.deductible_fen, self.self_pay_fen),
+            _within(self.pre_self_pay_fen, self.own_pay_fen),
+            _within(self.account_pay_fen, share),
+            not cells or sum([cell[2] for cell in cells if cell[1].startswith(FUND_PREFIX)]) == self.fund_pay_fen,
+            not cells or sum([cell[2] for cell in cells]) == self.total_fen,
+        )
+        return [] if all(held) else [name for name, holds in zip(_IDENTITIES, held, strict=True) if not holds]
 
 
+_IDENTITIES = ("INV-18", "INV-19", "INV-20", "INV-21", "INV-22", "setlinfo-2", "setlinfo-5")
 AMOUNTS = (
     "total_fen", "fund_pay_fen", "account_pay_fen", "pre_self_pay_fen", "deductible_fen", "own_pay_fen",
     "self_pay_fen", "over_cap_fen", "institution_share_fen",

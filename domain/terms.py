@@ -109,7 +109,12 @@ DIGEST_BYTES = 16
 
 def digest_of(terms: Iterable[InstitutionTerms]) -> bytes:
     """What two lists have in common that name the same institutions on the same terms, in whatever order."""
-    listed = sorted((each.institution_code, each.version, each.standing) for each in terms)
+    return digest_of_versions((each.institution_code, each.version, str(each.standing)) for each in terms)
+
+
+def digest_of_versions(versions: Iterable[tuple[str, int, str]]) -> bytes:
+    """The same by (institution, version, standing): what the digest looks at."""
+    listed = sorted(versions)
     return blake2b(repr(listed).encode(), digest_size=DIGEST_BYTES).digest()
 
 

@@ -112,6 +112,7 @@ def build_app(name: str, broker_url: str, *, queues: tuple[str, ...] = (), membe
         worker_consumer="infra.worker:QuarantiningConsumer",
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,
         broker_pool_limit=4,
         task_publish_retry=True,
         task_publish_retry_policy=TRY_ONCE_MORE,

@@ -88,9 +88,9 @@ def rabbit_frontend(code: str) -> RabbitRights:
     has declared. A lane's exchange has the lane's name. Raises NoPlainName."""
     _need_plain(code)
     own = "|".join((*map(re.escape, _lanes_read_by(code)), re.escape(lanes.preprocess(code, "")) + ".+"))
-    return RabbitRights(
-        rf"^({own})$", rf"^({own}|{'|'.join(CENTER_LANES)}|{lanes.SETTLE}\..+|celeryev)$", rf"^({own})$"
-    )
+    told = "celeryev"  # where a worker tells what it does; it declares the exchange, and reads nothing from it
+    to_center = "|".join((*CENTER_LANES, rf"{lanes.SETTLE}\..+"))
+    return RabbitRights(rf"^({own}|{told})$", rf"^({own}|{to_center}|{told})$", rf"^({own})$")
 
 
 def rabbit_tenant(frontend_code: str, institution_code: str) -> RabbitRights:

@@ -230,8 +230,8 @@ def _decode_by_parts(packed: bytes, expected: type[T]) -> T:
         pass  # perhaps only because the sender is newer and its rows are longer
     try:
         for name, row in _ROWS[expected].items():
-            if name in body:
-                body[name] = [_shortened(values, row) for values in body[name]]
+            if body.get(name):
+                body[name] = _each_shortened(body[name], row)
         return _converted(body, expected)
     except (msgspec.ValidationError, TypeError, AttributeError, KeyError) as error:
         raise UnreadableMessage("a message whose fields do not fit") from error
@@ -246,10 +246,13 @@ def _shortened(values: Any, row: _Row) -> list[Any]:
     known = list(values[: row.length])
     for place, inner in row.inside.items():
         if place < len(known) and known[place]:
-            held = known[place]
-            rows = isinstance(held[0], list)
-            known[place] = [_shortened(each, inner) for each in held] if rows else _shortened(held, inner)
+            known[place] = _each_shortened(known[place], inner)
     return known
+
+
+def _each_shortened(held: Any, row: _Row) -> list[Any]:
+    """Rows, or one row that stands by itself."""
+    return [_shortened(each, row) for each in held] if isinstance(held[0], list) else _shortened(held, row)
 
 
 def pack(value: Any) -> bytes:

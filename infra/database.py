@@ -6,7 +6,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
@@ -158,12 +158,20 @@ def execute_many(connection: Connection, statement: Insert | Update, rows: Seque
         elif convert is None:
             columns.append([row[name] for row in rows])
         else:
-            columns.append([convert(row[name]) for row in rows])
+            columns.append(_converted(convert, [row[name] for row in rows]))
     parameters = list(zip(*columns, strict=True))
     if connection.dialect.positional:
         return connection.exec_driver_sql(sql, parameters).rowcount
     names = [name for name, _, _ in parts]
     return connection.exec_driver_sql(sql, [dict(zip(names, row, strict=True)) for row in parameters]).rowcount
+
+
+def _converted(convert: Callable[[Any], Any], values: Sequence[Any]) -> Sequence[Any]:
+    """The values as the driver takes them; the one moment or day of a whole batch is converted once."""
+    first = values[0]
+    if len(values) > 1 and isinstance(first, date) and values.count(first) == len(values):
+        return [convert(first)] * len(values)
+    return list(map(convert, values))
 
 
 @lru_cache(maxsize=256)

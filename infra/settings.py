@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     """How often it is looked whether the day's heads are exported (real seconds)."""
     reference_every_seconds: float = 30.0
     """How often a front-end asks the centre for newly published catalogues and policies (real seconds)."""
-    link_every_seconds: float = Field(default=3.0, gt=0)
+    link_every_seconds: float = Field(default=5.0, gt=0)
     """So long nothing was heard from the centre, a front-end asks whether it is there (real seconds)."""
     link_unsure_seconds: float = Field(default=6.0, gt=0)
     """The link is unsure when a question is unanswered for so long; longer than a settlement waits at the peak."""

@@ -43,8 +43,12 @@ _HEADERS: dict[str, Any] = {
     "stamped_headers": None,
     "stamps": {},
 }
-_OWN_TO_SENDER: tuple[dict[str, Any], ...] = {"origin": ""}, {"reply_to": "", "delivery_tag": ""}
-"""What is not carried: which process sent it, whom nobody answers, and a tag, which the message's number is again."""
+_OWN_TO_SENDER: tuple[dict[str, Any], ...] = (
+    {"origin": "", "parent_id": None, "root_id": ""},
+    {"reply_to": "", "delivery_tag": ""},
+)
+"""What is not carried: which process sent it, in which task's work, whom nobody answers, and a tag, which the message's
+number is again."""
 
 
 def shortened(raw: Any) -> bytes | None:

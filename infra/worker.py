@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ log = logging.getLogger("worker")
 
 HEARTBEAT_SECONDS = 5.0
 PAUSE_WITHOUT_QUARANTINE_SECONDS = 1.0
+PAUSE_AFTER_FAILURE_SECONDS = 1.0
+MOST_FAILURES, FAILURES_WITHIN_SECONDS = 20, 60.0
+"""A consumer that fails so often so soon does not come right by itself: the process ends, and is started anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,24 @@ class QuarantiningConsumer(Consumer):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.app.consumer = self
+
+    def start(self) -> None:
+        """Run until the worker is told to stop. Whatever else ends the loop (an answer of the broker's no client can
+        read, a refusal it gives while it is out of memory) ends the connection, not the process."""
+        failures = deque[float](maxlen=MOST_FAILURES)
+        while True:
+            try:
+                super().start()
+                return
+            except Exception as error:
+                log.error("consumer_failed", extra={"error": type(error).__name__})
+                log.debug("consumer_failure", exc_info=True)
+                failures.append(time.monotonic())
+                if len(failures) == MOST_FAILURES and failures[-1] - failures[0] < FAILURES_WITHIN_SECONDS:
+                    raise
+            time.sleep(PAUSE_AFTER_FAILURE_SECONDS)
+            self.on_close()
+            self.blueprint.restart(self)
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
         """What a message does to Celery before its task has begun concerns that message, not the worker."""

@@ -226,6 +226,7 @@ class _Desk:
         self._limits = limits_now(connection, self._served, at=at)
         self._gates = Gates(self._served, now=at.timestamp())
         self._backlog = self._open_claims()
+        self._awaited: dict[str, bool] = {}
         self._by_key: dict[tuple[str, str], Any] = {}
         self._by_visit: dict[tuple[str, int], Any] = {}
         self._owner: dict[str, str] = {}
@@ -288,13 +289,18 @@ class _Desk:
             return Arriving()
         if served.standing != Standing.OPEN:
             return Moved(served.moved_to)
-        if not served.move_no:
-            return None
         code, visit_no = submission.institution_code, submission.visit.visit_no
-        key = submission.idempotency_key
-        if is_arriving(self._connection, code, key=key):
+        if not served.move_no or not self._is_awaited(code):
+            return None
+        if is_arriving(self._connection, code, key=submission.idempotency_key):
             return Arriving()
         return Arriving() if visit_no and is_arriving(self._connection, code, visit_no=visit_no) else None
+
+    def _is_awaited(self, code: str) -> bool:
+        """Whether anything of an institution that moved here is still on its way; asked once in a transaction."""
+        if code not in self._awaited:
+            self._awaited[code] = is_arriving(self._connection, code)
+        return self._awaited[code]
 
     def _taken(self, submission: Submission) -> Outcome | None:
         """What stands in the way: the key or the visit's batch is taken, by the same content or by other."""

@@ -21,6 +21,9 @@ log = logging.getLogger("link")
 CLOCK_EVERY_SECONDS = 60.0
 """However much is heard, or in vain it is asked: so often the centre is asked for its time."""
 
+AT_THE_PEAK = 3
+"""So many times longer a question is waited for that lies in the centre's lane, perhaps behind a whole morning."""
+
 _NOTED = select(
     link.c.state,
     link.c.since,
@@ -103,6 +106,7 @@ class Hearing:
     _state: LinkState = field(default=LinkState.UNSURE, init=False)
     _since: datetime | None = field(default=None, init=False)
     _unanswered_since: float | None = field(default=None, init=False)
+    _was_taken: bool = field(default=True, init=False)
     _heard: float | None = field(default=None, init=False)
     _heard_at: datetime | None = field(default=None, init=False)
     _clock_asked: float = field(default=float("-inf"), init=False)
@@ -121,6 +125,10 @@ class Hearing:
         if self._unanswered_since is None:
             self._unanswered_since = now
         return OutcomeAsked(keys=(), asked_at=at, skew_seconds=self._certain_skew())
+
+    def sent(self, was_taken: bool) -> None:
+        """Whether the centre's broker took the question."""
+        self._was_taken = was_taken
 
     def heard(self, *, now: float, at: datetime) -> None:
         """Something of the centre's was opened."""
@@ -154,10 +162,11 @@ class Hearing:
         if self._heard is None and self._unanswered_since is None:
             return LinkState.UNSURE
         since = self._unanswered_since
+        patience = self.down_seconds * (AT_THE_PEAK if self._was_taken else 1)
         found = state_of(
             None if since is None else timedelta(seconds=now - since),
             unsure_after=timedelta(seconds=self.unsure_seconds),
-            down_after=timedelta(seconds=self.down_seconds),
+            down_after=timedelta(seconds=patience),
         )
         return LinkState.UNSURE if self._heard is None and found is LinkState.UP else found
 

@@ -50,15 +50,12 @@ class Outbox:
     ) -> bool:
         """Send one batch, spread over so many lanes by person; False when the broker is away (the sweep sends what is
         left later)."""
-        return all(
-            self._post(
-                lanes.CLAIMS_SETTLE,
-                TotalsSubmitted(policy_version=policy_version, catalogue_version=catalogue_version, claims=tuple(part)),
-                part,
-                lane,
-            )
+        versions = {"policy_version": policy_version, "catalogue_version": catalogue_version}
+        sent = [
+            self._post(lanes.CLAIMS_SETTLE, TotalsSubmitted(**versions, claims=tuple(part)), part, lane)
             for lane, part in _by_lane(totals, settle_lanes)
-        )
+        ]
+        return all(sent)
 
     def send_lines(self, claims: Sequence[ClaimLines], *, prepare: bool = False, settle_lanes: int = 1) -> int:
         """Send claims with all their lines, to be settled or to be prepared; how many were sent."""

@@ -108,7 +108,8 @@ def keep(engine: Engine, sent: ReferenceSent, *, at: datetime) -> Kept:
 
 def _whole(connection: Connection, rows: Iterable[ReferenceRow]) -> tuple[list[dict[str, object]], dict[bytes, int]]:
     """The rows of `reference` that can be written now, and the parts the others still lack, with their sizes."""
-    held, covered = _held(connection), _covered(connection)
+    held = _held(connection)
+    covered: dict[str, set[str]] | None = None
     new: list[dict[str, object]] = []
     missing: dict[bytes, int] = {}
     for row in rows:
@@ -118,8 +119,10 @@ def _whole(connection: Connection, rows: Iterable[ReferenceRow]) -> tuple[list[d
         content = row.content
         if row.kind == CATALOGUE:
             manifest = unpack(content, CataloguePublished)
-            if is_held and {code for code, _ in manifest.levels} <= covered.get(row.version, set()):
-                continue
+            if is_held:
+                covered = _covered(connection) if covered is None else covered
+                if {code for code, _ in manifest.levels} <= covered.get(row.version, set()):
+                    continue
             lacking = _lacking(connection, manifest)
             if not manifest.parts or lacking:
                 missing |= lacking

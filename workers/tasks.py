@@ -178,7 +178,7 @@ class Frontend:
         question = self.hearing.question(now=now, at=at)
         self.hearing.note(self.engine, now=now, at=at)
         if question is not None:
-            self.send(lanes.OUTCOMES_ASK, lanes.SETTLE, question, {"claims": 0})
+            self.hearing.sent(self.send(lanes.OUTCOMES_ASK, lanes.SETTLE, question, {"claims": 0}))
 
     @cached_property
     def pace(self) -> publications.Pace:

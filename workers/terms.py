@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, update
 
 from domain.messages import TermsAsked, TermsSent
-from domain.terms import DEFAULT_BACKLOG_CAP, InstitutionTerms, Standing, digest_of
+from domain.terms import DEFAULT_BACKLOG_CAP, InstitutionTerms, Standing, digest_of_versions
 from infra.codec import unpack
 from infra.reference import CATALOGUE, POLICY
 from workers.numbers import wait_for_turn
@@ -36,6 +36,8 @@ class _Levels:
     levels: tuple[tuple[str, int], ...] = ()
 
 
+_COVERED: dict[tuple[str, str, int], tuple[str, ...]] = {}
+"""Of the catalogue read last, by database, version and edition: the question is asked often, the answer is large."""
 NOT_NAMED = "中心未登记由本前置机为该机构服务"
 
 
@@ -46,7 +48,7 @@ def asking(connection: Connection) -> TermsAsked:
     catalogue, covered = _catalogue(connection)
     policies = select(reference.c.version).where(reference.c.kind == POLICY, reference.c.in_force)
     return TermsAsked(
-        digest=digest_of([_held(row) for row in held]),
+        digest=digest_of_versions((row.institution_code, row.terms_version, row.standing) for row in held),
         catalogue_version=catalogue,
         policy_versions=tuple(sorted(connection.execute(policies).scalars())),
         covered=covered,
@@ -97,7 +99,7 @@ def _obey(connection: Connection, terms: InstitutionTerms, row: Any) -> None:
         if any(row._mapping[name] != value for name, value in values.items()):
             known = institution.c.institution_code == terms.institution_code
             connection.execute(update(institution).where(known).values(values))
-            log.info("terms_kept", extra={"institution": terms.institution_code, "version": terms.version})
+            log.info("terms_kept", extra={"institution": terms.institution_code, "terms": terms.version})
         return
     connection.execute(insert(institution).values({"backlog_cap": DEFAULT_BACKLOG_CAP, **values}))
     log.info("institution_added", extra={"institution": terms.institution_code, "standing": terms.standing})
@@ -111,17 +113,15 @@ def _values(terms: InstitutionTerms) -> Mapping[str, object]:
     return values
 
 
-def _held(row: Any) -> InstitutionTerms:
-    """As much of the terms as their digest looks at."""
-    blank = InstitutionTerms("", "", "", "", 0, "", "", 0, 0, 0, 0, True, "", 0, 1, "", "", False, 0, 0, 0, 0)
-    return blank._replace(institution_code=row.institution_code, version=row.terms_version, standing=row.standing)
-
-
 def _catalogue(connection: Connection) -> tuple[str, tuple[str, ...]]:
-    """The version of the catalogue in force, and whose matches it holds."""
-    row = connection.execute(
-        select(reference.c.version, reference.c.content).where(reference.c.kind == CATALOGUE, reference.c.in_force)
-    ).first()
+    """The version of the catalogue in force, and whose matches it holds: read again when more of it has come."""
+    in_force = reference.c.kind == CATALOGUE, reference.c.in_force
+    row = connection.execute(select(reference.c.version, reference.c.edition).where(*in_force)).first()
     if row is None:
         return "", ()
-    return row.version, covered_by(row.content)
+    key = (str(connection.engine.url), row.version, row.edition)
+    if key not in _COVERED:
+        content = connection.execute(select(reference.c.content).where(*in_force)).scalar_one()
+        _COVERED.clear()
+        _COVERED[key] = covered_by(content)
+    return row.version, _COVERED[key]

@@ -19,7 +19,6 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from center import partitions, schema
 from center.backup import epochs
-from center.backup.archive import BadArchive, records
 from center.backup.snapshot import Checking, Manifest, filling, verify
 from center.catalogue.shelf import CatalogueShelf
 from center.conservation.checking import Shelves, examine
@@ -28,6 +27,7 @@ from center.ledger.verifying import WORDS
 from center.ledger.verifying import verify as verify_chains
 from center.policy.shelf import PolicyShelf
 from center.settling.records import cursor_of
+from infra.archive import BadArchive, records
 
 log = logging.getLogger("center")
 

@@ -19,9 +19,9 @@ from sqlalchemy import Engine, text
 
 from center import partitions
 from center.backup import epochs
-from center.backup.archive import BadArchive, Writing, records
 from center.partitions import Place
 from center.settling.records import cursor_of
+from infra.archive import BadArchive, Writing, records
 
 PART_BYTES = 256 * 1024
 REVISIONS = "alembic_version"

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from center.conservation.days import Amounts, DayKey
+from center.conservation.days import Amounts, Days
 from center.conservation.documents import Scope
 from center.conservation.findings import EVERY, Finding, Flow, Level
 from center.conservation.tables import DAY_AMOUNTS
@@ -130,7 +130,7 @@ def take_up(cursor: psycopg.Cursor[Any], new: Mapping[Key, int]) -> None:
     cursor.execute(TAKE_UP, [*columns, [new[key] for key in keys]])
 
 
-def flows_of(days: Mapping[DayKey, Amounts]) -> dict[Flow, Amounts]:
+def flows_of(days: Days) -> dict[Flow, Amounts]:
     """What days come to by flow, in the order of OF_FLOW."""
     sums: dict[Flow, Amounts] = {}
     for key, amounts in days.items():
@@ -145,18 +145,20 @@ def flows_summed(cursor: psycopg.Cursor[Any], codes: Collection[str]) -> dict[Fl
 
 
 def flows_checked(
-    cursor: psycopg.Cursor[Any], codes: Collection[str], new: Mapping[DayKey, Amounts]
+    cursor: psycopg.Cursor[Any], codes: Collection[str], new: Days, off: Days | None = None
 ) -> dict[Flow, Amounts]:
-    """What earlier runs have added up of these institutions' documents, with what this one has."""
+    """What earlier runs have added up of these institutions' documents, with what this one has, and with that by which
+    the days it has compared are off in day_sum: as `flows_summed`, without reading the days nobody has touched."""
     sums = _flows(cursor, CHECKED, codes)
-    for flow, amounts in flows_of(new).items():
-        if flow.institution_code in codes:
-            before = sums.get(flow, (0,) * len(OF_FLOW))
-            sums[flow] = tuple(map(sum, zip(before, amounts, strict=True)))
+    for more in (new, off or {}):
+        for flow, amounts in flows_of(more).items():
+            if flow.institution_code in codes:
+                before = sums.get(flow, (0,) * len(OF_FLOW))
+                sums[flow] = tuple(map(sum, zip(before, amounts, strict=True)))
     return sums
 
 
-def take_up_flows(cursor: psycopg.Cursor[Any], new: Mapping[DayKey, Amounts]) -> None:
+def take_up_flows(cursor: psycopg.Cursor[Any], new: Days) -> None:
     """Add what a run has added up to what was checked before."""
     rows = [(*flow, *amounts) for flow, amounts in sorted(flows_of(new).items())]
     if rows:

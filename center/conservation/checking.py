@@ -204,8 +204,10 @@ def _broken_sums(cursor: psycopg.Cursor[object], news: News, new: Sums, run: _Ru
     checked, summed = (days.held(cursor, table, touched, codes, since) for table in ("checked_day", "day_sum"))
     moved = {key: amount for key, amount in new.accounts.items() if key.institution_code in codes}
     found = accounts.together(accounts.held(cursor, codes), moved)
-    findings = list(days.broken_days(days.together(checked, own), summed))
-    findings += accounts.broken_accounts(cursor, sorted(codes), found, accounts.flows_checked(cursor, codes, new.days))
+    compared = days.together(checked, own)
+    flows = accounts.flows_checked(cursor, codes, new.days, days.together(summed, days.negative(compared)))
+    findings = list(days.broken_days(compared, summed))
+    findings += accounts.broken_accounts(cursor, sorted(codes), found, flows)
     findings += clearings.broken_days(cursor, news.scope, touched)
     return findings
 

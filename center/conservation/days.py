@@ -86,6 +86,11 @@ def together(one: Days, other: Days) -> dict[DayKey, Amounts]:
     return summed
 
 
+def negative(days: Days) -> dict[DayKey, Amounts]:
+    """The same with the other sign."""
+    return {key: tuple(-amount for amount in amounts) for key, amounts in days.items()}
+
+
 def broken_days(expected: Days, found: Days, code: str = "day-sum") -> Iterator[Finding]:
     """The first amount of each day that is not what it should be."""
     for key in sorted({*expected, *found}):

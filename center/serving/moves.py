@@ -19,7 +19,7 @@ from center.serving.tables import drained_claim, move, move_bundle, moved_visit,
 from center.tables import reference
 from domain.messages import BundleKept, HandedOver, HandOverAsked, HandOverReported
 from domain.moving import UNDER_WAY, Facts, Kind, MoveState, Sides, after, sides, wanted_bundle
-from domain.terms import Standing, digest_of
+from domain.terms import Standing
 from infra.codec import decode, encode, unpack
 from infra.reference import CATALOGUE, POLICY, CataloguePublished
 
@@ -83,7 +83,7 @@ def facts_of(connection: Connection, row: Row[Any]) -> Facts:
     return Facts(
         kind=Kind(row.kind),
         target_ready=row.state == MoveState.PREPARING and _is_ready(connection, row),
-        source_told=_holds_terms(connection, row.source),
+        source_told=terms.holds_terms(connection, row.source),
         taken=row.taken,
         kept=row.kept,
         whole_at=row.whole_at,
@@ -217,16 +217,9 @@ def _given(connection: Connection, row: Row[Any], opened: Vault) -> list[Due]:
     return [Due(row.target, decode(opened(bytes(content)), HandedOver)) for content in waiting]
 
 
-def _holds_terms(connection: Connection, frontend: str) -> bool:
-    """Whether the front-end said that it holds the terms of now."""
-    digest = select(terms_report.c.digest).where(terms_report.c.frontend == frontend)
-    held = connection.execute(digest).scalar()
-    return held is not None and bytes(held) == digest_of(terms.of_frontend(connection, frontend).terms)
-
-
 def _is_ready(connection: Connection, row: Row[Any]) -> bool:
     """Whether the target said that it could settle for the institution now, as the centre does."""
-    if not _holds_terms(connection, row.target):
+    if not terms.holds_terms(connection, row.target):
         return False
     report = connection.execute(select(terms_report).where(terms_report.c.frontend == row.target)).one()
     in_force = connection.execute(

@@ -15,10 +15,12 @@ from center.serving.tables import served_by, terms_report
 from center.tables import institution
 from domain import terms as law
 from domain.messages import TermsAsked, TermsSent
-from domain.terms import InstitutionTerms, Standing, digest_of
+from domain.terms import InstitutionTerms, Standing, digest_of, digest_of_versions
 
 LONGEST_REASON = 200
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 5.0, 600.0
+NOBODY = digest_of_versions(())
+"""What a front-end holds that serves nobody."""
 
 
 class TermsRefused(Exception):
@@ -156,19 +158,37 @@ def due(connection: Connection, *, now: float) -> list[tuple[str, TermsSent]]:
 
     `now` is real seconds.
     """
-    served = connection.execute(select(served_by.c.frontend).distinct().order_by(served_by.c.frontend)).scalars().all()
-    reports = {row.frontend: row for row in connection.execute(select(terms_report).with_for_update())}
+    digests = _digests(connection)
+    reports = connection.execute(select(terms_report).order_by(terms_report.c.frontend).with_for_update()).all()
     found = []
-    for frontend in served:
-        report = reports.get(frontend)
-        if report is None or now < report.sent_at + _patience(report.attempts):
-            continue
-        sent = of_frontend(connection, frontend)
-        if digest_of(sent.terms) != bytes(report.digest):
-            found.append((frontend, sent))
+    for report in reports:
+        differs = bytes(report.digest) != digests.get(report.frontend, NOBODY)
+        if differs and now >= report.sent_at + _patience(report.attempts):
+            found.append((report.frontend, of_frontend(connection, report.frontend)))
             counted = {"sent_at": now, "attempts": report.attempts + 1}
-            connection.execute(update(terms_report).where(terms_report.c.frontend == frontend).values(counted))
+            known = terms_report.c.frontend == report.frontend
+            connection.execute(update(terms_report).where(known).values(counted))
     return found
+
+
+def holds_terms(connection: Connection, frontend: str) -> bool:
+    """Whether a front-end said last that it holds the terms of now."""
+    report = select(terms_report.c.digest).where(terms_report.c.frontend == frontend)
+    held = connection.execute(report).scalar()
+    return held is not None and bytes(held) == _digests(connection, frontend).get(frontend, NOBODY)
+
+
+def _digests(connection: Connection, frontend: str = "") -> dict[str, bytes]:
+    """The digest of each front-end's terms, or of one, without the terms themselves: it is asked every other second."""
+    rows = (
+        select(served_by.c.frontend, institution.c.institution_code, institution.c.terms_version, served_by.c.standing)
+        .join(institution, institution.c.institution_code == served_by.c.institution_code)
+        .where(institution.c.short_code != "")
+    )
+    named: dict[str, list[tuple[str, int, str]]] = {}
+    for row in connection.execute(rows.where(served_by.c.frontend == frontend) if frontend else rows):
+        named.setdefault(row[0], []).append(tuple(row[1:]))
+    return {each: digest_of_versions(versions) for each, versions in named.items()}
 
 
 def _patience(attempts: int) -> float:

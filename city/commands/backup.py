@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from city.commands import REFUSED, WRONG_USAGE, Stop
+from city.commands import REFUSED, WRONG_USAGE, Stop, backup_frontend
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from infra.settings import Settings
 
 app = typer.Typer(help="备份 The centre's database in one archive file.", no_args_is_help=True)
+app.add_typer(backup_frontend.app, name="frontend")
 epoch_app = typer.Typer(help="纪元 What a restored centre has got back.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
@@ -74,8 +75,8 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """核验备份 Read an archive from end to end; needs the centre's secret, no database."""
-    from center.backup.archive import BadArchive
     from center.backup.snapshot import verify as read
+    from infra.archive import BadArchive
     from infra.settings import Settings
 
     try:
@@ -94,8 +95,8 @@ def restore(
 ) -> None:
     """恢复 Make the centre's database what an archive holds, in a new epoch; then front-ends bring it up to date."""
     from center.backup import restoring
-    from center.backup.archive import BadArchive
     from city.commands.catalogue_office import operator, print_json
+    from infra.archive import BadArchive
 
     with _center() as (settings, engine):
         try:

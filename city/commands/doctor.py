@@ -60,6 +60,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _serving(settings)
     yield from _uploads(settings)
     yield from _links(settings)
+    yield from _tenants(settings)
     yield from _shared_tables(settings)
     yield from _exchange_folders(settings)
     yield _broker("中心消息服务", settings.center_broker_url)
@@ -248,6 +249,25 @@ def _links(settings: Settings) -> Iterator[Finding]:
             yield Finding(name, ok, words)
     except (SQLAlchemyError, OSError):
         return  # said of the databases already
+
+
+def _tenants(settings: Settings) -> Iterator[Finding]:
+    """Which institutions of this front-end are held back, or take nothing at present."""
+    if not settings.frontend_database_url:
+        return
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from city.commands.tenant_show import held_back
+    from infra.database import opened, reading
+    from workers.tenants import tenants
+
+    try:
+        with opened(settings.frontend_database_url) as engine, reading(engine) as connection:
+            served = tenants(connection, now=settings.time.seconds())
+    except (SQLAlchemyError, OSError):
+        return  # said of the databases already
+    words = [held_back(one) for one in served]
+    yield Finding("接入机构", not any(words), "；".join(filter(None, words)) or f"{len(served)} 家，权重均未降低")
 
 
 def _shared_tables(settings: Settings) -> Iterator[Finding]:

@@ -32,8 +32,8 @@ def run(  # noqa: PLR0917  # options of a command line, handed over by name
     people: Annotated[
         int, typer.Option(min=0, max=3_000_000, help="Insured persons that are written; 100,000 × scale when left out.")
     ] = 0,
-    few_servers: Annotated[
-        bool, typer.Option("--few-servers", help="Three front-end servers for the whole city: up in seconds.")
+    one_server: Annotated[
+        bool, typer.Option("--one-server", help="One front-end server with every door for the whole city.")
     ] = False,
     to: To = None,
 ) -> None:
@@ -62,7 +62,7 @@ def run(  # noqa: PLR0917  # options of a command line, handed over by name
         hours=played,
         scale=scale,
         people=people or max(2_000, round(PEOPLE * min(1.0, scale))),
-        few_servers=few_servers,
+        one_server=one_server,
     )
     console = Console(stderr=True, soft_wrap=True)
     command = shlex.join(["jiesuan", *sys.argv[1:]])

@@ -93,30 +93,18 @@ def cases(
 ) -> None:
     """脱机结算差异 At the centre: off-line settlements that were not confirmed to the fen, with the proposed repair."""
     from center.offline.cases import listed
-    from city.commands.catalogue_office import at_the_centre, print_json, print_table
-    from domain.money import yuan
+    from city.commands.catalogue_office import at_the_centre, print_json
 
     with at_the_centre() as (connection, _):
         found = listed(connection, institution_code=institution, everything=everything)
     if as_json:
         print_json([_document(case) for case in found])
-    elif found:
-        rows = [
-            [
-                case.case_id,
-                case.institution_code,
-                f"{case.visit_no}-{case.charge_batch_no}",
-                CASE_WORDS[case.kind],
-                yuan(case.frontend_fen),
-                yuan(case.center_fen),
-                case.words,
-            ]
-            for case in found
-        ]
-        print_table(
-            "脱机结算差异", ["编号", "医药机构", "费用编号", "情形", "脱机账户支付", "中心账户支付", "说明"], rows
-        )
-    else:
+        return
+    for case in found:
+        state = "未办结" if case.closed_at is None else f"{case.closed_at:%m-%d %H:%M} 办结"
+        number = f"{case.visit_no}-{case.charge_batch_no}"
+        print(f"{case.case_id}  {case.institution_code}  {number}  {CASE_WORDS[case.kind]}  {state}\n    {case.words}")
+    if not found:
         print("没有脱机结算差异")
 
 

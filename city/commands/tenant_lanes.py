@@ -42,7 +42,12 @@ def lanes(  # noqa: PLR0917  # options of a command line, handed over by name
     if bool(codes) == all_:
         raise Stop("请给出机构编号，或加 --all（二者取一）", WRONG_USAGE)
     with at_the_centre() as (connection, at):
-        found = codes or connection.execute(select(institution.c.institution_code).order_by(1)).scalars().all()
+        found = (
+            codes
+            or connection.execute(select(institution.c.institution_code).order_by(institution.c.institution_code))
+            .scalars()
+            .all()
+        )
         problems: list[str] = []
         versions: dict[str, int] = {}
         for code in found:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from city.commands import REFUSED, Stop
+
+if TYPE_CHECKING:
+    from workers.tenants import Tenant
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 
@@ -69,6 +72,16 @@ def _show_shares(code: str, as_json: bool) -> None:
             f"{change.at:%m-%d %H:%M:%S} {change.institution_code} 权重{step}：减半次数 {change.lowered_from} → "
             f"{change.lowered_to}（处理时间 {float(change.share):.1%}，在途 {change.in_flight} 笔）"
         )
+
+
+def held_back(one: Tenant) -> str:
+    """In Chinese, that an institution is held back as noisy; empty where it is not."""
+    if not one.lowered:
+        return ""
+    return (
+        f"{one.institution_code} 权重由 {one.weight} 降为 {float(one.effective_weight):g}"
+        f"（处理时间 {float(one.share):.1%}，应得 {float(one.fair):.1%}，在途 {one.in_flight} 笔）"
+    )
 
 
 def _show_terms(code: str, as_json: bool) -> None:

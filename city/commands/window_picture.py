@@ -15,7 +15,7 @@ WEEKDAYS = "一二三四五六日"
 
 def picture(hours: Sequence[Hour], is_workday: Calendar) -> Iterator[str]:
     """The lines of the picture: the hours above, then each day with its sums."""
-    yield " " * 18 + "".join(f"{hour:02d}" for hour in range(24)) + "    行/日  字节/日"
+    yield " " * 18 + "".join(f"{hour:02d}  " for hour in range(0, 24, 2)) + "    行/日  字节/日"
     most = max((hour.lines for hour in hours), default=0)
     for day, of_day in groupby(hours, key=lambda hour: hour.begins.date()):
         found = list(of_day)

@@ -28,8 +28,8 @@ from domain.money import fen
 
 CONNECTIONS = 100
 """Most to one server; who finds none free waits, as at a counter."""
-ASK_AGAIN_SECONDS = 2.0
-"""A cashier whose answer did not come in time looks again so often."""
+ASK_AGAIN_SECONDS = (2.0, 5.0, 10.0)
+"""A cashier whose answer did not come in time looks again after so long, and from then on as in the last."""
 BROKEN_SECONDS = 0.5
 LONGEST_PAUSE = 5.0
 
@@ -80,7 +80,8 @@ class _Connection(asyncio.Protocol):
             return
         self._buffer = rest[length:]
         waits, self._waits = self._waits, None
-        waits.set_result((int(first.split(" ")[1]), headers, rest[:length]))
+        if not waits.done():
+            waits.set_result((int(first.split(" ")[1]), headers, rest[:length]))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
@@ -172,6 +173,7 @@ class Cashiers:
                 self.waiting.end(script.server, script.number)
 
     async def _until_final(self, script: Script, document: dict[str, Any], answer: Answer) -> None:
+        pauses = iter(ASK_AGAIN_SECONDS)
         while True:
             if not answer.answered_at and (document.get("settlement") or document["state"] in FINAL):
                 answer.answered_at = time.time()
@@ -180,7 +182,7 @@ class Cashiers:
                 _note(answer, document)
                 return
             answer.claim_no = document["claim_no"]
-            await asyncio.sleep(ASK_AGAIN_SECONDS)
+            await asyncio.sleep(next(pauses, ASK_AGAIN_SECONDS[-1]))
             head = self._head("GET", f"/v1/claims/{document['claim_no']}", script)
             try:
                 status, _, body = await self._servers[script.server].ask(f"{head}\r\n".encode())

@@ -90,6 +90,7 @@ def claims_of(arrivals: Sequence[Arrival], cast: Cast, *, seed: int, day: date) 
 
 
 def _bare(model: ModelInstitution, server: Server, *, is_ward: bool) -> SampleInstitution:
+    door = Door.API if is_ward else server.door_of(model.number)
     words = {"hospital": "医院", "clinic": "社区卫生服务中心", "pharmacy": "大药房"}[model.kind]
     level = {Size.EXTRA_LARGE: 3, Size.LARGE: 3, Size.MEDIUM: 2, Size.SMALL: 1}[model.size]
     return SampleInstitution(
@@ -100,7 +101,7 @@ def _bare(model: ModelInstitution, server: Server, *, is_ward: bool) -> SampleIn
         size=model.size,
         level=0 if model.kind == "pharmacy" else level,
         frontend=server.name,
-        door="dbf" if server.door is Door.FILES else server.door,
+        door="dbf" if door is Door.FILES else door,
         mean_fen=MEAN_FEN[model.size],
     )
 

@@ -70,6 +70,7 @@ def _run(played: Played, command: str, began: datetime, version: str) -> dict[st
         "release": version,
         "began": began.isoformat(timespec="seconds"),
         "opened": played.clocks.opened,
+        "clock_ahead_minutes": round((played.clocks.opened - played.clock.epoch) * wanted.compress / 60, 2),
         "real_seconds": round((day.closes - day.opens) / wanted.compress, 1),
         "drained_seconds": round(played.ended_at - played.clocks.real(day.closes), 1),
         "is_cut_short": played.is_cut_short,
@@ -99,7 +100,7 @@ def _servers(played: Played) -> list[dict[str, Any]]:
     return [
         {
             "name": server.name,
-            "door": str(server.door),
+            "door": ", ".join(sorted(server.doors)),
             "institutions": len(server.institutions) + len(server.wards),
             "stands_for": server.stands_for,
             "processes": sum(name.endswith(f":{server.name}") for name in played.processes),

@@ -91,12 +91,18 @@ def cpu_figures(played: Played, steps: Steps, settled: int) -> dict[str, Any]:
         server.name: round(sum(sum(rise[name]) for name in names if name.endswith(f":{server.name}")), 3)
         for server in played.servers
     }
+    roles = sorted({name.partition(":")[0] for name in parts["front-ends"]})
+    by_role = {
+        role: round(sum(sum(rise[name]) for name in parts["front-ends"] if name.startswith(f"{role}:")), 3)
+        for role in roles
+    }
     centre = totals.get("centre", 0.0)
     database = totals.get("database", 0.0)
     return {
         "cores": cores,
         "totals": totals,
         "by_server": by_server,
+        "by_role": by_role,
         "real_seconds": round(real, 1),
         "others_cores": round(others / real, 3) if real else 0.0,
         "centre_us_per_settlement": _us(centre, settled),

@@ -6,7 +6,7 @@ import json
 import pickle
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from city.load.day import Day, planned_day
 from city.load.model import CITIES, CityModel, scaled
 from city.load.orders import Helper
 from city.load.scripts import Script, script_of
-from city.load.servers import Door, Server, few_servers_of, servers_of
+from city.load.servers import Door, Server, one_server_of, servers_of
 from city.load.services import Site
 from city.load.told import Answer, Clocks
 from city.load.watching import Look, Watch
@@ -35,10 +35,9 @@ from infra.clock import Clock
 from infra.settings import Settings
 from infra.supervisor import Supervisor
 
-STARTING_SECONDS = 6.0
-STARTING_SHARE = 0.5
-"""The doors open after so many times what one process took to start, for each of them: they start side by side."""
-QUIET_SECONDS = 3.0
+STARTING_SHARE = 0.4
+"""The clock is set for the doors to open after so many times what one process took to start, for each of them."""
+QUIET_SECONDS = 2.0
 """Nothing happens for so long before the doors open: what the link carries then is its own."""
 LOOK_SECONDS = 1.0
 DRAIN_SECONDS = 300.0
@@ -60,7 +59,7 @@ class Wanted:
     hours: tuple[float, float]
     scale: float
     people: int
-    few_servers: bool = False
+    one_server: bool = False
     drain_seconds: float = DRAIN_SECONDS
 
 
@@ -132,7 +131,7 @@ class Playing:
         self.city = CITIES[wanted.city]()
         if wanted.scale != 1:
             self.city = scaled(self.city, wanted.scale)
-        self.servers = (few_servers_of if wanted.few_servers else servers_of)(self.city)
+        self.servers = (one_server_of if wanted.one_server else servers_of)(self.city)
         self.day = planned_day(self.city, self.servers, wanted.hours)
         self.arrivals = day_of(
             self.city,
@@ -173,10 +172,9 @@ class Playing:
         self._helpers["api"] = self._helper("cashiers", str(self.folder / "plans" / "cashiers.plan"))
         self._helpers["his"] = self._helper("his", str(self.folder / "plans" / "his.plan"))
         self._wait_for_helpers("api", "his")
-        early = self.clocks.opened - QUIET_SECONDS - time.time()
-        if early < 0:
-            raise TooSlow(-early)
         self.ready_at = time.time()
+        opened = max(self.clock.epoch, self.ready_at + QUIET_SECONDS)
+        self.clocks = Clocks(self.day.opens, opened, self.wanted.compress)
         for name in ("api", "his"):
             self._helpers[name].order("open", repr(self.clocks.opened))
 
@@ -241,17 +239,18 @@ class Playing:
         self._wait_for_helpers("link")
 
     def _start_services(self) -> None:
-        """One process starts alone, which shows how long the others will take; then the clock is set."""
+        """One process starts alone, which shows how long the others will take; then the clock is set.
+
+        Where they take longer the doors open later, and the processes' clock is ahead of the counters' by as much.
+        """
         opens = self.day.moment(self.day.opens)
         began = time.time()
         first = self.site.services("")[2]
         self.supervisor.start(first)
         one_takes = time.time() - began
         count = len(self.site.services(""))
-        takes = STARTING_SECONDS + QUIET_SECONDS + STARTING_SHARE * one_takes * count
-        opened = time.time() + takes
-        self.clock = Clock(opens, opened, self.wanted.compress)
-        self.clocks = Clocks(self.day.opens, opened, self.wanted.compress)
+        takes = QUIET_SECONDS + STARTING_SHARE * one_takes * count
+        self.clock = Clock(opens, time.time() + takes, self.wanted.compress)
         rest = [service for service in self.site.services(self.clock.written()) if service.name != first.name]
         self.say(f"{count} 个进程 Starting {count} processes, the doors open in {takes:.0f} s")
         self.supervisor.start(*rest)
@@ -424,20 +423,6 @@ class Playing:
             time.sleep(0.05)
 
 
-class TooSlow(Exception):
-    """The processes took longer to start than the clock had been set for."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(
-            f"进程启动比预计慢了 {seconds:.0f} 秒，开门时间已过：请在机器空闲时重试，或用 --scale 缩小规模"
-        )
-
-
 def _leave(path: Path, plan: object) -> None:
     path.touch(mode=0o600)
     path.write_bytes(pickle.dumps(plan))
-
-
-def begun(claims: Sequence[SampleClaim], answers: Mapping[int, Answer]) -> list[SampleClaim]:
-    """The claims that were handed in."""
-    return [claim for claim in claims if claim.number in answers]

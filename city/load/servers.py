@@ -6,8 +6,8 @@ fewer: the large ones are hosted together, a few to a server, every small one si
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from city.load.model import CityModel, ModelInstitution
@@ -39,6 +39,8 @@ class Server:
 
     name: str
     door: Door
+    others: Mapping[int, Door] = field(default_factory=dict)
+    """Institutions with another door."""
     size: Size
     part: Part
     institutions: tuple[int, ...]
@@ -48,22 +50,32 @@ class Server:
     is_own: bool = False
     """In the city it would stand in an institution of its own; here several may be hosted on it."""
 
+    def door_of(self, number: int) -> Door:
+        """How this institution's outpatients are handed in."""
+        return self.others.get(number, self.door)
 
-def few_servers_of(city: CityModel) -> list[Server]:
-    """Three servers for the whole city, one for each door: for a short run that has to be up in seconds."""
+    @property
+    def doors(self) -> set[Door]:
+        """Every door it needs; wards and the front desk beside shared tables use the API."""
+        doors = {self.door_of(number) for number in self.institutions}
+        return doors | ({Door.API} if self.wards or Door.TABLES in doors else set())
+
+
+def one_server_of(city: CityModel) -> list[Server]:
+    """One server for the whole city with every door: for a short run that has to be up in seconds."""
     files, tables, *others = city.institutions
     return [
-        _largest(Door.FILES, [files]),
-        _largest(Door.TABLES, [tables]),
         Server(
             name="hosted",
             door=Door.API,
+            others={files.number: Door.FILES, tables.number: Door.TABLES},
             size=Size.SMALL,
             part=Part.ALL,
-            institutions=_numbers(others),
+            institutions=_numbers(city.institutions),
             wards=(files.number, tables.number),
-            stands_for="every other front-end server of the city, and the inpatients of all, hosted on one",
-        ),
+            stands_for=f"every front-end server of the city: {len(others)} institutions with the API, one with files, "
+            "one with shared tables",
+        )
     ]
 
 

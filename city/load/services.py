@@ -36,7 +36,7 @@ from infra.supervisor import Probe, Service, Supervisor, answers, say_on_stderr,
 CENTER_ROLES = ("center-settle", "center-detail", "beat")
 """Flower is left out: it is a window for people, and nobody looks during a measurement."""
 ENGINES = ("broker", "database", "site-broker", "his-database")
-DOOR_ROLES = {Door.API: ("api",), Door.FILES: ("his",), Door.TABLES: ("tables", "api")}
+DOOR_ROLES = {Door.API: "api", Door.FILES: "his", Door.TABLES: "tables"}
 BOOKS_TICK_SECONDS = "15"
 """At sixty times the speed a quarter of an hour of the day; books are compared when the day is over, too."""
 
@@ -75,7 +75,7 @@ class Site:
     @cached_property
     def api_ports(self) -> dict[str, int]:
         """Where each front-end's API listens."""
-        return self._ports("API", [server.name for server in self.servers if "api" in DOOR_ROLES[server.door]])
+        return self._ports("API", [server.name for server in self.servers if Door.API in server.doors])
 
     @cached_property
     def link_ports(self) -> dict[str, int]:
@@ -153,11 +153,9 @@ class Site:
             engine = frontends[server.name] = open_database(self.frontend_url(server.name))
             seed_frontend(engine, self.city, server.name, policies_dir=policies, api_keys=keys)
             self._settle_by_way(engine, workers.tables.institution)
-            if server.door is Door.API:
-                with engine.begin() as connection:
-                    connection.execute(update(workers.tables.institution).values(exchange="api"))
-            elif server.door is Door.TABLES:
+            if Door.TABLES in server.doors:
                 open_tables(engine, self.his_database.urls[DATABASE], self.secrets_dir)
+            self._enter_doors(engine)
         for institution in self.city.institutions:
             if institution.door == "dbf":
                 (self.exchange_dir / institution.institution_code).mkdir(parents=True)
@@ -167,7 +165,7 @@ class Site:
         """The centre's processes and every front-end's, on this clock (JIESUAN_CLOCK)."""
         services = [self._service(role, role, {**self._center_env(), "JIESUAN_CLOCK": clock}) for role in CENTER_ROLES]
         for server in self.servers:
-            for role in ("desk", "link", *DOOR_ROLES[server.door]):
+            for role in ("desk", "link", *sorted(DOOR_ROLES[door] for door in server.doors)):
                 env = {**self._frontend_env(server), "JIESUAN_CLOCK": clock}
                 ready = None
                 if role == "api":
@@ -180,6 +178,14 @@ class Site:
         """Every institution settles in this way from the beginning, before anything runs."""
         with engine.begin() as connection:
             connection.execute(update(institution).values(way=str(self.way)))
+
+    def _enter_doors(self, engine: Engine) -> None:
+        """Each institution's door at its front-end."""
+        column = workers.tables.institution.c
+        with engine.begin() as connection:
+            for one in self.city.institutions:
+                entered = update(workers.tables.institution).where(column.institution_code == one.institution_code)
+                connection.execute(entered.values(exchange=str(one.door)))
 
     def _valkey(self, name: str, rights: Mapping[str, str]) -> valkey.Valkey:
         users = {login: (kept_secret(self.secrets_dir / f"{name}-{login}"), words) for login, words in rights.items()}
@@ -237,7 +243,7 @@ class Site:
             "JIESUAN_EXCHANGE_DIR": str(self.exchange_dir),
             "JIESUAN_API_HOST": HOST,
         }
-        if server.door is Door.TABLES:
+        if Door.TABLES in server.doors:
             env["JIESUAN_EXCHANGE_DATABASE_URL"] = self.his_database.urls[DATABASE]
         if not server.is_own:
             env["JIESUAN_PREPROCESS_BATCH"] = str(FAIR_BATCH)

@@ -142,7 +142,7 @@ _WAIT = _header(
 )
 _SECURE: Route = {"security": [{"key": []}]}
 _ALWAYS = ("unauthorized", "try-again", "internal")
-_NOT_LET_IN = ("doors-closed", "backlog-full", "too-many-requests", "link-down-limit")
+_NOT_LET_IN = ("doors-closed", "moved", "arriving", "backlog-full", "too-many-requests", "link-down-limit")
 _JSON_BODY = (
     "not-utf8",
     "json-malformed",

@@ -24,7 +24,7 @@ from producers.api.commit import GroupCommit
 from producers.api.keys import KeyRing
 from producers.api.watch import Watch
 from producers.his.unread import unread_by
-from workers import entitlement, upload_lag
+from workers import entitlement, tenants, upload_lag
 from workers.doorbell import Doorbell
 from workers.intake import Outcome, Submission, accept
 from workers.link import Standing, standing
@@ -37,6 +37,11 @@ from workers.visits import Unread
 T = TypeVar("T")
 
 READERS = 4
+_OF_TENANTS: tuple[tuple[str, str, Callable[[tenants.Tenant], float]], ...] = (
+    ("jiesuan_tenant_busy_share", "Share of the desks' time of the last half minute.", lambda one: float(one.share)),
+    ("jiesuan_tenant_in_flight", "Claims handed in and not answered.", lambda one: one.in_flight),
+    ("jiesuan_tenant_weight", "The weight that counts now.", lambda one: float(one.effective_weight)),
+)
 
 
 class Site:
@@ -125,6 +130,7 @@ class Site:
             due = upload_lag.lags(connection, at=self.now(), deadline=self.detail_deadline)
             codes = connection.execute(select(institution.c.institution_code)).scalars().all()
             unknown = oldest_seconds(connection, at=self.now())
+            served = tenants.tenants(connection, now=self.clock.seconds())
             link, waits = standing(connection, at=self.now()), queue.waiting(connection)
         yield metrics.gauge_by(
             "jiesuan_claims_in_state",
@@ -137,6 +143,8 @@ class Site:
             "jiesuan_oldest_unknown_seconds", "Age of the oldest claim the centre has not answered.", unknown
         )
         yield from _link_readings(link, waits)
+        for name, words, reading_of in _OF_TENANTS:
+            yield metrics.gauge_by(name, words, "tenant", {one.institution_code: reading_of(one) for one in served})
         with contextlib.suppress(*BrokerAway):
             yield metrics.gauge_by(
                 "jiesuan_queue_depth",

@@ -24,6 +24,7 @@ from tests.bench import (
     chain_dramatiq,
     dbf_codec,
     exchange,
+    history,
     latency,
     link_bytes,
     machine,
@@ -35,6 +36,7 @@ from tests.bench import (
     stored,
     tenants,
     uploading,
+    ways,
 )
 from tests.bench.claims import ROOT
 from tests.bench.site import Site
@@ -57,6 +59,8 @@ class Size:
     latency_seconds: float
     weighed: int
     replayed: int
+    history: tuple[int, int, int, int]
+    """Settlements, claims while memory is watched, claims a turn, turns."""
 
 
 FULL = Size(
@@ -67,6 +71,7 @@ FULL = Size(
     latency_seconds=10,
     weighed=1_000,
     replayed=200_000,
+    history=(100_000, 60_000, 3_000, 3),
 )
 QUICK = Size(
     pipelines=1_500,
@@ -76,9 +81,24 @@ QUICK = Size(
     latency_seconds=4,
     weighed=500,
     replayed=10_000,
+    history=(10_000, 20_000, 1_000, 1),
 )
-PARTS = ("chains", "dbf", "api", "latency", "uploading", "bytes", "steps", "exchange", "benefit", "tenants", "replay")
-NEED_A_SITE = {"dbf", "api", "latency", "uploading", "bytes"}
+PARTS = (
+    "chains",
+    "dbf",
+    "api",
+    "latency",
+    "uploading",
+    "bytes",
+    "ways",
+    "steps",
+    "exchange",
+    "benefit",
+    "tenants",
+    "replay",
+    "history",
+)
+NEED_A_SITE = {"dbf", "api", "latency", "uploading", "bytes", "ways"}
 NEED_A_BROKER = NEED_A_SITE | {"chains"}
 
 
@@ -106,6 +126,8 @@ class Bench:
             self._part("tenants", lambda: tenants.run(self._size.latency_seconds))
         if "replay" in self._parts:
             self._part("replay", lambda: replay.run_apart(self._size.replayed))
+        if "history" in self._parts:
+            self._part("history", lambda: history.run_apart(*self._size.history))
         return self.found
 
     def _pipeline(self) -> None:
@@ -134,6 +156,8 @@ class Bench:
         if site and "bytes" in self._parts:
             first = self._serials(self._size.weighed)
             self._part("link_bytes", lambda: link_bytes.run(site, broker.url, self._size.weighed, first=first))
+        if site and "ways" in self._parts:
+            self._part("ways", lambda: ways.run(site, broker.url, self._size.weighed))
         if site:
             self._part("stored", lambda: stored.run(site))
 

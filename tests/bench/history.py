@@ -1,7 +1,8 @@
 """Whether cost grows with history: the same load on an empty centre and on one full of settlements; memory meanwhile.
 
-The settlements are made by the centre's own use case, on every insured person and under the policy in force, and its own
-check has gone through all of them before anything is measured.
+The settlements are made by the centre's own use case, for every insured person and under the policy in force, and its
+own check has gone through all of them before anything is measured. Called by itself, without numbers, it takes a
+million settlements and half a million claims: a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ def run(settlements: int, watched: int, *, claims_per_turn: int = CLAIMS, turns:
     }
 
 
-def run_apart(settlements: int, watched: int, *, claims_per_turn: int = CLAIMS, turns: int = TURNS) -> dict[str, Any]:
-    """The same in a process of its own, so that nothing another part has measured is in it. Raises CalledProcessError."""
+def run_apart(settlements: int, watched: int, claims_per_turn: int, turns: int) -> dict[str, Any]:
+    """The same in a process of its own: nothing another part has measured is in it. Raises CalledProcessError."""
     numbers = [str(number) for number in (settlements, watched, claims_per_turn, turns)]
     done = subprocess.run([sys.executable, "-m", "tests.bench.history", *numbers], check=True, stdout=subprocess.PIPE)
     found: dict[str, Any] = json.loads(done.stdout)

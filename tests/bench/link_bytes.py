@@ -9,7 +9,6 @@ packed lines in one uncompressed message per claim, and as the sealed chunks of 
 from __future__ import annotations
 
 import ast
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -25,6 +24,7 @@ from infra.broker import Post, build_app
 from infra.codec import encode, unpack
 from infra.database import reading
 from infra.envelope import seal
+from infra.transport import readable
 from producers.his.fields import layout
 from tests.bench.claims import DAY, LINES, claims, write_lines, write_registrations
 from tests.bench.site import FRONTEND, Site, Stuck
@@ -87,8 +87,9 @@ def _weigh_lanes(site: Site, client: redis.Redis, count: int, first: int) -> tup
 def _weigh(client: redis.Redis, queue: str, task: str) -> dict[str, Any]:
     messages = weight = weighed = 0
     for entry in client.lrange(queue, 0, -1):
-        headers = json.loads(entry)["headers"]
-        if headers["task"] == task:
+        message = readable(entry)
+        headers = message["headers"] if message else {}
+        if headers.get("task") == task:
             messages += 1
             weight += len(entry)
             weighed += ast.literal_eval(headers["kwargsrepr"])["claims"]

@@ -11,13 +11,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench import ways
 from tests.bench.site import PARTIES
 
 console = Console(width=140, highlight=False)
 Found = dict[str, Any]
 
-DBF_GOAL, API_GOAL = 4.0, 2.5  # × the empty Celery chain
-CPU_GOAL_US = 900
+DBF_GOAL, API_GOAL = 10.0, 5.0  # × the empty Celery chain
+DRAMATIQ_GOAL = 1.0  # × the empty dramatiq chain
+CPU_GOAL_US = 350
+P99_GOAL_MS = 250.0
+HISTORY_GOAL_PERCENT = 90.0  # of the rate on an empty centre
+MEMORY_GOAL_PERCENT = 5.0  # more over the second half of the claims
 BYTES_GOAL_PERCENT = 15.0
 QUIET_CORES = 0.15
 DBF_SECONDS_GOAL = 5.0
@@ -49,22 +54,15 @@ def say(words: str) -> None:
 
 def goals(found: Found) -> list[Found]:
     """The goals of which this run has what it takes to judge them."""
-    judged = []
-    for door, goal in (("dbf_door", DBF_GOAL), ("api_door", API_GOAL)):
-        if door not in found:
-            continue
-        celery, dramatiq = (_ratio(found, door, chain) for chain in CHAINS)
-        if celery:
-            judged.append(_goal(f"{MEASURED[door]}, × empty Celery chain", celery, goal, more=True))
-        if dramatiq:
-            judged.append({"goal": f"{MEASURED[door]}, × empty dramatiq chain", "found": dramatiq})
-        judged.append(_goal(f"{MEASURED[door]}, CPU µs a claim", found[door]["cpu_us_total"], CPU_GOAL_US, more=False))
+    judged = [*_of_doors(found), *_of_time(found)]
     if "link_bytes" in found:
         percent = found["link_bytes"]["percent_of"]
         judged += [
             _goal(f"bytes, % of {way}", value, BYTES_GOAL_PERCENT, more=False)
             for way, value in next(iter(percent.values())).items()
         ]
+    if "ways" in found:
+        judged += [_goal(name, value, goal, more=False) for name, value, goal in ways.goals(found["ways"])]
     if "uploading" in found:
         judged.append(_goal("p99 with detail upload, × without", found["uploading"]["ratio"], UPLOAD_GOAL, more=False))
     for way, words in (("flooded", "one of 24 floods"), ("flooded_without_limit", "the same, without limits")):
@@ -78,6 +76,30 @@ def goals(found: Found) -> list[Found]:
         seconds = codec["cpu_seconds_per_100000_records"]["read"][VALIDATED]
         judged.append(_goal("100,000 DBF records read and validated, s of CPU", seconds, DBF_SECONDS_GOAL, more=False))
     return judged
+
+
+def _of_doors(found: Found) -> Iterator[Found]:
+    for door, goal in (("dbf_door", DBF_GOAL), ("api_door", API_GOAL)):
+        if door not in found:
+            continue
+        celery, dramatiq = (_ratio(found, door, chain) for chain in CHAINS)
+        if celery:
+            yield _goal(f"{MEASURED[door]}, × empty Celery chain", celery, goal, more=True)
+        if dramatiq:
+            yield _goal(f"{MEASURED[door]}, × empty dramatiq chain", dramatiq, DRAMATIQ_GOAL, more=True)
+        yield _goal(f"{MEASURED[door]}, CPU µs a claim", found[door]["cpu_us_total"], CPU_GOAL_US, more=False)
+
+
+def _of_time(found: Found) -> Iterator[Found]:
+    """How late an answer is, and what a long history makes of rate and memory."""
+    if "latency" in found:
+        p99 = found["latency"]["p99_ms"]
+        yield _goal("p99 from submission to answer at half load, ms", p99, P99_GOAL_MS, more=False)
+    if history := found.get("history"):
+        words = f"rate on {history['settlements']:,} settlements, % of that on none"
+        yield _goal(words, history["rate_percent"], HISTORY_GOAL_PERCENT, more=True)
+        words = f"memory of a process grew, % (second half of {history['memory']['claims']:,} claims)"
+        yield _goal(words, history["memory"]["grew_percent"], MEMORY_GOAL_PERCENT, more=False)
 
 
 def show(found: Found) -> None:
@@ -184,8 +206,8 @@ def _bytes(found: Found) -> Sheet:
     ]
     rows.append(["=totals and answer: ours", f"{weighed['bytes_per_claim']:,}"])
     rows.append(["ours, one claim a message", f"{sum(weighed['alone'].values()):,.0f}"])
-    for number, ways in weighed["lines"].items():
-        for way, weight in ways.items():
+    for number, weights in weighed["lines"].items():
+        for way, weight in weights.items():
             percents = [str(weighed[of][number][way]) for of in ("percent_of", "percent_of_alone")]
             rows.append([f"{number} lines: {way}", f"{weight:,.0f}", *percents])
     rows = [row + [""] * (len(columns) - len(row)) for row in rows]
@@ -221,6 +243,40 @@ def _replayed(found: Found) -> Sheet:
     return Sheet("A history settled again under a draft", columns, [row], words=set())
 
 
+def _ways(found: Found) -> Sheet:
+    columns = ["what, by claims in a message", *map(str, ways.FILLS)]
+    if "ways" not in found:
+        return Sheet("", columns, [])
+    note = "Centralized sends every line in the same packing, deflated and sealed; answers are counted in both."
+    return Sheet(
+        "The ways to settle: bytes a claim on the link, CPU of the centre", columns, ways.rows(found["ways"]), note
+    )
+
+
+def _history(found: Found) -> Sheet:
+    columns = ["centre that holds", "claims/s", "CPU µs a claim", "of it centre and database"]
+    if not (history := found.get("history")):
+        return Sheet("", columns, [])
+    names = ("claims_per_second", "cpu_us", "centre_cpu_us")
+    rows = [
+        [words, *(f"{history[which][name]:,.0f}" for name in names)]
+        for words, which in (("nothing", "empty"), (f"{history['settlements']:,} settlements", "full"))
+    ]
+    rows.append(["full, % of empty", str(history["rate_percent"]), "", str(history["centre_cpu_percent"])])
+    return Sheet("The same load through the DBF door on an empty centre and on a full one", columns, rows)
+
+
+def _memory(found: Found) -> Sheet:
+    columns = ["process", "first", "after half", "last", "grew in the second half"]
+    if not (memory := found.get("history", {}).get("memory")):
+        return Sheet("", columns, [])
+    rows = [
+        [name, *(str(mb[when]) for when in ("first", "half", "last")), str(memory["grew_mb"][name])]
+        for name, mb in memory["mb"].items()
+    ]
+    return Sheet(f"Memory of their own over {memory['claims']:,} claims through the API, MB", columns, rows)
+
+
 def _exchange(found: Found) -> Sheet:
     names = ("lines_per_second", "cpu_us_per_line", "database_us_per_line")
     rows = [
@@ -239,7 +295,21 @@ def _goals(found: Found) -> Sheet:
     return Sheet("Goals", ["goal", "found", "wanted", ""], rows, words={0, 3})
 
 
-_FIGURES = (_chains, _doors, _late, _uploading, _cpu, _bytes, _benefit, _replayed, _exchange, _steps)
+_FIGURES = (
+    _chains,
+    _doors,
+    _late,
+    _history,
+    _memory,
+    _uploading,
+    _cpu,
+    _bytes,
+    _ways,
+    _benefit,
+    _replayed,
+    _exchange,
+    _steps,
+)
 
 
 def _goal(name: str, value: float, goal: float, *, more: bool) -> Found:

@@ -183,6 +183,7 @@ def test_on_rabbitmq_a_front_end_writes_to_the_centre_and_reads_its_own(rabbit):
                     getattr(channel, act)(lane)
         with connection.channel() as channel:
             assert channel.basic_get(lanes.preprocess(OWN, TENANT)) is not None
+        app.events.Dispatcher(connection, hostname=OWN).send("worker-online")
 
 
 def declared(url, lane):

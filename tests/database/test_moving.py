@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from dataclasses import replace
 from shutil import copy
 
@@ -13,7 +16,8 @@ from center.serving.beginning import Wish
 from center.serving.terms import Rules, TermsRefused, change
 from center.settling.settle import settle_submitted
 from center.tables import person, reference
-from domain.messages import TotalsSubmitted
+from city import cli
+from domain.messages import BooksAsked, HandedOver, TotalsSubmitted
 from domain.refusals import Refusal, VisitRefusal
 from domain.terms import PARTS
 from infra.database import open_database
@@ -32,7 +36,7 @@ from tests.support.databases import FreshDatabase
 from tests.support.frontend import CLINIC, HOSPITAL, PERSON, new_frontend, published, shelf, short_code, submission
 from tests.support.moving import Movers, announce
 from tests.support.visits import charge, deliver, delivery, registered
-from workers import desk, intake, visits
+from workers import books, desk, intake, visits
 from workers.deliver import record_answers
 from workers.tables import arriving, claim, hand_out, institution, visit, visit_lines
 from workers.tables import reference as kept
@@ -149,7 +153,7 @@ def test_any_message_of_a_move_may_be_lost_and_the_move_goes_on(movers, step):
 
     movers.lost = lost
     movers.begin()
-    for _ in range(14):
+    for _ in range(9):
         movers.hear()
         movers.tick()
         assert len(movers.opens()) <= 1
@@ -208,6 +212,9 @@ def test_it_moves_back_and_forth_and_every_visit_is_live_once(movers):
     assert [row.visit_no for row in rows(movers.source, visit_lines)] == [stay]
     origins = {row.idempotency_key: row.origin for row in rows(movers.source, claim)}
     assert origins == {"first": "", "second": OTHER_FRONTEND}
+    with movers.source.connect() as connection:
+        (day,) = books.report(connection, BooksAsked(day=AT.date())).totals
+    assert day.claims == 1, "each front-end has its own settlements in its books"
     assert isinstance(hand_in(movers.source, "second"), intake.Replayed)
     assert isinstance(hand_in(movers.source, "third"), intake.Accepted)
 
@@ -314,3 +321,72 @@ def test_terms_are_refused_with_every_field_at_once(movers):
     movers.hear()
     with movers.source.connect() as connection:
         assert connection.execute(select(institution.c.weight)).scalar_one() == 20
+
+
+def test_a_bundle_comes_from_the_source_of_its_move(movers):
+    number = movers.begin()
+    movers.lost = lambda step: step == "answer"
+    movers.go(4)
+    assert movers.state() == "handing"
+    forged = HandedOver(
+        move_no=number,
+        institution_code=HOSPITAL,
+        bundle_no=1,
+        content=b"\x80",
+        visits=("T000012603020001",),
+        whole=True,
+    )
+    assert movers.answered(forged, OTHER_FRONTEND) == movers.answered(forged, "stranger-1") == []
+    assert movers.answered(replace(forged, institution_code=CLINIC), FRONTEND) == []
+    assert movers.answered(replace(forged, bundle_no=2), FRONTEND) == []
+    assert rows_of(movers.center, "SELECT taken FROM move") == [(0,)]
+    assert rows_of(movers.center, "SELECT count(*) FROM moved_visit") == [(0,)]
+
+
+@pytest.fixture
+def jiesuan(monkeypatch, capsys, tmp_path, movers):
+    """Run `jiesuan tenant move` as an operator; its exit code and what it wrote."""
+    for name in list(os.environ):
+        if name.startswith("JIESUAN_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JIESUAN_CENTER_DATABASE_URL", movers.center.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("JIESUAN_CLOCK", f"{AT.isoformat()}@0.0x0.0")
+    monkeypatch.setenv("JIESUAN_OPERATOR", "甲")
+    monkeypatch.setenv("COLUMNS", "220")
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["jiesuan", "tenant", "move", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        return ended.value.code or 0, out + err
+
+    return run
+
+
+def test_an_operator_moves_looks_and_takes_it_back(jiesuan, movers):
+    code, said = jiesuan(HOSPITAL, "--to", "nobody", "--as", "own")
+    assert (code, "没有开始迁移" in said, "从未收到" in said, "请写明理由" in said) == (1, True, True, True)
+    assert jiesuan(HOSPITAL)[0] == jiesuan(HOSPITAL, "--to", "x", "--as", "borrowed")[0] == 2
+    assert jiesuan("1", "--show")[0] == 1
+
+    asked = (HOSPITAL, "--to", OTHER_FRONTEND, "--as", "hosted", "--reason", "服务器到期")
+    code, said = jiesuan(*asked, "--json")
+    assert (code, json.loads(said)["move"]) == (0, 1)
+    assert "正在由" in jiesuan(*asked)[1]
+    code, said = jiesuan(HOSPITAL, "--show")
+    assert (code, "准备" in said, "目标前置机取齐" in said) == (0, True, True)
+    assert "已取消" in jiesuan(HOSPITAL, "--abort", "--reason", "改期")[1]
+    assert "没有正在进行" in jiesuan(HOSPITAL, "--abort", "--reason", "改期")[1]
+
+    assert jiesuan(*asked)[0] == 0
+    movers.go(6)
+    shown = json.loads(jiesuan(HOSPITAL, "--show", "--json")[1])
+    assert [each["state"] for each in shown["moves"]] == ["finished", "aborted"]
+    assert {each["frontend"]: each["standing"] for each in shown["served_by"]} == {
+        FRONTEND: "moved",
+        OTHER_FRONTEND: "open",
+    }
+    actions = rows_of(movers.center, "SELECT action FROM audit ORDER BY audit_no")
+    assert [each for (each,) in actions][-3:] == ["tenant.move", "tenant.move.abort", "tenant.move"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from itertools import count, groupby
 
 import pytest
 from sqlalchemy import text, update
+from typer.testing import CliRunner
 
 from center.catalogue.shelf import CatalogueShelf
 from center.conservation.checking import Shelves, check_new
@@ -15,22 +17,32 @@ from center.offline.exposure import exposure
 from center.offline.leasing import prune
 from center.policy.shelf import PolicyShelf
 from center.settling.settle import settle_submitted
+from center.tasks import Center
+from city.cli import app
+from city.commands import Stop
+from city.commands.link_status import looked_at
 from domain.identity import synthetic_citizen_id
 from domain.lifecycle import ClaimState
 from domain.link import LinkState
-from domain.messages import OutcomeAsked
+from domain.messages import OutcomeAsked, OutcomeTold
 from domain.refusals import Refusal
+from infra import lanes
+from infra.codec import encode
 from infra.database import reading
+from infra.envelope import SealBroken, seal
+from infra.settings import Settings
 from producers import statement
 from producers.api.wire import claim_seen
 from tests.support.center import AT, FRONTEND, OTHER_FRONTEND, fill_center, first, rows_of, submitted, totals
-from tests.support.cut_off import CutOff
+from tests.support.cut_off import SECRET, CutOff
 from tests.support.databases import FreshDatabase
-from tests.support.frontend import CLINIC, HOSPITAL
+from tests.support.frontend import CLINIC, HOSPITAL, new_frontend
+from tests.support.post import RememberingPost
 from workers import entitlement, intake
 from workers.offline.drain import share_of
 from workers.offline.settling import look_after
 from workers.tables import claim
+from workers.tasks import Frontend
 
 BALANCE = 20_000
 
@@ -566,3 +578,75 @@ def test_an_older_front_end_asks_without_a_clock(pharmacy):
     with pharmacy.center.begin() as connection:
         told = tell(connection, OutcomeAsked(keys=()), frontend=FRONTEND, at=AT)
     assert (told.asked_at, told.answered_at, told.unopened) == (None, None, False)
+
+
+def test_a_front_end_with_a_wrong_key_is_heard_by_nobody_and_learns_it(center_database_url, shelf, tmp_path):
+    (tmp_path / "secret").write_text(SECRET.hex())
+    (tmp_path / "wrong").write_text("ab" * 32)
+    shared = {"_env_file": None, "center_broker_url": "memory://wrong-key", "clock": f"{AT.isoformat()}@0.0x0.0"}
+    office = Center(Settings(center_database_url=center_database_url, center_secret_file=tmp_path / "secret", **shared))
+    told = RememberingPost()
+    office.post = told
+    new_frontend(f"sqlite:///{tmp_path}/wrong.db", CLINIC).dispose()
+    database = {"frontend_database_url": f"sqlite:///{tmp_path}/wrong.db", "frontend_key_file": tmp_path / "wrong"}
+    astray = Frontend(Settings(frontend=OTHER_FRONTEND, **database, **shared))
+
+    question = seal(encode(OutcomeAsked(keys=())), frontend=OTHER_FRONTEND, lane=lanes.SETTLE, key=astray.key)
+    for _ in range(2):
+        with pytest.raises(SealBroken):
+            office.opened(question, lanes.SETTLE, OutcomeAsked)
+    with office.engine.begin() as connection:
+        (found,) = [each for each in trouble.recent(connection, at=AT) if each.frontend == OTHER_FRONTEND]
+    ((task, queue, _, kwargs),) = told.sent  # told once, however often it sends
+
+    assert (found.kind, found.times) == ("key", 2)
+    assert "请核对该前置机的密钥" in found.words
+    assert (task, queue) == (lanes.OUTCOMES_TELL, lanes.results(OTHER_FRONTEND))
+    with pytest.raises(SealBroken):
+        astray.opened(kwargs["envelope"], queue, OutcomeTold)
+    astray.look_at_link()
+    assert "请核对前置机密钥" in astray.link().words()
+    for each in (office, astray):
+        each.engine.dispose()
+
+
+def test_operators_see_the_worst_case_the_cases_and_the_link(pharmacy, center_database_url, monkeypatch):
+    run = CliRunner()
+    monkeypatch.setenv("JIESUAN_CENTER_DATABASE_URL", center_database_url)
+    monkeypatch.setenv("JIESUAN_FRONTEND_DATABASE_URL", str(pharmacy.engine.url))
+    person = leased(pharmacy)
+    pharmacy.cut()
+    visit_no = pharmacy.hand_in(person, 5_000)
+    monkeypatch.setenv("JIESUAN_CLOCK", f"{pharmacy.at.isoformat()}@0.0x0.0")
+
+    waiting = json.loads(run.invoke(app, ["link", "--json"]).stdout)
+    assert (waiting["state"], waiting["waiting"]) == (
+        "down",
+        [
+            {
+                "institution_code": HOSPITAL,
+                "claims": 1,
+                "total_fen": 5_000,
+                "offline_claims": 1,
+                "offline_fen": 5_000,
+            }
+        ],
+    )
+    assert "已受理未结算" in run.invoke(app, ["link"]).stdout
+    worst = json.loads(run.invoke(app, ["offline", "exposure", "--json"]).stdout)
+    assert worst["by_frontend"][FRONTEND] >= BALANCE
+    assert worst["worst_fen"] >= BALANCE
+
+    spend_elsewhere(pharmacy, person)
+    pharmacy.back()
+    monkeypatch.setenv("JIESUAN_CLOCK", f"{pharmacy.at.isoformat()}@0.0x0.0")
+    listed = json.loads(run.invoke(app, ["offline", "cases", "--json"]).stdout)
+    (case,) = [case for case in listed if case["visit_no"] == visit_no]
+    assert "补收现金" in case["words"]
+    assert visit_no in run.invoke(app, ["offline", "cases", "--institution", HOSPITAL]).stdout.replace("\n", "")
+    found = {name: words for name, ok, words in looked_at(Settings(_env_file=None)) if ok is False}
+    assert "jiesuan offline cases" in found["脱机结算差异"]
+    closed = run.invoke(app, ["offline", "close", str(case["case_id"]), "--by", "经办", "--reason", "已补收"])
+    assert closed.exit_code == 0
+    again = run.invoke(app, ["offline", "close", str(case["case_id"]), "--by", "经办", "--reason", "已补收"])
+    assert isinstance(again.exception, Stop)

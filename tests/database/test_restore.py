@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import inspect, select, text, update
 
 from center.backup import catching_up, epochs, taking
-from center.backup.archive import BadArchive
 from center.backup.progress import waive
 from center.backup.restoring import NewerArchive, NotEmpty, restore, wrong_with
 from center.backup.snapshot import backup, verify
@@ -21,6 +20,7 @@ from center.settling.records import cursor_of
 from domain.identity import synthetic_citizen_id
 from domain.messages import ClaimAnswer, PersonAsked
 from domain.refusals import Refusal
+from infra.archive import BadArchive
 from infra.codec import pack, unpack
 from infra.database import open_database
 from tests.support.center import AT, FRONTEND, OTHER_FRONTEND, fill_center, rows_of

@@ -113,7 +113,14 @@ def test_a_late_copy_of_the_old_totals_changes_nothing(centre, line):
     visit_no = hand_in(line)
     line._run(lanes.CLAIMS_PREPROCESS, institution=HOSPITAL)
     copies = list(line.carried)
+    answers = []
+    line.loses = lambda task: task == lanes.CLAIMS_DELIVER and answers.append(task) is None and len(answers) == 2
+    line.carry()  # told that they are stale, totalled again, settled; and that answer is lost
+    line.loses = lambda task: False
+    line.carried.extend(copies)
     line.carry()
+    assert (of(line, visit_no).state, of(line, visit_no).submission) == (ClaimState.TOTALLED, 1)
+    line.let_pass(20.0)
     before = of(line, visit_no)
 
     publish_policy(centre, POLICY)  # the old totals would be good again

@@ -26,6 +26,7 @@ from infra import lanes
 from infra.codec import decode, encode
 from infra.envelope import seal, unseal
 from infra.settings import Settings
+from infra.transport import readable
 from tests.support.center import (
     CATALOGUE_VERSION,
     FRONTEND,
@@ -81,7 +82,7 @@ def queued(clean_valkey):
 
     def queued(queue):
         with redis.Redis.from_url(clean_valkey) as client:
-            found = [json.loads(item) for item in reversed(client.lrange(queue, 0, -1))]
+            found = [readable(item) for item in reversed(client.lrange(queue, 0, -1))]
         return [(each["headers"], msgpack.unpackb(base64.b64decode(each["body"]))[1]) for each in found]
 
     return queued

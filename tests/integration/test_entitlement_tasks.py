@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import time
 
 import msgpack
@@ -16,6 +15,7 @@ from domain.identity import synthetic_citizen_id
 from domain.lifecycle import ClaimState
 from infra import lanes
 from infra.settings import Settings
+from infra.transport import readable
 from tests.support.center import FRONTEND, HOSPITAL, fill_center
 from tests.support.frontend import new_frontend, short_code, submission
 from workers import entitlement, intake
@@ -80,7 +80,7 @@ class City:
             item = client.rpop(queue)
         if item is None:
             return None
-        message = json.loads(item)
+        message = readable(item)
         return app, message["headers"]["task"], msgpack.unpackb(base64.b64decode(message["body"]))[1]
 
     def hand_in(self, number):

@@ -64,6 +64,8 @@ def sites(tmp_path, broker_url, center):
         for number in range(LANES):
             made[0].environment["JIESUAN_SETTLE_LANE"] = str(number)
             made[0].start("center-settle", name=f"lane-{number}")
+        for worker in WORKERS:
+            eventually(lambda worker=worker: "ready" in made[0].log_file(worker).read_text(), within=40)
         yield made
 
 

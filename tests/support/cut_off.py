@@ -132,6 +132,7 @@ class CutOff:
         """One tick of the link's process and one of the desk's."""
         now, at = float(self.second), self.here
         question = self.hearing.question(now=now, at=at)
+        self.hearing.sent(not self.is_cut)
         if question is not None and not self.is_cut:
             with self.center.begin() as connection:
                 told = tell(connection, question, frontend=self.code, at=self.at)

@@ -1,4 +1,4 @@
-"""No tenant sees another: every address of the API, asked with another institution's key, gives nothing of ours away."""
+"""No tenant sees another: every address of the API, asked with another institution's key, gives nothing of ours."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ BODIES = {
     },
     "/v1/visits/{visit_no}/refunds": lambda ours: {"charge_batch_no": 1, "reason": "错"},
     "/v1/desk/visits/{visit_no}/quotes": lambda ours: {"lines": [line(1)]},
-    "/v1/clearings/{period_no}/confirmation": lambda ours: {"clearing_no": "1", "by": "甲"},
-    "/v1/clearings/{period_no}/objection": lambda ours: {"clearing_no": "1", "by": "甲", "reason": "不符"},
+    "/v1/clearings/{period_no}/confirmation": lambda ours: {"clearing_no": 1, "by": "甲"},
+    "/v1/clearings/{period_no}/objection": lambda ours: {"clearing_no": 1, "by": "甲", "reason": "不符"},
     "/v1/cancellations": lambda ours: {"idempotency_key": ours["key"]},
 }  # fmt: skip
 QUERIES = {

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from center.backup import archive
-from center.backup.archive import BadArchive, Writing, records
 from center.backup.snapshot import Checking
+from infra import archive
+from infra.archive import BadArchive, Writing, records
 
 SECRET = b"\x07" * 32
 ROWS = b"".join(b"%d\t\\N\tabc\n" % number for number in range(2_000))
@@ -60,7 +60,7 @@ def test_what_was_written_is_read(tmp_path, small_frames):
 
 def test_another_centre_does_not_read_it(tmp_path):
     written(tmp_path / "a")
-    with pytest.raises(BadArchive, match="不是本中心的备份"):
+    with pytest.raises(BadArchive, match="密钥不同"):
         read(tmp_path / "a", b"\x08" * 32)
 
 

@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 
 from infra import envelope
 from infra.codec import UnreadableMessage
-from infra.envelope import NONCE_BYTES, VERSION, SealBroken, frontend_key, seal, sender, unseal
+from infra.dictionary import MESSAGES, deflate
+from infra.envelope import (
+    NONCE_BYTES,
+    PLAIN,
+    SHORT,
+    VERSION,
+    SealBroken,
+    frontend_key,
+    seal,
+    sender,
+    unseal,
+    version_of,
+)
 
 SECRET = bytes(range(32))
 KEY = frontend_key(SECRET, "FE01")
@@ -91,7 +103,8 @@ def test_what_is_no_bytes_is_unreadable_too(value):
 @pytest.mark.parametrize(
     "parts",
     [
-        [2, "FE01", b"n" * 12, b"x"],
+        [VERSION + 1, "FE01", b"n" * 12, b"x"],
+        [0, "FE01", b"n" * 12, b"x"],
         [VERSION, 7, b"n" * 12, b"x"],
         [VERSION, "FE01", b"short", b"x"],
         [VERSION, "FE01", "n" * 12, b"x"],
@@ -107,33 +120,51 @@ def test_an_envelope_of_another_shape_is_unreadable(parts):
         unseal(msgpack.packb(parts), lane="settle", key=KEY)
 
 
-def sealed_raw(compressed):
+def sealed_raw(compressed, version):
     """An envelope that the holder of the key made of bytes that are not ours."""
     nonce = b"n" * NONCE_BYTES
-    sealed = AESGCM(KEY).encrypt(nonce, compressed, b"jiesuan/1/FE01/settle")
-    return msgpack.packb([VERSION, "FE01", nonce, sealed])
+    sealed = AESGCM(KEY).encrypt(nonce, compressed, f"jiesuan/{version}/FE01/settle".encode())
+    return msgpack.packb([version, "FE01", nonce, sealed])
 
 
+COMPRESSED = {PLAIN: zlib.compress, SHORT: lambda content: deflate(content, MESSAGES)}
+
+
+@pytest.mark.parametrize("version", COMPRESSED)
 @pytest.mark.parametrize(
-    "compressed",
+    "spoil",
     [
-        pytest.param(b"not compressed", id="not compressed"),
-        pytest.param(zlib.compress(CONTENT)[:-5], id="compressed bytes cut short"),
-        pytest.param(b"", id="empty"),
+        pytest.param(lambda compressed: b"not compressed", id="not compressed"),
+        pytest.param(lambda compressed: compressed[:-5], id="compressed bytes cut short"),
+        pytest.param(lambda compressed: b"", id="empty"),
     ],
 )
-def test_content_that_does_not_inflate_is_unreadable(compressed):
+def test_content_that_does_not_inflate_is_unreadable(version, spoil):
     with pytest.raises(UnreadableMessage):
-        unseal(sealed_raw(compressed), lane="settle", key=KEY)
+        unseal(sealed_raw(spoil(COMPRESSED[version](CONTENT)), version), lane="settle", key=KEY)
 
 
-def test_a_bomb_is_not_inflated(monkeypatch):
+@pytest.mark.parametrize("version", COMPRESSED)
+def test_a_bomb_is_not_inflated(monkeypatch, version):
     monkeypatch.setattr(envelope, "MAX_OPENED_BYTES", 100_000)
-    fits, bomb = bytes(100_000), bytes(100_001)
+    fits, bomb = (COMPRESSED[version](bytes(size)) for size in (100_000, 100_001))
 
-    assert unseal(sealed_raw(zlib.compress(fits)), lane="settle", key=KEY) == fits
+    assert unseal(sealed_raw(fits, version), lane="settle", key=KEY) == bytes(100_000)
     with pytest.raises(UnreadableMessage, match="too large"):
-        unseal(sealed_raw(zlib.compress(bomb)), lane="settle", key=KEY)
+        unseal(sealed_raw(bomb, version), lane="settle", key=KEY)
+
+
+@pytest.mark.parametrize("version", COMPRESSED)
+def test_every_version_is_read_and_says_which_it_is(version):
+    sealed = seal(CONTENT, frontend="FE01", lane="settle", key=KEY, version=version)
+    assert version_of(sealed) == version
+    assert unseal(sealed, lane="settle", key=KEY) == CONTENT
+
+
+def test_a_version_cannot_be_exchanged_for_another():
+    _, *rest = msgpack.unpackb(seal(CONTENT, frontend="FE01", lane="settle", key=KEY, version=SHORT))
+    with pytest.raises(SealBroken):
+        unseal(msgpack.packb([PLAIN, *rest]), lane="settle", key=KEY)
 
 
 def test_errors_quote_nothing_of_the_content():

@@ -37,10 +37,16 @@ def test_a_message_is_read_as_it_was_written_but_for_what_is_its_senders_own(wri
     read = wire.loads(wire.text(wire.dumps(raw)))
 
     assert read["body"] == raw["body"]
-    assert read["headers"] == raw["headers"] | {"origin": ""}
+    assert read["headers"] == raw["headers"] | {"origin": "", "parent_id": None, "root_id": raw["headers"]["id"]}
     tag = {"delivery_tag": raw["headers"]["id"], "reply_to": ""}
     assert read["properties"] == raw["properties"] | tag
     assert read.keys() == raw.keys()
+
+
+def test_a_message_that_is_sent_in_the_work_of_a_task_is_short_too(written):
+    raw = written()
+    raw["headers"] |= {"parent_id": "9b2c5a0e-5f0e-4b7e-9a76-0a4f0f6d8c11", "root_id": "of another one"}
+    assert wire.loads(wire.dumps(raw))["headers"]["root_id"] == raw["headers"]["id"]
 
 
 def test_a_message_of_one_claim_costs_a_hundred_bytes_beside_its_envelope(written):

@@ -165,3 +165,39 @@ def test_queues_come_and_go_without_a_restart():
     served[:] = ["preprocess.2", "preprocess.3"]
     follow()
     assert heard() == served
+
+
+@pytest.fixture
+def restarts(consumer, monkeypatch):
+    """How often the consumer was started anew after a failure; nobody waits for it."""
+    done = []
+    consumer.blueprint = SimpleNamespace(restart=lambda _consumer: done.append("restarted"))
+    monkeypatch.setattr(consumer, "on_close", lambda: done.append("closed"), raising=False)
+    monkeypatch.setattr(worker.time, "sleep", lambda _seconds: None)
+    return done
+
+
+@pytest.mark.parametrize("error", [ValueError("protocol"), KeyError("out of memory"), TypeError(), AttributeError()])
+def test_whatever_the_broker_sends_ends_the_connection_and_not_the_process(consumer, restarts, monkeypatch, error):
+    """Half a stream, a chunk that came twice, a refusal while out of memory: no client's parser foresees them all."""
+    failures = iter([error, error])
+
+    def start(_self):
+        for failure in failures:
+            raise failure
+
+    monkeypatch.setattr(Consumer, "start", start)
+    consumer.start()
+    assert restarts == ["closed", "restarted"] * 2
+
+
+def test_an_order_to_stop_stops_and_what_fails_for_ever_ends_the_process(consumer, restarts, monkeypatch):
+    monkeypatch.setattr(Consumer, "start", lambda _self: (_ for _ in ()).throw(SystemExit(0)))
+    with pytest.raises(SystemExit):
+        consumer.start()
+    assert restarts == []
+
+    monkeypatch.setattr(Consumer, "start", lambda _self: (_ for _ in ()).throw(ValueError("always")))
+    with pytest.raises(ValueError, match="always"):
+        consumer.start()
+    assert restarts.count("restarted") == worker.MOST_FAILURES - 1

@@ -71,9 +71,10 @@ class Process:
     def __init__(self, engine):
         self.engine, self.hearing = engine, Hearing(3.0, 6.0, 15.0)
 
-    def tick(self, second, *, answered=True, ahead=timedelta()):
+    def tick(self, second, *, answered=True, taken=None, ahead=timedelta()):
         now, at = float(second), AT + second * SECOND
         question = self.hearing.question(now=now, at=at)
+        self.hearing.sent(answered if taken is None else taken)
         if question is not None and answered:
             self.hearing.heard(now=now, at=at)
             self.hearing.told(OutcomeTold(outcomes=(), asked_at=question.asked_at, answered_at=at + ahead), at=at)
@@ -102,6 +103,19 @@ def test_a_flapping_link_is_up_unsure_down_and_up_again(engine):
     assert all(state is LinkState.DOWN for state in seen[down : 36 // 3])
     assert all(state is LinkState.UP for state in seen[36 // 3 :])
     assert process.read(57).since == AT + 36 * SECOND
+
+
+def test_a_question_that_lies_in_the_centres_lane_is_waited_for_longer(engine):
+    process = Process(engine)
+    process.tick(0)
+    seen = {
+        second: (process.tick(second, answered=False, taken=True), process.read(second).state)[1]
+        for second in range(3, 60, 3)
+    }
+
+    assert seen[9] is LinkState.UNSURE
+    assert seen[45] is LinkState.UNSURE
+    assert seen[48] is LinkState.DOWN
 
 
 def test_a_note_nobody_renews_is_one_of_a_link_that_is_down(engine):

@@ -1,4 +1,4 @@
-"""The archive: one encrypted file that holds a whole database, readable only with the centre's secret.
+"""The archive: one encrypted file that holds a whole database, readable only with the secret it was written under.
 
 A file is MAGIC, a salt, then frames: a length and so many bytes sealed with AES-256-GCM under a key of this file's own.
 The nonce of a frame is its place and whether it is the last, so a frame that is missing, moved, changed or cut off does
@@ -34,17 +34,17 @@ class BadArchive(Exception):
     """The file cannot be restored from; the message says why, in Chinese, for the operator."""
 
 
-def archive_key(center_secret: bytes, salt: bytes) -> bytes:
+def archive_key(secret: bytes, salt: bytes) -> bytes:
     """The key of one archive (32 bytes)."""
-    return HKDF(algorithm=SHA256(), length=32, salt=salt, info=b"jiesuan backup").derive(center_secret)
+    return HKDF(algorithm=SHA256(), length=32, salt=salt, info=b"jiesuan backup").derive(secret)
 
 
 class Writing:
     """Writes an archive beside its place, and puts it there when it is whole and on the disk; else nothing is left."""
 
-    def __init__(self, file: Path, center_secret: bytes) -> None:
+    def __init__(self, file: Path, secret: bytes) -> None:
         self._file, self._new = file, file.with_name(f".{file.name}.{os.getpid()}.new")
-        self._secret = center_secret
+        self._secret = secret
 
     def __enter__(self) -> Writing:
         self._out: IO[bytes] = self._new.open("xb")
@@ -96,7 +96,7 @@ class Writing:
         self._out.write(written)
 
 
-def records(file: Path, center_secret: bytes) -> Iterator[tuple[Any, ...]]:
+def records(file: Path, secret: bytes) -> Iterator[tuple[Any, ...]]:
     """Every record of an archive in order; behind the manifest, ("digest", the digest of the file in hex).
 
     Raises BadArchive where it stops being one: what came before must not be kept then.
@@ -111,7 +111,7 @@ def records(file: Path, center_secret: bytes) -> Iterator[tuple[Any, ...]]:
 
         if take(len(MAGIC)) != MAGIC:
             raise BadArchive("不是本系统的备份文件，或属于其他版本")
-        cipher = AESGCM(archive_key(center_secret, take(SALT_BYTES)))
+        cipher = AESGCM(archive_key(secret, take(SALT_BYTES)))
         inflate, unpacker = zlib.decompressobj(), msgpack.Unpacker(max_buffer_size=1 << 30, use_list=False)
         for content in _frames(take, cipher):
             unpacker.feed(inflate.decompress(content))
@@ -143,7 +143,7 @@ def _opened(cipher: AESGCM, number: int, sealed: bytes) -> tuple[bytes, bool]:
             return cipher.decrypt(_nonce(number, last=last), sealed, None), last
         except InvalidTag:
             continue
-    raise BadArchive("备份文件打不开：不是本中心的备份（密钥不同）" if number == 0 else "备份文件已损坏")
+    raise BadArchive("备份文件打不开：密钥不同" if number == 0 else "备份文件已损坏")
 
 
 def _nonce(number: int, *, last: bool) -> bytes:
