@@ -76,13 +76,15 @@ def readings(settings: Settings, engine: Engine, post: Post) -> Iterator[Metric]
         yield from _ticks(connection)
         yield from strangers.readings(connection, at=settings.time.now())
         yield gauge("jiesuan_quarantined", "Messages set aside because nobody could read them.", _count(connection))
-        age = lateness.waiting_age(connection, lanes.SETTLE, settings.time.seconds())
+        now = settings.time.seconds()
+        settle_lanes = lanes.settle_lanes(settings.settle_lanes)
+        ages = {lane: lateness.waiting_age(connection, lane, now) for lane in settle_lanes}
         yield gauge_by(
             "jiesuan_queue_oldest_age_seconds", "How long a message waits on a queue at present.", "queue",
-            {lanes.SETTLE: age},
+            ages,
         )  # fmt: skip
         frontends = served.frontends(connection)
-    yield from _queues(post, frontends)
+    yield from _queues(post, settle_lanes, frontends)
 
 
 def _claims(connection: Connection) -> Iterator[Metric]:
@@ -196,9 +198,9 @@ def _count(connection: Connection) -> float:
     return float(connection.execute(select(func.count()).select_from(quarantine)).scalar_one())
 
 
-def _queues(post: Post, frontends: Iterable[str]) -> Iterator[Metric]:
+def _queues(post: Post, settle_lanes: list[str], frontends: Iterable[str]) -> Iterator[Metric]:
     depth = GaugeMetricFamily("jiesuan_queue_depth", "Messages waiting on a queue.", labels=["queue"])
-    queues = [lanes.SETTLE, lanes.DETAILS, lanes.BOOKS, lanes.ADMIN]
+    queues = [*settle_lanes, lanes.DETAILS, lanes.BOOKS, lanes.ADMIN]
     queues += [queue for frontend in sorted(frontends) for queue in (lanes.results(frontend), lanes.uploads(frontend))]
     try:
         for queue in queues:

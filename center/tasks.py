@@ -338,11 +338,11 @@ def _settling(center: Center) -> None:
 
     @center.task(lanes.LANES_PROBE)
     def lanes_probe(envelope: bytes) -> None:
-        sent_at = _probe_in(envelope, center)
+        lane, sent_at = _probe_in(envelope, center)
         now = center.clock.seconds()
         center.committed(
             lanes.LANES_PROBE,
-            lambda connection: lateness.probe_back(connection, lanes.SETTLE, sent_at=sent_at, now=now),
+            lambda connection: lateness.probe_back(connection, lane, sent_at=sent_at, now=now),
         )
 
 
@@ -421,16 +421,17 @@ def _windows(center: Center) -> None:
     settings = center.settings
     tick_length = timedelta(seconds=settings.window_tick_seconds * center.clock.speed)
     deadline = timedelta(hours=settings.detail_deadline_hours)
+    settle_lanes = lanes.settle_lanes(settings.settle_lanes)
 
     @center.task(lanes.WINDOWS_TICK)
     def windows_tick() -> None:
         at, now = center.now(), center.clock.seconds()
 
-        def tick(connection: Connection) -> tuple[bool, list[tuple[str, messages.UploadGranted]]]:
+        def tick(connection: Connection) -> tuple[list[str], list[tuple[str, messages.UploadGranted]]]:
             activate(connection, reference, at.date())
             policy_publications.activate(connection, at.date())
-            waiting_age = lateness.waiting_age(connection, lanes.SETTLE, now)
-            probe_due = lateness.probe_due(connection, lanes.SETTLE, now)
+            waiting_age = max(lateness.waiting_age(connection, lane, now) for lane in settle_lanes)
+            to_probe = [lane for lane in settle_lanes if lateness.probe_due(connection, lane, now)]
             granted = granting.tick(
                 connection,
                 at=at,
@@ -441,11 +442,11 @@ def _windows(center: Center) -> None:
                 tick_length=tick_length,
                 deadline=deadline,
             )
-            return probe_due, granted
+            return to_probe, granted
 
-        probe_due, granted = center.committed(lanes.WINDOWS_TICK, tick)
-        if probe_due:
-            center.post_envelope(lanes.LANES_PROBE, lanes.SETTLE, _probe(now, center), {"frontend": SITE})
+        to_probe, granted = center.committed(lanes.WINDOWS_TICK, tick)
+        for lane in to_probe:
+            center.post_envelope(lanes.LANES_PROBE, lane, _probe(lane, now, center), {"frontend": SITE})
         for frontend, slice_ in granted:
             shown = {"window": slice_.window, "lines": slice_.lines, "bytes": slice_.bytes}
             center.send(lanes.DETAILS_UPLOAD, lanes.uploads(frontend), slice_, frontend, shown=shown)
@@ -679,14 +680,14 @@ def _shown(claims: Sequence[messages.ClaimTotals | messages.ClaimLines | message
     return shown
 
 
-def _probe(now: float, center: Center) -> bytes:
-    return seal(pack(now), frontend=SITE, lane=lanes.SETTLE, key=center.key_of(SITE))
+def _probe(lane: str, now: float, center: Center) -> bytes:
+    return seal(pack((lane, now)), frontend=SITE, lane=lanes.SETTLE, key=center.key_of(SITE))
 
 
-def _probe_in(envelope: bytes, center: Center) -> float:
+def _probe_in(envelope: bytes, center: Center) -> tuple[str, float]:
     if sender(envelope) != SITE:
         raise UnreadableMessage("a probe that is not the centre's own")
-    return unpack(unseal(envelope, lane=lanes.SETTLE, key=center.key_of(SITE)), float)
+    return unpack(unseal(envelope, lane=lanes.SETTLE, key=center.key_of(SITE)), tuple[str, float])
 
 
 # ── Schedule ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -758,7 +759,7 @@ def _settle_lanes(settings: Settings) -> list[str]:
     """Those this worker serves: the one it was given, or all there are."""
     if settings.settle_lane is not None:
         return [lanes.settle(settings.settle_lane)]
-    return [lanes.settle(number) for number in range(settings.settle_lanes)]
+    return lanes.settle_lanes(settings.settle_lanes)
 
 
 def serve_office(settings: Settings) -> int:

@@ -20,6 +20,11 @@ def settle(number: int) -> str:
     return f"{SETTLE}.{number}" if number else SETTLE
 
 
+def settle_lanes(count: int) -> list[str]:
+    """All of so many settle lanes."""
+    return [settle(number) for number in range(count)]
+
+
 def settle_of(citizen_id_no: str, count: int) -> str:
     """The lane, of so many, on which a person is settled: always the same, so no two lanes wait for one person."""
     return settle(crc32(citizen_id_no.encode()) % count) if count > 1 else SETTLE

@@ -339,11 +339,11 @@ def _looked_at(
     if found.warned and found.passed and row.channel != REGISTERED:
         of = visit.institution_code, row.visit_no, row.source or row.channel
         warnings = line_warnings.rows_of(*of, lines, found.warned, at=at)
-    return _checked(row, visit, lines, found, rules, at.date()), warnings
+    return _checked(row, visit, lines, found, rules, day=at.date()), warnings
 
 
 def _checked(
-    row: Any, visit: Visit, lines: Sequence[ChargeLine], checked: CheckedLines, rules: LineRules, day: date
+    row: Any, visit: Visit, lines: Sequence[ChargeLine], checked: CheckedLines, rules: LineRules, *, day: date
 ) -> ClaimTotals | bytes:
     """The claim's totals, or the packed verdicts of its lines when one of them failed."""
     if not checked.passed:

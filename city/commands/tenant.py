@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from city.commands import REFUSED, Stop
+from city.commands.tenant_lanes import lanes
 from city.commands.tenant_move import move
 from city.commands.tenant_show import show
 from city.commands.tenant_way import way
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(show)
 app.command()(way)
 app.command()(move)
+app.command()(lanes)
 
 Code = Annotated[str, typer.Argument(help="医药机构编号 Institution code (YYBH).")]
 Reason = Annotated[str, typer.Option(help="原因 Why; kept in the audit log.")]

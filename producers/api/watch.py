@@ -19,6 +19,9 @@ from workers.claims import ClaimView, ended_views, states
 log = logging.getLogger("api")
 
 LOOK_SECONDS = 0.01
+REST_AFTER_LOOK, LONGEST_REST_SECONDS = 2.0, 0.05
+"""A look costs the more the more are waiting, and they wait the longer the more time is spent on looking: so it rests
+twice as long as it took, though never so long that a waiting cashier would notice."""
 
 T = TypeVar("T")
 W = TypeVar("W")
@@ -85,7 +88,9 @@ class Watch:
             if not moving and not ending:
                 self._somebody.clear()
                 continue
+            began = loop.time()
             seen, ended = await loop.run_in_executor(self._thread, self._look, moving, ending)
+            rest = min(LONGEST_REST_SECONDS, REST_AFTER_LOOK * (loop.time() - began))
             for claim_id, state in seen.items():
                 for known, future in self._moving.get(claim_id, ()):
                     if state is not known and not future.done():
@@ -94,7 +99,7 @@ class Watch:
                 for future_view in self._ending.get(claim_id, ()):
                     if not future_view.done():
                         future_view.set_result(view)
-            await asyncio.sleep(self._every)
+            await asyncio.sleep(max(self._every, rest))
 
     def _look(self, moving: Sequence[int], ending: Sequence[int]) -> tuple[dict[int, ClaimState], dict[int, ClaimView]]:
         try:

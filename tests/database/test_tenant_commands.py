@@ -166,3 +166,16 @@ def test_a_new_key_opens_and_the_old_one_does_not(front_end):
         row = connection.execute(institution.select().where(institution.c.institution_code == HOSPITAL)).one()
     assert row.api_key_hash == hash_of(second) != hash_of(first)
     assert "没有医药机构" in refusal("tenant", "key", "440100099999")
+
+
+def test_claims_are_spread_over_no_more_lanes_than_the_centre_serves(centre, monkeypatch):
+    assert "只开了 1 条" in refusal("tenant", "lanes", "--lanes", "2", "--all", *WHO)
+    monkeypatch.setenv("JIESUAN_SETTLE_LANES", "4")
+    assert "二者取一" in refusal("tenant", "lanes", "--lanes", "2", *WHO)
+    assert "没有医药机构" in refusal("tenant", "lanes", HOSPITAL, "440199999999", "--lanes", "2", *WHO)
+    assert terms(centre, HOSPITAL, FRONTEND).settle_lanes == 1, "all of them or none"
+
+    spread = document("tenant", "lanes", "--lanes", "4", "--all", *WHO)
+
+    assert set(spread["terms_versions"]) >= {HOSPITAL, CLINIC}
+    assert terms(centre, HOSPITAL, FRONTEND).settle_lanes == terms(centre, CLINIC, OTHER_FRONTEND).settle_lanes == 4

@@ -486,9 +486,9 @@ GUARDS = (
         (f"{UNIT}test_fairness.py", f"{UNIT}test_workers_dispatch.py"),
     ),
     Guard(
-        "an institution lists its own failed lines only", TENANTS, "workers/visits/imports.py",
-        "asked = select(line_failure).where(line_failure.c.institution_code == institution_code)",
-        "asked = select(line_failure)",
+        "an institution reads its own notices only", TENANTS, "workers/reconciling/orders.py",
+        "query = select(repair_notice).where(columns.institution_code == institution_code)",
+        "query = select(repair_notice)",
         (f"{UNIT}test_api_tenants.py",),
     ),
     Guard(

@@ -65,6 +65,11 @@ class City:
             (lanes.results(FRONTEND), link),
         )
 
+    def learn_terms(self):
+        """The front-end asks on which terms it serves, and obeys them."""
+        self.frontend.ask_for_terms()
+        return self.run()
+
     def run(self):
         """How many messages of each task were run."""
         ran = []
@@ -102,6 +107,7 @@ class City:
 
 
 def test_a_person_is_asked_for_at_registration_and_settled_locally_after_it(city):
+    assert city.learn_terms() == [lanes.TERMS_ASK, lanes.TERMS_KEEP, lanes.TERMS_ASK]
     assert entitlement.ask(city.frontend, [PERSON])
     assert city.run() == [lanes.PERSONS_ASK, lanes.PERSONS_ANSWER]
     held = city.leased()
@@ -116,17 +122,17 @@ def test_a_person_is_asked_for_at_registration_and_settled_locally_after_it(city
 
 
 def test_whom_nobody_asked_for_is_settled_by_the_centre_and_asked_for_now(city):
-    # The institution's way is published with the first answer, so its first claim is the centre's.
+    # The institution's way comes with its terms: before, its claims are the centre's.
     city.hand_in(11)
     assert lanes.PERSONS_ASK not in city.run()
-    entitlement.ask(city.frontend, [synthetic_citizen_id(8)])
-    city.run()
+    city.learn_terms()
     city.hand_in(12)
     assert lanes.PERSONS_ASK in city.run()
     assert city.leased() is not None
 
 
 def test_a_recomputed_claim_is_explained_and_its_person_asked_for_again(city):
+    city.learn_terms()
     entitlement.ask(city.frontend, [PERSON])
     city.run()
     with city.center.engine.begin() as connection:

@@ -17,6 +17,7 @@ from center.tables import upload_window
 from center.tasks import Center, app_of
 from domain import messages as m
 from domain.refusals import Refusal
+from domain.visit import pack_lines
 from infra import lanes
 from infra.codec import UnreadableMessage, decode, encode
 from infra.envelope import seal, unseal
@@ -25,12 +26,14 @@ from tests.contract.test_golden_messages import VALUES
 from tests.malformed import mutations
 from tests.malformed.tally import Tally
 from tests.support.center import FRONTEND, HOSPITAL, fill_center, submitted, synthetic_citizen_id, totals
+from tests.support.frontend import LINES, totals_of
 from tests.support.post import RememberingPost
 from tests.support.uploading import WIDE
 
 SECRET = b"\xab" * 32
 LANE_OF = {
     lanes.CLAIMS_SETTLE: (lanes.SETTLE, m.TotalsSubmitted),
+    lanes.CLAIMS_SETTLE_LINES: (lanes.SETTLE, m.LinesSubmitted),
     lanes.CLAIMS_REFUND: (lanes.SETTLE, m.RefundAsked),
     lanes.CLAIMS_PREPARE: (lanes.SETTLE, m.PrepareAsked),
     lanes.CLAIMS_DECIDE: (lanes.SETTLE, m.OutcomeDecided),
@@ -94,9 +97,7 @@ class _Center:
         )  # fmt: skip
         fill_center(engine, persons=50, balance_fen=10_000_000)
         with engine.begin() as connection:
-            connection.execute(
-                insert(upload_window).values(name="always", opens="00:00", closes="00:00", **WIDE)
-            )
+            connection.execute(insert(upload_window).values(name="always", opens="00:00", closes="00:00", **WIDE))
         self._center = Center(settings)
         self._center.post = RememberingPost()  # type: ignore[assignment]
         self._tasks = app_of(self._center).tasks
@@ -203,6 +204,18 @@ def _good_messages() -> Iterator[_Good]:
         policy_version=prepared.policy_version, catalogue_version=prepared.catalogue_version,
     )  # fmt: skip
     yield _Good(lanes.CLAIMS_REFUND, lanes.SETTLE, encode(refund))
+    packed = pack_lines(list(LINES))
+    sent = [
+        m.with_lines(totals_of(HOSPITAL, f"M{serial:011d}"), packed)._replace(
+            citizen_id_no=synthetic_citizen_id(20 + serial)
+        )
+        for serial in range(4)
+    ]
+    for prepare in (False, False, True):
+        yield _Good(
+            lanes.CLAIMS_SETTLE_LINES, lanes.SETTLE,
+            encode(m.LinesSubmitted(prepare=prepare, claims=tuple(sent[2:] if prepare else sent[:2]))),
+        )  # fmt: skip
 
 
 def _with_a_strange_value(chance: Random, content: bytes) -> bytes:
