@@ -24,7 +24,10 @@ TURNS_IN_FLIGHT = 4
 nobody waits long behind them (R38)."""
 NOISY_SHARE, NOISY_IN_FLIGHT = Fraction(1, 10), 30
 """R39: more than this share of the processing time, with at least so many claims handed in and not answered."""
-CALM_LOOKS = 3
+NOISY_TIMES_FAIR, NOISY_TURNS = 2, 2
+"""And more than so many times the fair share, and so many full turns waiting: where six hospitals share a front-end
+with long turns, a third of the time and thirty claims under way are an ordinary morning."""
+CALM_LOOKS = 5
 """After so many looks in a row that found nothing, a lowered weight is raised by one step."""
 
 
@@ -85,15 +88,20 @@ class Conduct:
     calm: int = 0
 
 
-def is_noisy(*, share: Fraction, fair: Fraction, in_flight: int) -> bool:
-    """Whether a tenant takes more than a tenth of the processing time, more than its fair share, and has many claims
-    waiting (R39). All it takes is fair for the only tenant there is."""
-    return share > NOISY_SHARE and share > fair and in_flight >= NOISY_IN_FLIGHT
+def noisy_from(weight: int, *, batch: int) -> int:
+    """How many unanswered claims are many for a tenant of this weight."""
+    return max(NOISY_IN_FLIGHT, NOISY_TURNS * turn_of(weight, 0, batch=batch).claims)
 
 
-def judged(before: Conduct, *, share: Fraction, fair: Fraction, in_flight: int) -> Conduct:
+def is_noisy(*, share: Fraction, fair: Fraction, in_flight: int, many: int = NOISY_IN_FLIGHT) -> bool:
+    """Whether a tenant takes more than a tenth of the processing time, more than twice its fair share, and has `many`
+    claims waiting (R39). All it takes is fair for the only tenant there is, and for one of two."""
+    return share > max(NOISY_SHARE, NOISY_TIMES_FAIR * fair) and in_flight >= many
+
+
+def judged(before: Conduct, *, share: Fraction, fair: Fraction, in_flight: int, many: int = NOISY_IN_FLIGHT) -> Conduct:
     """One step down for a noisy tenant, one step up after `CALM_LOOKS` calm looks."""
-    if is_noisy(share=share, fair=fair, in_flight=in_flight):
+    if is_noisy(share=share, fair=fair, in_flight=in_flight, many=many):
         return Conduct(min(before.lowered + 1, LOWEST), 0)
     calm = replace(before, calm=before.calm + 1)
     return Conduct(before.lowered - 1, 0) if before.lowered and calm.calm >= CALM_LOOKS else calm

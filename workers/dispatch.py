@@ -120,7 +120,7 @@ class Dispatch:
         if spent:
             with self.engine.begin() as connection:
                 tenants.note_use(connection, spent, now=now)
-        tenants.look(self.engine, holder=self.holder, now=now, at=at)
+        tenants.look(self.engine, holder=self.holder, batch=self.batch, now=now, at=at)
         with reading(self.engine) as connection:
             rows = connection.execute(_WEIGHTS).all()
         self._weights = {row.institution_code: (row.weight, row.lowered or 0) for row in rows}

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, select, update
 
-from domain.fairness import Conduct, effective_weight, judged
+from domain.fairness import Conduct, effective_weight, judged, noisy_from
 from infra.lease import take
 from workers.tables import IS_OPEN, claim, institution, lease, tenant_conduct, tenant_event, tenant_use
 
@@ -154,12 +154,12 @@ def tenants(connection: Connection, *, now: float) -> list[Tenant]:
     ]
 
 
-def look(engine: Engine, *, holder: str, now: float, at: datetime) -> list[Changed]:
-    """Judge every tenant, if it is this process's turn to; the weights that changed."""
+def look(engine: Engine, *, holder: str, batch: int, now: float, at: datetime) -> list[Changed]:
+    """Judge every tenant, if it is this process's turn to; the weights that changed. `batch` is the desk's."""
     with engine.begin() as connection:
         if take(connection, lease, name="tenants", holder=holder, now=now, seconds=LEASE_SECONDS) is None:
             return []
-        changes = [change for one in tenants(connection, now=now) if (change := _judge(connection, one, at))]
+        changes = [change for one in tenants(connection, now=now) if (change := _judge(connection, one, batch, at))]
         connection.execute(delete(tenant_use).where(tenant_use.c.slot < int((now - KEPT_SECONDS) // SLOT_SECONDS)))
     for change in changes:
         log.warning(
@@ -216,9 +216,10 @@ def _tenant(row: Any, used: Any, in_flight: int, wholes: _Wholes) -> Tenant:
     )
 
 
-def _judge(connection: Connection, one: Tenant, at: datetime) -> Changed | None:
+def _judge(connection: Connection, one: Tenant, batch: int, at: datetime) -> Changed | None:
     before = Conduct(one.lowered, one.calm)
-    after = judged(before, share=one.share, fair=one.fair, in_flight=one.in_flight)
+    many = noisy_from(one.weight, batch=batch)
+    after = judged(before, share=one.share, fair=one.fair, in_flight=one.in_flight, many=many)
     share = round(one.share * 1000)
     values = {
         "lowered": after.lowered,

@@ -13,7 +13,7 @@ from city.cli import app
 from city.commands import Stop
 from producers.api.keys import hash_of
 from tests.support.center import FRONTEND, OTHER_FRONTEND, fill_center, rows_of
-from tests.support.frontend import CLINIC, HOSPITAL, NOON, hand_in, new_frontend
+from tests.support.frontend import CLINIC, HOSPITAL, NOON, PHARMACY, hand_in, new_frontend
 from workers import tenants
 from workers.tables import institution
 
@@ -37,8 +37,12 @@ def centre(center_engine, center_database_url, monkeypatch):
 
 
 def terms(engine, code, frontend):
+    return next(each for each in of_frontend_terms(engine, frontend) if each.institution_code == code)
+
+
+def of_frontend_terms(engine, frontend):
     with engine.connect() as connection:
-        return next(each for each in of_frontend(connection, frontend).terms if each.institution_code == code)
+        return of_frontend(connection, frontend).terms
 
 
 def document(*words):
@@ -133,7 +137,7 @@ def test_the_centre_shows_the_terms_of_all(centre):
 
 @pytest.fixture
 def front_end(tmp_path, monkeypatch):
-    engine = new_frontend(f"sqlite:///{tmp_path}/frontend.db")
+    engine = new_frontend(f"sqlite:///{tmp_path}/frontend.db", HOSPITAL, CLINIC, PHARMACY)
     monkeypatch.setenv("JIESUAN_FRONTEND_DATABASE_URL", str(engine.url))
     yield engine
     engine.dispose()
@@ -146,12 +150,12 @@ def test_a_front_end_shows_what_each_has_of_it(front_end, monkeypatch):
     with front_end.begin() as connection:
         spent = {HOSPITAL: tenants.Use(900_000, 40, 1200), CLINIC: tenants.Use(100_000, 1, 30)}
         tenants.note_use(connection, spent, now=now)
-    tenants.look(front_end, holder="test", now=now, at=NOON)
+    tenants.look(front_end, holder="test", batch=20, now=now, at=NOON)
 
     shown = document("tenant", "show", HOSPITAL)
 
     (one,), (change,) = shown["tenants"], shown["changes"]
-    assert (one["busy_share"], one["fair_share"], one["in_flight"], one["in_flight_share"]) == (0.9, 0.5, 40, 1.0)
+    assert (one["busy_share"], one["fair_share"], one["in_flight"], one["in_flight_share"]) == (0.9, 0.3333, 40, 1.0)
     assert (one["weight"], one["effective_weight"], one["lowered"]) == (10, 5.0, 1)
     assert (change["lowered_from"], change["lowered_to"], change["in_flight"]) == (0, 1, 40)
     table = run.invoke(app, ["tenant", "show"]).stdout
@@ -170,12 +174,17 @@ def test_a_new_key_opens_and_the_old_one_does_not(front_end):
 
 def test_claims_are_spread_over_no_more_lanes_than_the_centre_serves(centre, monkeypatch):
     assert "只开了 1 条" in refusal("tenant", "lanes", "--lanes", "2", "--all", *WHO)
+    document(
+        "tenant", "add", "440100000066", "--name", "乙", "--frontend", OTHER_FRONTEND, "--short-code", "XZS066", *WHO
+    )
     monkeypatch.setenv("JIESUAN_SETTLE_LANES", "4")
     assert "二者取一" in refusal("tenant", "lanes", "--lanes", "2", *WHO)
     assert "没有医药机构" in refusal("tenant", "lanes", HOSPITAL, "440199999999", "--lanes", "2", *WHO)
-    assert terms(centre, HOSPITAL, FRONTEND).settle_lanes == 1, "all of them or none"
+    lanes = "SELECT DISTINCT settle_lanes FROM institution"
+    assert rows_of(centre, lanes) == [(1,)], "all of them or none"
 
     spread = document("tenant", "lanes", "--lanes", "4", "--all", *WHO)
 
     assert set(spread["terms_versions"]) >= {HOSPITAL, CLINIC}
-    assert terms(centre, HOSPITAL, FRONTEND).settle_lanes == terms(centre, CLINIC, OTHER_FRONTEND).settle_lanes == 4
+    assert rows_of(centre, lanes) == [(4,)]
+    assert terms(centre, "440100000066", OTHER_FRONTEND).settle_lanes == 4, "its front-end is told"

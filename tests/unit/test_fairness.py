@@ -19,6 +19,7 @@ from domain.fairness import (
     is_noisy,
     judged,
     left_over,
+    noisy_from,
     takes,
     turn_of,
     work_of,
@@ -119,10 +120,15 @@ FAIR = Fraction(1, 24)
         pytest.param(Fraction(1, 10), FAIR, 400, False, id="a tenth is allowed"),
         pytest.param(Fraction(1, 2), Fraction(3, 5), 400, False, id="its weight is worth it"),
         pytest.param(Fraction(1), Fraction(1), 9999, False, id="the only one there is"),
+        pytest.param(Fraction(1, 3), Fraction(1, 6), 9999, False, id="one of six on an ordinary morning"),
     ],
 )
 def test_noisy_is_who_takes_more_than_is_fair_and_piles_up(share, fair, in_flight, noisy):
     assert is_noisy(share=share, fair=fair, in_flight=in_flight) is noisy
+
+
+def test_what_is_much_for_a_front_end_of_short_turns_is_little_for_one_of_long_turns():
+    assert [noisy_from(10, batch=batch) for batch in (5, 20, 300)] == [30, 40, 600]
 
 
 @given(st.lists(st.booleans(), max_size=60))

@@ -11,7 +11,7 @@ from sqlalchemy import insert, select, update
 
 from domain.fairness import LEAST_QUANTUM, LOWEST, NOISY_IN_FLIGHT
 from domain.lifecycle import ClaimState
-from tests.support.frontend import CLINIC, HOSPITAL, NOON, hand_in, new_frontend, shelf
+from tests.support.frontend import CLINIC, HOSPITAL, NOON, PHARMACY, hand_in, new_frontend, shelf
 from workers import desk, tenants
 from workers.dispatch import Dispatch
 from workers.tables import claim, institution, tenant_conduct, tenant_use
@@ -21,7 +21,7 @@ BATCH, WITHIN, NOW = 5, 8.0, 1_000_000.0
 
 @pytest.fixture
 def engine(tmp_path):
-    engine = new_frontend(f"sqlite:///{tmp_path}/frontend.db")
+    engine = new_frontend(f"sqlite:///{tmp_path}/frontend.db", HOSPITAL, CLINIC, PHARMACY)
     yield engine
     engine.dispose()
 
@@ -148,13 +148,13 @@ def test_a_noisy_tenant_is_lowered_step_by_step_and_restored_and_all_of_it_is_wr
 
     with caplog.at_level(logging.WARNING, "tenants"):
         noisy(engine, dispatch, 2)
-        assert lowered(engine) == {HOSPITAL: 2, CLINIC: 0}
+        assert lowered(engine) == {HOSPITAL: 2, CLINIC: 0, PHARMACY: 0}
         noisy(engine, dispatch, 3, since=2)
-        assert lowered(engine) == {HOSPITAL: LOWEST, CLINIC: 0}
+        assert lowered(engine) == {HOSPITAL: LOWEST, CLINIC: 0, PHARMACY: 0}
         for look in range(40):
             dispatch.note(now=NOW + 100 + 2.0 * look, at=NOON)
 
-    assert lowered(engine) == {HOSPITAL: 0, CLINIC: 0}
+    assert lowered(engine) == {HOSPITAL: 0, CLINIC: 0, PHARMACY: 0}
     with engine.connect() as connection:
         written = [(each.lowered_from, each.lowered_to) for each in tenants.changes_of(connection, HOSPITAL)]
         assert tenants.changes_of(connection, CLINIC) == []
@@ -180,6 +180,7 @@ def test_a_lowered_weight_shortens_turns_while_others_wait(engine, dispatch):
 
 def test_the_only_institution_of_a_front_end_is_never_noisy(engine, dispatch):
     weigh(engine, CLINIC, active=False)
+    weigh(engine, PHARMACY, active=False)
     hand_in(engine, HOSPITAL, NOISY_IN_FLIGHT)
     allowed = dispatch.begin(HOSPITAL, now=NOW)
     dispatch.end(HOSPITAL, allowed, claims=5, work=150, more=True, seconds=0.9)
@@ -201,10 +202,10 @@ def test_shares_are_shown_as_they_were_measured_by_all_desks(engine, dispatch):
     other.note(now=NOW, at=NOON)
 
     with engine.connect() as connection:
-        hospital, clinic = tenants.tenants(connection, now=NOW)
+        hospital, clinic, _ = tenants.tenants(connection, now=NOW)
 
     assert (hospital.share, clinic.share) == (Fraction(3, 4), Fraction(1, 4))
-    assert (hospital.fair, hospital.in_flight, clinic.in_flight, clinic.in_flight_share) == (Fraction(1, 2), 0, 3, 1)
+    assert (hospital.fair, hospital.in_flight, clinic.in_flight, clinic.in_flight_share) == (Fraction(1, 3), 0, 3, 1)
     assert (hospital.claims, clinic.claims) == (10, 1)
 
 
@@ -213,7 +214,7 @@ def test_what_was_spent_is_forgotten_after_an_hour_and_judged_by_one_desk_at_a_t
     other = Dispatch(engine, BATCH, WITHIN, holder="other")
     hand_in(engine, HOSPITAL, NOISY_IN_FLIGHT)
     other.note(now=NOW + 1, at=NOON)
-    assert lowered(engine) == {HOSPITAL: 0, CLINIC: 0}, "the first desk has the lease"
+    assert lowered(engine) == {HOSPITAL: 0, CLINIC: 0, PHARMACY: 0}, "the first desk has the lease"
 
     dispatch.note(now=NOW + 4000, at=NOON)
     with engine.connect() as connection:
