@@ -84,6 +84,33 @@ def abort(connection: Connection, institution_code: str, *, by: str, reason: str
     return int(row.move_no)
 
 
+def finish(connection: Connection, institution_code: str, *, by: str, reason: str, at: datetime) -> int:
+    """End a move although results wait at the source that nobody fetches any more; its number.
+
+    Only when its claims are settled, its detail is at the centre and all visits have travelled. Raises TermsRefused.
+    """
+    terms.renewing(connection)
+    row = connection.execute(
+        select(move).where(move.c.institution_code == institution_code, move.c.state.in_(UNDER_WAY)).with_for_update()
+    ).first()
+    if row is None or row.state != MoveState.DRAINING:
+        raise TermsRefused([f"机构 {institution_code} 没有处于收尾的迁移"])
+    names = {"open_claims": "笔费用未办结", "details_due": "笔明细未上传", "visits_behind": "次就诊未转出"}
+    left = [f"原前置机还有 {getattr(row, name)} {words}" for name, words in names.items() if getattr(row, name) != 0]
+    if row.open_claims is None or left or row.kept != row.taken:
+        raise TermsRefused(left if row.open_claims is not None and left else ["原前置机尚未报告余下的业务"])
+    connection.execute(
+        update(move).where(move.c.move_no == row.move_no).values(state=MoveState.FINISHED, drained=True, changed_at=at)
+    )
+    stand(connection, row, MoveState.FINISHED, at=at)
+    audit.note(
+        connection, by=by, action="tenant.move.finish", subject=institution_code, reason=reason,
+        institution_code=institution_code, at=at,
+        details={"move": row.move_no, "results_waiting": row.results_waiting or 0},
+    )  # fmt: skip
+    return int(row.move_no)
+
+
 def _served(connection: Connection, institution_code: str) -> list[Row[Any]]:
     rows = connection.execute(
         select(served_by)

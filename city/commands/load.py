@@ -43,8 +43,8 @@ def run(  # noqa: PLR0917  # options of a command line, handed over by name
     from city.load.claims import PEOPLE
     from city.load.day import NoSuchHours, hours_in
     from city.load.model import CITIES
-    from city.load.playing import Wanted
     from city.load.run import run_day, run_ways
+    from city.load.staging import Wanted
     from domain.ways import Way, way_of
     from infra.settings import Settings
 

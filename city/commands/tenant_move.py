@@ -20,6 +20,7 @@ As = Annotated[
 Part = Annotated[int | None, typer.Option(help="号段 With --as part: which part of its visit numbers, 0 to 7.")]
 Show = Annotated[bool, typer.Option("--show", help="进度 Show who serves it and how its moves stand.")]
 Abort = Annotated[bool, typer.Option("--abort", help="取消 Take the move back; before anything travelled.")]
+Finish = Annotated[bool, typer.Option("--finish", help="了结 End it although results wait that nobody fetches.")]
 Reason = Annotated[str, typer.Option(help="原因 Why; kept in the audit log.")]
 By = Annotated[str, typer.Option(envvar="JIESUAN_OPERATOR", help="经办人 Who does it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
@@ -33,6 +34,7 @@ def move(  # noqa: PLR0917  # each is an option of the command line
     part: Part = None,
     show: Show = False,
     abort: Abort = False,
+    finish: Finish = False,
     reason: Reason = "",
     by: By = "",
     as_json: AsJson = False,
@@ -43,14 +45,14 @@ def move(  # noqa: PLR0917  # each is an option of the command line
     nothing new; visits under way and what was accepted travel, sealed; the target opens; the source sees through what
     it had accepted. --show says which step it is at and what it waits for.
     """
-    if [bool(to), show, abort].count(True) != 1:
-        raise Stop("请用 --to 迁移、--show 查看、--abort 取消，三者选一", WRONG_USAGE)
+    if [bool(to), show, abort, finish].count(True) != 1:
+        raise Stop("请用 --to 迁移、--show 查看、--abort 取消、--finish 了结，四者选一", WRONG_USAGE)
     if as_ and as_ not in AS:
         raise Stop(f"没有接入方式“{as_}”；可用：{'、'.join(AS)}", WRONG_USAGE)
     if show:
         _show(code, as_json=as_json)
-    elif abort:
-        _abort(code, by=by, reason=reason, as_json=as_json)
+    elif abort or finish:
+        _end(code, abort=abort, by=by, reason=reason, as_json=as_json)
     else:
         _begin(code, to, from_, as_, part, by=by, reason=reason, as_json=as_json)
 
@@ -81,7 +83,7 @@ def _begin(code: str, to: str, from_: str, as_: str, part: int | None, *, by: st
         print("  中心消息服务现联系不上，各前置机将在下一次取条款时得知")
 
 
-def _abort(code: str, *, by: str, reason: str, as_json: bool) -> None:
+def _end(code: str, *, abort: bool, by: str, reason: str, as_json: bool) -> None:
     from center.serving import beginning, ringing
     from center.serving.terms import TermsRefused
     from city.commands.catalogue_office import at_the_centre, operator, print_json
@@ -89,14 +91,17 @@ def _abort(code: str, *, by: str, reason: str, as_json: bool) -> None:
 
     with at_the_centre() as (connection, at):
         try:
-            number = beginning.abort(connection, code, by=operator(by), reason=reason, at=at)
+            end = beginning.abort if abort else beginning.finish
+            number = end(connection, code, by=operator(by), reason=reason, at=at)
         except TermsRefused as refused:
             raise Stop("；".join(refused.problems), REFUSED) from None
     ringing.ring(Settings())
     if as_json:
-        print_json({"move": number, "institution_code": code, "state": "aborted"})
-    else:
+        print_json({"move": number, "institution_code": code, "state": "aborted" if abort else "finished"})
+    elif abort:
         print(f"第 {number} 次迁移已取消：{code} 仍由原前置机受理")
+    else:
+        print(f"第 {number} 次迁移已了结：{code} 由目标前置机受理，原前置机的结果不再等待领取")
 
 
 def _show(code: str, *, as_json: bool) -> None:

@@ -146,7 +146,10 @@ def _flow(played: Played, steps: Steps, waits: Sequence[Wait]) -> dict[str, Any]
         "arrivals": counted(steps, (one.due for one in waits)),
         "stays": counted(steps, (one.due for one in waits if one.group == STAYS)),
         "answers": counted(steps, seconds),
-        **{f"p{percent}": [round(percentile(values, percent), 3) for values in ordered] for percent in (50, 95, 99)},
+        **{
+            f"p{percent}": [round(percentile(values, percent), 3) if values else None for values in ordered]
+            for percent in (50, 95, 99)
+        },
     }
 
 

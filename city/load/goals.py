@@ -54,14 +54,15 @@ def goals_compared(ways: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]
         return []
     central, centralized = ways["central"], ways["centralized"]
     rows = []
-    for part, percent, words in (
-        ("stays", INPATIENT_PERCENT, "link bytes in the peak hours, stays, % of centralized"),
-        ("outpatients", OUTPATIENT_PERCENT, "link bytes in the peak hours, outpatients, % of centralized"),
-    ):
+    for part, percent in (("stays", INPATIENT_PERCENT), ("outpatients", OUTPATIENT_PERCENT)):
         if part in central["link"]["parts"] and part in centralized["link"]["parts"]:
-            ours = central["link"]["parts"][part]["peak_bytes_per_claim"]
-            theirs = centralized["link"]["parts"][part]["peak_bytes_per_claim"]
-            rows.append(_ratio(words, ours, theirs, percent))
+            for name, words in (
+                ("peak_bytes_per_claim", "link bytes in the peak hours, {}, % of centralized"),
+                ("peak_message_bytes_per_claim", "the claims' own messages alone, {}, % of centralized"),
+            ):
+                ours = central["link"]["parts"][part][name]
+                theirs = centralized["link"]["parts"][part][name]
+                rows.append(_ratio(words.format(part), ours, theirs, percent))
     for name, words in (
         ("centre_us_per_settlement", "CPU of the centre's processes for a settlement, % of centralized"),
         ("centre_and_database_us_per_settlement", "the same with its database, % of centralized"),

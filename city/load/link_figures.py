@@ -9,7 +9,10 @@ from typing import Any
 from city.load.playing import Played
 from city.load.series import Steps, in_hours, risen, summed
 from city.load.servers import Part
+from infra import lanes
 
+CLAIM_LANES = (lanes.SETTLE, "results")
+"""What a claim needs to be settled travels on these: totals or lines up, answers down."""
 PEAK_HOURS = ((8.0, 12.0), (14.0, 18.0))
 """The business peaks outside which detail travels by default (AMB-61)."""
 _PARTS = {Part.OUTPATIENTS: "outpatients", Part.WARDS: "stays", Part.ALL: "mixed"}
@@ -22,6 +25,10 @@ def link_figures(played: Played, steps: Steps) -> dict[str, Any]:
     seen = [(played.clocks.second(line["at"]), line["link"]) for line in played.link]
     up = {name: risen(steps, [(at, link[name][0]) for at, link in seen]) for name in names}
     down = {name: risen(steps, [(at, link[name][1]) for at, link in seen]) for name in names}
+    carried = {
+        name: risen(steps, [(at, sum(link[name][3].get(lane, 0) for lane in CLAIM_LANES)) for at, link in seen])
+        for name in names
+    }
     quiet = _quiet(played)
     part_of = {server.name: _PARTS[server.part] for server in played.servers}
     counts = Counter(part_of[claim.institution.frontend] for claim in _handed_in(played))
@@ -38,6 +45,7 @@ def link_figures(played: Played, steps: Steps) -> dict[str, Any]:
         ]
         claims = sum(counts.values()) if part == "all" else counts[part]
         day, peak = sum(both), in_hours(steps, both, PEAK_HOURS)
+        messages = in_hours(steps, summed(of, carried.__getitem__, steps.count), PEAK_HOURS)
         in_peak = sum(_is_peak(played, at) for at in _arrivals_of(played, of))
         parts[part] = {
             "servers": of,
@@ -47,6 +55,8 @@ def link_figures(played: Played, steps: Steps) -> dict[str, Any]:
             "peak_bytes": round(peak),
             "bytes_per_claim": round(day / claims, 1) if claims else 0.0,
             "peak_bytes_per_claim": round(peak / in_peak, 1) if in_peak else 0.0,
+            "peak_message_bytes": round(messages),
+            "peak_message_bytes_per_claim": round(messages / in_peak, 1) if in_peak else 0.0,
             "quiet_bytes_per_second": round(sum(quiet[name] for name in of), 1),
         }
     return {

@@ -140,7 +140,11 @@ def of_ways(ways: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
             [
                 beside(f"{words[part]}，{when}", lambda found, part=part, key=key: found["link"]["parts"][part][key])  # type: ignore[misc]
                 for part in parts
-                for when, key in (("高峰每笔", "peak_bytes_per_claim"), ("全天每笔", "bytes_per_claim"))
+                for when, key in (
+                    ("高峰每笔 peak", "peak_bytes_per_claim"),
+                    ("其中费用消息 claims' messages", "peak_message_bytes_per_claim"),
+                    ("全天每笔 day", "bytes_per_claim"),
+                )
             ],
             unit="B",
             label="bytes a claim",
@@ -161,7 +165,7 @@ def of_ways(ways: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-WORDS_BOTH = {"central": "集中结算汇总 central", "local": "前置机结算 local", "centralized": "明细集中 centralized"}
+WORDS_BOTH = {"central": "前置机汇总 central", "local": "前置机结算 local", "centralized": "明细集中 centralized"}
 
 
 def _band(name: str, hours: Sequence[float], colour: str) -> Band:

@@ -16,8 +16,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from city.load.comparison import compared, comparison_of
 from city.load.figures import figures_of
-from city.load.playing import Playing, Wanted
+from city.load.playing import Playing
 from city.load.report import report_of
+from city.load.staging import Wanted
 from domain.ways import Way
 from infra.clock import SHANGHAI
 from infra.settings import Settings

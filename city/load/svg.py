@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 960, 270
-LEFT, RIGHT, TOP, BOTTOM = 64, 14, 26, 46
+LEFT, RIGHT, TOP, BOTTOM = 64, 24, 26, 46
 COLOURS = ("#2563a8", "#d9730d", "#2e8b57", "#c0392b", "#7a52a3", "#138d90", "#8d6e4b", "#5b6470", "#b5478a")
 MOST_POINTS = 600
 

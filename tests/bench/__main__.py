@@ -45,6 +45,7 @@ FOLDER = ROOT / ".data" / "bench"
 REPORT = ROOT / "reports" / "bench.json"
 PAGE = ROOT / "docs" / "benchmarks.md"
 MEASURED = ROOT / "city" / "sizing" / "measured.json"
+SCALING = ROOT / "docs" / "scaling.md"
 WARM_UP = 300
 
 
@@ -230,6 +231,7 @@ def main() -> None:
     if asked.page:
         report.write_page(found, PAGE)
         sizing.write(found, MEASURED)
+        sizing.write_scale(SCALING)
     report.say(f"figures: {asked.json}")
 
 

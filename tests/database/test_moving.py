@@ -35,7 +35,7 @@ from tests.support.center import (
 from tests.support.databases import FreshDatabase
 from tests.support.frontend import CLINIC, HOSPITAL, PERSON, new_frontend, published, shelf, short_code, submission
 from tests.support.moving import Movers, announce
-from tests.support.visits import charge, deliver, delivery, registered
+from tests.support.visits import charge, deliver, delivery, registered, registration
 from workers import books, desk, intake, visits
 from workers.deliver import record_answers
 from workers.tables import arriving, claim, hand_out, institution, visit, visit_lines
@@ -234,6 +234,37 @@ def test_a_move_is_taken_back_before_anything_travelled_and_not_after(movers):
     assert movers.go(5) == "draining"
     with movers.center.begin() as connection, pytest.raises(TermsRefused, match="不能取消"):
         beginning.abort(connection, HOSPITAL, by="乙", reason="改期", at=AT)
+
+
+def test_a_move_whose_results_nobody_fetches_is_ended_by_hand_and_only_then(movers):
+    hand_in(movers.source, "by file", channel="dbf")
+    movers.begin()
+    movers.go(5)
+
+    def finish():
+        with movers.center.begin() as connection:
+            return beginning.finish(connection, HOSPITAL, by="乙", reason="目录已撤", at=AT)
+
+    with pytest.raises(TermsRefused, match="1 笔费用未办结"):
+        finish()
+    settle_all(movers, movers.source, FRONTEND)
+    upload_all(movers.source)
+    assert movers.go(3) == "draining", "its result waits for the folder"
+    finish()
+    assert movers.go(1) == "finished"
+    with pytest.raises(TermsRefused, match="没有处于收尾"):
+        finish()
+
+
+def test_visits_with_many_lines_go_in_several_bundles(movers, monkeypatch):
+    monkeypatch.setattr("workers.moving.handing.LINES", 3)
+    stays = registered(movers.source, *(registration() for _ in range(3)), at=AT)
+    for number, stay in enumerate(stays):
+        deliver(movers.source, delivery(stay, charge(1), charge(2), *([charge(3), charge(4)] * (number == 2))), at=AT)
+    movers.begin()
+    assert movers.go(6) == "finished"
+    assert rows_of(movers.center, "SELECT visits FROM move_bundle ORDER BY bundle_no") == [(1,), (1,), (1,)]
+    assert [row.visit_no for row in rows(movers.target, visit)] == sorted(stays)
 
 
 def test_a_second_front_end_joins_with_numbers_of_its_own(movers):

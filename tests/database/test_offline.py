@@ -270,6 +270,7 @@ def test_a_later_claim_of_a_person_waits_behind_an_earlier_one(pharmacy):
 
     sent = [visit for batch in pharmacy.batches for visit, _ in batch]
     assert [visit for visit in sent if visit != free] == [offline, estimated, behind, online]
+    assert [len(batch) for batch in pharmacy.batches] == [1] * 5  # the next when the one before is answered
     assert all(pharmacy.view(visit).state is ClaimState.SETTLED for visit in sent)
 
 

@@ -12,9 +12,9 @@ from xml.etree import ElementTree as ET
 from rich.console import Console
 
 from city.load.comparison import compared, comparison_of
-from city.load.playing import Wanted
 from city.load.report import figure, written
 from city.load.run import run_day
+from city.load.staging import Wanted
 from domain.ways import Way
 from infra.settings import Settings
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from city.commands import DONE, REFUSED, Stop, doctor_as
+from city.sizing import scale
 from city.sizing.hardware import SHARED, Configuration, advice, configuration
 from city.sizing.needs import needs
 from domain.institution_class import Size
 
+ROOT = Path(__file__).parents[2]
 CHOICES = (*Size, SHARED)
 LEAST = {
     (Size.EXTRA_LARGE, True): Configuration(1, 2048, 144),
@@ -64,6 +67,15 @@ def test_a_machine_below_the_minimum_is_told_where():
     assert doctor_as.shortfalls(Configuration(4, 1990, 500), lines, need) == [], "a machine of 2G reports a little less"
     short = doctor_as.shortfalls(Configuration(4, 1024, 100), lines, need)
     assert [line.split()[0] for line in short] == ["内存", "硬盘"]
+
+
+def test_the_nation_is_the_sum_of_its_heads_and_the_page_has_the_figures_there_are():
+    rows = {row.place: row for row in scale.scales()}
+    nation, province = rows["the nation, 1.33 billion"], rows["a province of 100 million"]
+    assert (nation.a_day, nation.peak_day) == (18_000_000, 34_000_000)
+    assert province.a_day == round(nation.a_day / 13.3)
+    assert nation.stored_gb_a_year == pytest.approx(13.3 * province.stored_gb_a_year, rel=0.001)
+    assert scale.table() in (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("size", CHOICES)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import Connection, and_, exists, func, insert, not_, or_, select, update
@@ -34,11 +35,14 @@ from workers.tables import (
     visit_counter,
     visit_lines,
 )
+from workers.visits.rows import lines_imported
 
 TRAVELS = timedelta(days=7)
 """What is older and done with stays where it was: its results and refunds are asked for there (docs/moving.md)."""
 VISITS, KEYS, CLAIMS = 200, 2000, 300
 """Most in a bundle."""
+LINES = 20_000
+"""Visits with so many lines together fill a bundle; one that has more goes alone."""
 
 UNDER_WAY = (ClaimState.ACCEPTED, ClaimState.TOTALLED, ClaimState.PREPARED)
 NOT_DONE = (ClaimState.HELD, *UNDER_WAY)
@@ -166,7 +170,7 @@ class _Bundle:
             .order_by(visit.c.visit_no)
             .limit(VISITS + 1)
         ).all()
-        going = rows[:VISITS]
+        going = self._as_many_as_fit(rows[:VISITS])
         if going:
             self._visits = [row.visit_no for row in going]
             self._cargo["visit"] = [carried(row, visit, but=("moved_to",)) for row in going]
@@ -181,7 +185,12 @@ class _Bundle:
             self._connection.execute(
                 update(hand_out).where(hand_out.c.visit_no.in_(self._visits), TO_HAND_OUT).values(handed_at=self._at)
             )
-        return len(rows) <= VISITS
+        return len(going) == len(rows)
+
+    def _as_many_as_fit(self, rows: Sequence[Any]) -> Sequence[Any]:
+        counted = lines_imported(self._connection, [row.visit_no for row in rows])
+        so_far = accumulate(counted.get(row.visit_no, 0) for row in rows)
+        return [row for place, (row, lines) in enumerate(zip(rows, so_far, strict=True)) if not place or lines <= LINES]
 
     def _hand_keys(self) -> bool:
         """Tell what was accepted and has not travelled, so that nobody accepts it again; whether that is all."""

@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Engine, event
 
+from center.partitions import is_partition
 from infra.database import open_database
 from infra.embedded import postgres
 from infra.supervisor import Supervisor
@@ -101,7 +102,8 @@ class Center:
         self._raw = psycopg.connect(url, autocommit=True, options="-c synchronous_commit=off")
         self._looker = psycopg.connect(url, autocommit=True)
         World.looker = self._looker
-        self._tables = self._names("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+        tables = self._names("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+        self._tables = [name for name in tables if not is_partition(name)]
         self._sequences = self._names("SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' ORDER BY 1")
         self._engines: dict[str, Engine] = {}
         self.keep(KEPT)
