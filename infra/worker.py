@@ -20,6 +20,7 @@ from infra.quarantine import set_aside
 log = logging.getLogger("worker")
 
 HEARTBEAT_SECONDS = 5.0
+FAR_BEAT_SECONDS = 60.0
 PAUSE_WITHOUT_QUARANTINE_SECONDS = 1.0
 PAUSE_AFTER_FAILURE_SECONDS = 1.0
 MOST_FAILURES, FAILURES_WITHIN_SECONDS = 20, 60.0
@@ -127,8 +128,12 @@ def run(
     timers: Sequence[Timer] = (),
     heartbeat_file: Path | None = None,
     log_level: str = "INFO",
+    is_far: bool = False,
 ) -> int:
     """Run the worker in this process until it is told to stop; the exit code.
+
+    One that `is_far` from its broker sends no event for each task, which would be half of what the link carries, and
+    only a beat a minute: Flower sees that it is there, and the centre's side of what it does.
 
     `queues` may be a function: it is asked again every few seconds, so that a queue can come and go without a restart.
     """
@@ -152,7 +157,8 @@ def run(
         without_mingle=True,
         without_gossip=True,
         quiet=True,
-        task_events=True,
+        task_events=not is_far,
+        heartbeat_interval=FAR_BEAT_SECONDS if is_far else None,
     )
     worker.start()
     return int(worker.exitcode or 0)

@@ -67,16 +67,18 @@ class Gates:
 
     def __init__(self, served: Mapping[str, Any], *, now: float) -> None:
         """`served`: institutions by code, with `GATE`. Moments are seconds of the clock that counts the rates."""
-        self._served, self._now = served, now
+        self._now = now
+        self._known = {code: row.full_at for code, row in served.items() if row.full_at is not None}
+        self._closed = {code: why for code, row in served.items() if (why := closed_because(row))}
+        self._rates = {code: rate for code, row in served.items() if (rate := rate_of(row)) is not None}
         self._full_at: dict[str, float] = {}
 
     def refusal(self, institution_code: str) -> DoorsClosed | TooFast | None:
         """What keeps the institution's next claim out now."""
-        served = self._served[institution_code]
-        why = closed_because(served)
+        why = self._closed.get(institution_code)
         if why:
             return DoorsClosed(why)
-        rate = rate_of(served)
+        rate = self._rates.get(institution_code)
         if rate is None:
             return None
         seconds = retry_after(rate, self._held(institution_code), now=self._now)
@@ -84,18 +86,17 @@ class Gates:
 
     def let_in(self, institution_code: str) -> None:
         """Count a claim that came in."""
-        rate = rate_of(self._served[institution_code])
+        rate = self._rates.get(institution_code)
         if rate is not None:
             self._full_at[institution_code] = full_after(rate, self._held(institution_code), now=self._now)
 
     def keep(self, connection: Connection) -> None:
         """Write how full the buckets are."""
         for code, moment in self._full_at.items():
-            known = self._served[code].full_at is not None
-            connection.execute(_KEEP if known else _BEGIN, {"code": code, "moment": moment})
+            connection.execute(_KEEP if code in self._known else _BEGIN, {"code": code, "moment": moment})
 
     def _held(self, code: str) -> float:
-        return self._full_at.get(code, self._served[code].full_at or 0.0)
+        return self._full_at.get(code) or self._known.get(code, 0.0)
 
 
 def rate_of(served: Any) -> Rate | None:

@@ -68,6 +68,8 @@ class Dispatch:
     _work_of_a_claim: dict[str, float] = field(default_factory=dict, init=False)
     _weights: dict[str, tuple[int, int]] = field(default_factory=dict, init=False)
     _spent: defaultdict[str, tenants.Use] = field(default_factory=lambda: defaultdict(tenants.Use), init=False)
+    _at_most: dict[str, int] = field(default_factory=dict, init=False)
+    """No more than so many of its claims are unanswered: as they were last counted, and what was taken since."""
     _waiting: set[str] = field(default_factory=set, init=False)
     _last: str = field(default="", init=False)
 
@@ -76,8 +78,10 @@ class Dispatch:
         says when there is. Turns cut short would cost a message for a handful of claims."""
         is_alone = self._last == institution_code
         turn = self._turn_of(institution_code, is_alone)
-        with reading(self.engine) as connection:
-            room = turn.in_flight - self._in_flight(connection, institution_code, turn.in_flight, now)
+        room = turn.in_flight - self._at_most.get(institution_code, turn.in_flight)
+        if room < turn.claims:
+            with reading(self.engine) as connection:
+                room = turn.in_flight - self._in_flight(connection, institution_code, turn.in_flight, now)
         if room < turn.claims:
             self._waiting.add(institution_code)
             return None
@@ -94,6 +98,7 @@ class Dispatch:
         else:
             self._left.pop(institution_code, None)
         if claims:
+            self._at_most[institution_code] = self._at_most.get(institution_code, 0) + claims
             before = self._work_of_a_claim.get(institution_code, work / claims)
             self._work_of_a_claim[institution_code] = before + RECENT * (work / claims - before)
         use = self._spent[institution_code]
@@ -137,4 +142,6 @@ class Dispatch:
 
     def _in_flight(self, connection: Connection, code: str, most: int, now: float) -> int:
         since = now - self.answered_within
-        return int(connection.execute(_IN_FLIGHT, {"code": code, "since": since, "most": most}).scalar_one())
+        found = int(connection.execute(_IN_FLIGHT, {"code": code, "since": since, "most": most}).scalar_one())
+        self._at_most[code] = found
+        return found

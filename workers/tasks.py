@@ -579,4 +579,5 @@ def serve_link(settings: Settings) -> int:
         ],
         heartbeat_file=settings.heartbeat_file,
         log_level=settings.log_level,
+        is_far=True,
     )

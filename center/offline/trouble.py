@@ -16,6 +16,8 @@ KEY, CLOCK = "key", "clock"
 NOBODY = "?"
 """Stands for every name that no front-end has: whoever can write to the broker could invent them."""
 TOLD_EVERY = timedelta(minutes=1)
+LONGEST_SKEW = 3600 * 24 * 366 * 100
+"""Seconds: a clock that is said to be wrong by more than a century is said to be wrong by one."""
 RECENT = timedelta(minutes=10)
 """A front-end in trouble shows itself every minute; longer silence means that it is mended, or switched off."""
 
@@ -60,7 +62,8 @@ def note(connection: Connection, frontend: str, kind: str, *, at: datetime, why:
 def see_clock(connection: Connection, frontend: str, skew_seconds: int, *, at: datetime) -> None:
     """Note a front-end that has found its clock to be wrong: how far ours is ahead of it, for certain."""
     if abs(skew_seconds) > CLOCK_BOUND.total_seconds():
-        skew = Skew(timedelta(seconds=skew_seconds), timedelta())
+        bounded = max(-LONGEST_SKEW, min(skew_seconds, LONGEST_SKEW))
+        skew = Skew(timedelta(seconds=bounded), timedelta())
         note(connection, frontend, CLOCK, at=at, why=skew.words().replace("本机时钟", ""))
 
 

@@ -40,9 +40,9 @@ def goals_of(found: Mapping[str, Any]) -> list[dict[str, Any]]:
         ),
         _goal(
             "everything settled, told, uploaded and compared",
-            run["unfinished"] or "yes",
+            run["unfinished"] or ("yes" if is_whole else "ended early"),
             "yes",
-            not run["unfinished"],
+            is_whole and not run["unfinished"],
             must=is_whole,
         ),
     ]

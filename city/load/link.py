@@ -19,6 +19,7 @@ from city.load.orders import PROGRESS_SECONDS, Orders, tell
 
 _PUSHED = re.compile(rb"\*\d+\r\n\$5\r\n[LR]PUSH\r\n\$\d+\r\n([^\r]+)\r\n\$(\d+)\r\n", re.IGNORECASE)
 _POPPED = re.compile(rb"\*2\r\n\$\d+\r\n((?:results|uploads)\.[^\r]+)\r\n\$(\d+)\r\n")
+_COMMAND = re.compile(rb"\*\d+\r\n\$\d+\r\n([A-Za-z]{2,16})\r\n")
 _TAIL = 160
 """A command's head may come in two pieces; no head is longer."""
 
@@ -35,12 +36,14 @@ class Wire:
     """By lane, without the front-end's name."""
     weights: Counter[str] = field(default_factory=Counter)
     """Bytes of those messages as the broker holds them."""
+    commands: Counter[str] = field(default_factory=Counter)
+    """Bytes from the front-end by the command of the broker's protocol they belong to."""
     is_cut: bool = False
     ends: set[asyncio.Transport] = field(default_factory=set)
 
     def told(self) -> list[object]:
         """As a line of progress has it."""
-        return [self.up, self.down, dict(self.messages), dict(self.weights)]
+        return [self.up, self.down, dict(self.messages), dict(self.weights), dict(self.commands)]
 
 
 class Heads:
@@ -58,12 +61,28 @@ class Heads:
         return [(found[1].decode(errors="replace").partition(".")[0], int(found[2])) for found in heads]
 
 
+class Commands:
+    """Shares a stream of commands out among their names; a name cut in two by a piece's end goes to the one before."""
+
+    def __init__(self) -> None:
+        self._last = "?"
+
+    def shared(self, data: bytes) -> list[tuple[str, int]]:
+        """Name and bytes, in their order."""
+        shares, begins = [], 0
+        for found in _COMMAND.finditer(data):
+            shares.append((self._last, found.start() - begins))
+            self._last, begins = found[1].decode().upper(), found.start()
+        return [*shares, (self._last, len(data) - begins)]
+
+
 class _End(asyncio.Protocol):
     """One end of a connection: what it gets goes to the other."""
 
     def __init__(self, wire: Wire, *, is_up: bool) -> None:
         self._wire, self._is_up = wire, is_up
         self._heads = Heads(_PUSHED if is_up else _POPPED)
+        self._commands = Commands()
         self.other: asyncio.Transport | None = None
         self.transport: asyncio.Transport | None = None
         self._early: list[bytes] = []
@@ -83,6 +102,8 @@ class _End(asyncio.Protocol):
         wire = self._wire
         if self._is_up:
             wire.up += len(data)
+            for command, size in self._commands.shared(data):
+                wire.commands[command] += size
         else:
             wire.down += len(data)
         for lane, size in self._heads.found(data):

@@ -73,6 +73,7 @@ def link_figures(played: Played, steps: Steps) -> dict[str, Any]:
         },
         "parts": parts,
         "lanes": _lanes(played, names),
+        "commands": _commands(played, names),
     }
 
 
@@ -102,10 +103,24 @@ def _quiet(played: Played) -> dict[str, float]:
     return {name: (sum(last["link"][name][:2]) - sum(first["link"][name][:2])) / seconds for name in last["link"]}
 
 
+def _commands(played: Played, names: Sequence[str]) -> dict[str, int]:
+    """Bytes from the front-ends since the doors opened, by the command of the broker's protocol; the most first."""
+    before, last = _since_opening(played)
+    shares: Counter[str] = Counter()
+    for name in names:
+        shares.update(last["link"][name][4])
+        shares.subtract(before["link"][name][4])
+    return {command: size for command, size in shares.most_common() if size > 0}
+
+
+def _since_opening(played: Played) -> tuple[dict[str, Any], dict[str, Any]]:
+    opened = played.clocks.opened
+    return next((line for line in reversed(played.link) if line["at"] <= opened), played.link[0]), played.link[-1]
+
+
 def _lanes(played: Played, names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Messages of each lane since the doors opened, and their bytes as the broker holds them."""
-    before = next((line for line in reversed(played.link) if line["at"] <= played.clocks.opened), played.link[0])
-    last = played.link[-1]
+    before, last = _since_opening(played)
     messages: Counter[str] = Counter()
     weights: Counter[str] = Counter()
     for name in names:

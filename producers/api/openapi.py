@@ -234,7 +234,7 @@ CANCEL_BY_KEY: Route = {
     "responses": {
         200: _json("OutcomeOut", "cancelled; without a claim where none came under the key"),
         202: _json("OutcomeOut", "to be cancelled, the centre's answer is awaited"),
-        **_problems(*_ALWAYS, *_JSON_BODY, *_NOT_CANCELLED),
+        **_problems(*_ALWAYS, *_JSON_BODY, *_NOT_CANCELLED, "moved", "arriving"),
     },
     "openapi_extra": _SECURE | {"parameters": [_WAIT], "requestBody": _body("CancellationIn")},
 }

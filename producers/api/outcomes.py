@@ -9,11 +9,11 @@ import msgspec
 from sqlalchemy import Connection
 
 from domain.lifecycle import FINAL, ClaimState
-from domain.refusals import Refusal
+from domain.refusals import Refusal, VisitRefusal
 from producers.api.claims import Headers, Reply, look_up, try_again
 from producers.api.commit import Away
 from producers.api.keys import Caller
-from producers.api.problems import Problem
+from producers.api.problems import Problem, arriving
 from producers.api.reading import document, preferred_wait
 from producers.api.site import Site
 from producers.api.wire import CANCELLATION_IN, OutcomeListOut, OutcomeOut, claim_answered, claim_seen
@@ -21,6 +21,7 @@ from workers.claims import ClaimView, claim_no, open_claims, show, under_key
 from workers.outcomes.decide import Against, Buried, Decided, Decision, Unknown, cancel_key, is_buried
 from workers.outcomes.decide import cancel as cancel_claim
 from workers.outcomes.decide import confirm as confirm_claim
+from workers.visits.outcomes import NotReady
 
 T = TypeVar("T")
 
@@ -56,6 +57,8 @@ async def cancel_by_key(site: Site, caller: Caller, headers: Headers, raw: bytes
     if isinstance(decision, Buried):
         buried: OutcomeOut = {"key": key, "state": "cancelled", "claim": None}
         return Reply(200, _written.encode(buried), {})
+    if isinstance(decision, NotReady):
+        raise arriving() if VisitRefusal.ARRIVING in decision.codes else Problem("moved", detail=decision.words)
     view = await _cancelled(site, caller, _noted(decision), wait)
     return Reply(200 if view.state in FINAL else 202, _written.encode(_outcome(key, view)), {})
 

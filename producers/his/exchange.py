@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 from producers.his import dbf
@@ -79,6 +79,10 @@ class DbfExchange:
                 file = self._files.get(source)
                 there = file.waiting if file is not None and source in self._present else frozenset()
                 yield from ((source, visit_no) for visit_no in visits - there)
+
+    def registered_on(self, day: date) -> set[str]:
+        """Who was registered in the folder for this day, by identity number, since this was last asked."""
+        return self._registrations.registered_on(day)
 
     @property
     def holds_files(self) -> bool:

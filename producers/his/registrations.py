@@ -25,6 +25,7 @@ class Registrations:
         self._folder = folder
         self._read_so_far: dict[Path, tuple[tuple[int, int], int]] = {}
         self.visits: dict[str, Visit] = {}
+        self._new: list[Visit] = []
 
     def refresh(self) -> list[dbf.DbfProblem]:
         """Read what is new. A file that cannot be read is named; what it held before stays known."""
@@ -45,9 +46,16 @@ class Registrations:
             if table.header.count < count:
                 count = 0  # another file under the same name
             new = table.only([record for record in table.records if record > count])
-            self.visits.update((visit.visit_no, visit) for visit in _visits(new))
+            read = list(_visits(new))
+            self.visits.update((visit.visit_no, visit) for visit in read)
+            self._new += read
             self._read_so_far[path] = (signature, table.header.count)
         return problems
+
+    def registered_on(self, day: date) -> set[str]:
+        """The identity numbers of the visits of this day that were read since this was last asked."""
+        new, self._new = self._new, []
+        return {visit.citizen_id_no for visit in new if visit.visit_date == day and visit.citizen_id_no}
 
 
 def _visits(table: dbf.Table) -> Iterator[Visit]:

@@ -26,6 +26,7 @@ from sqlalchemy.exc import OperationalError
 from domain.codes import PASSED
 from domain.lifecycle import ClaimState
 from domain.refusals import refusal_words
+from domain.ways import Way
 from infra import metrics
 from infra.database import reading
 from infra.memory import spare_the_collector
@@ -38,10 +39,11 @@ from producers.his.importer import take_in
 from producers.his.line_files import LEFT, Answer, marks_for
 from producers.his.outgoing import Record
 from producers.his.visit_lines import CHANNEL, ImportReport
-from workers import visits
+from workers import entitlement, visits
 from workers.admission import why_closed
 from workers.claims import ReadyClaim, mark_handed_back, ready_to_hand_back
 from workers.doorbell import Doorbell
+from workers.local import place_of
 from workers.tables import TO_HAND_OUT, institution
 from workers.tables import hand_out as to_hand_out
 from workers.tasks import Frontend
@@ -125,6 +127,7 @@ def _one_round(frontend: Frontend, doors: dict[str, Door], changes: Changes) -> 
             with door.keeping_others_safe():
                 theirs = door.flags_are_due(now)
                 look(frontend.engine, door, at=at, doorbell=frontend.doorbell, shelf=frontend.shelf, flags=theirs)
+                _ask_about_registered(frontend, door, at)
     while hand_back(frontend.engine, there, at=at) >= CLAIMS_PER_HAND_BACK:
         pass
     with reading(frontend.engine) as connection:
@@ -133,6 +136,17 @@ def _one_round(frontend: Frontend, doors: dict[str, Door], changes: Changes) -> 
         if code in there:
             with there[code].keeping_others_safe():
                 hand_out(frontend.engine, there[code], at=at)
+
+
+def _ask_about_registered(frontend: Frontend, door: Door, at: datetime) -> None:
+    """Ask the centre who was registered here, where we settle for them ourselves before it answers."""
+    citizens = door.exchange.registered_on(at.date())
+    if not citizens:
+        return
+    with reading(frontend.engine) as connection:
+        way = place_of(connection, door.institution_code).way
+    if way == Way.LOCAL:
+        entitlement.ask(frontend, citizens)
 
 
 def look(

@@ -88,6 +88,7 @@ OPERATIONS = [
     ("POST", "/v1/clearings/{period_no}/objection"),
     ("GET", "/v1/catalogue"),
     ("GET", "/v1/matches"),
+    ("GET", "/v1/link"),
     ("GET", "/v1/institution"),
     ("GET", "/v1/desk/visits"),
     ("GET", "/v1/desk/visits/{visit_no}"),

@@ -7,10 +7,9 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
-from sqlalchemy import insert
 
 from center.clearing import actions, deciding, periods, telling
-from center.tables import institution
+from center.serving.entering import enter
 from domain.clearings import Decision, MonthHeld
 from domain.messages import ClearingDecided, ClearingsAsked, ClearingsTold
 from infra.codec import UnreadableMessage, decode, encode
@@ -201,7 +200,7 @@ def test_the_figures_that_were_looked_at_have_to_stand(city, code):
 
 def test_nobody_decides_for_another(city, code):
     with city.engine.begin() as connection:
-        connection.execute(insert(institution), [institution_row(f"{code}X", OTHER_FRONTEND)])
+        enter(connection, [institution_row(f"{code}X", OTHER_FRONTEND)])
     said = decision(city, code)
     assert decide(city, said, frontend=OTHER_FRONTEND).code == "clearing-unknown"
     assert decide(city, replace(said, institution_code=f"{code}X"), frontend=OTHER_FRONTEND).code == "clearing-unknown"

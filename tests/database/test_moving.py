@@ -38,7 +38,8 @@ from tests.support.moving import Movers, announce
 from tests.support.visits import charge, deliver, delivery, registered, registration
 from workers import books, desk, intake, visits
 from workers.deliver import record_answers
-from workers.tables import arriving, claim, hand_out, institution, visit, visit_lines
+from workers.outcomes import decide
+from workers.tables import arriving, bundle_made, bundle_taken, claim, hand_out, institution, visit, visit_lines
 from workers.tables import reference as kept
 
 
@@ -136,6 +137,22 @@ def test_visits_settlements_and_keys_come_along_and_both_doors_are_never_open(mo
     assert rows_of(movers.center, "SELECT count(*) FROM settlement") == [(3,)]
 
 
+def test_a_key_is_cancelled_only_where_its_claim_would_be_taken(movers):
+    hand_in(movers.source, "open")
+    before = decide.cancel_key(movers.source, HOSPITAL, "cancelled before", at=AT)
+    movers.begin()
+    assert movers.go(6) == "draining"
+
+    here = decide.cancel_key(movers.target, HOSPITAL, "open", at=AT)
+    there = decide.cancel_key(movers.source, HOSPITAL, "never came", at=AT)
+
+    assert (here.codes, there.codes) == ((VisitRefusal.ARRIVING,), (VisitRefusal.MOVED,))
+    assert isinstance(hand_in(movers.target, "never came"), intake.Accepted)
+    assert isinstance(before, decide.Buried)
+    assert isinstance(hand_in(movers.target, "cancelled before"), intake.Cancelled)
+    assert isinstance(decide.cancel_key(movers.target, HOSPITAL, "later", at=AT), decide.Buried)
+
+
 STEPS = ("terms.asked", "terms.sent", "handover.asked", "answer", "handed.over", "kept")
 
 
@@ -182,13 +199,15 @@ def test_a_bundle_repeated_or_late_changes_nothing_and_one_of_another_move_is_no
     assert movers.go(6) == "finished"
 
     (given,) = [each for each in seen if each.message.KIND == "handed.over"]
-    before = rows(movers.target, visit), rows(movers.target, hand_out)
+    before = rows(movers.target, visit), rows(movers.target, hand_out), rows(movers.target, bundle_taken)
+    made = rows(movers.source, bundle_made)
     assert deliver_as_it_is(given) == []
-    strange = given._replace(message=replace(given.message, move_no=number + 1, bundle_no=2))
+    strange = given._replace(message=replace(given.message, move_no=number + 1, bundle_no=1))
     assert deliver_as_it_is(strange) == []
-    assert (rows(movers.target, visit), rows(movers.target, hand_out)) == before
+    assert (rows(movers.target, visit), rows(movers.target, hand_out), rows(movers.target, bundle_taken)) == before
     for asked in (each for each in seen if each.message.KIND == "handover.asked"):
         assert deliver_as_it_is(asked._replace(message=replace(asked.message, move_no=number + 1))) == []
+    assert rows(movers.source, bundle_made) == made
 
 
 def test_it_moves_back_and_forth_and_every_visit_is_live_once(movers):

@@ -573,6 +573,13 @@ def test_looking_after_what_waits_again_changes_nothing(pharmacy):
     assert [pharmacy.view(visit) for visit in visits] == before
 
 
+@pytest.mark.parametrize("seconds", [10**18, -(10**18)])
+def test_a_clock_that_is_wrong_beyond_reason_is_noted_all_the_same(center_engine, shelf, seconds):
+    with center_engine.begin() as connection:
+        trouble.see_clock(connection, FRONTEND, seconds, at=AT)
+        assert [each.frontend for each in trouble.recent(connection, at=AT) if each.kind == trouble.CLOCK] == [FRONTEND]
+
+
 def test_an_older_front_end_asks_without_a_clock(pharmacy):
     from center.outcomes.ask import tell
 

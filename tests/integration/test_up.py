@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis
+
+from city.sample.institutions import FRONTENDS
 
 JIESUAN = str(Path(sys.executable).with_name("jiesuan"))
 
@@ -36,9 +39,21 @@ def test_a_city_that_is_up_takes_claims_until_it_is_stopped(tmp_path):
                 timeout=90,
                 check=False,
             )
+            logins, refused = at_the_broker(tmp_path / "city")
         finally:
             city.send_signal(signal.SIGINT)
             city.communicate(timeout=40)
 
     assert (played.returncode, '"settled"' in played.stdout) == (0, True), played
     assert city.returncode in (0, 130)
+    assert logins == {"center", *FRONTENDS}, "everybody by a login of its own"
+    assert refused == [], "and nobody needed more than it may do"
+
+
+def at_the_broker(folder):
+    """By which logins the city's processes are there, and what any of them was refused."""
+    settings = (folder / "broker" / "valkey.conf").read_text()
+    port, password = (re.search(rf"^{name} (\S+)$", settings, re.M)[1] for name in ("port", "requirepass"))
+    with redis.Redis(port=int(port), password=password) as owner:
+        refused = [entry for entry in owner.acl_log() if entry["age-seconds"] < 300]
+        return {client["user"] for client in owner.client_list()} - {"default"}, refused

@@ -73,7 +73,7 @@ def locust(folder: Path) -> str:
             [
                 *(str(ROOT / ".tools" / "bin" / "uv"), "tool", "run", "--from", LOCUST, "locust"),
                 *("-f", str(ROOT / "tests" / "load" / "locustfile.py"), "--host", api),
-                *("--headless", "-u", "4", "-r", "4", "-t", "6s", "--only-summary"),
+                *("--headless", "-u", "4", "-r", "4", "-t", "10s", "--only-summary"),
             ],
             env={**os.environ, "JIESUAN_API_KEYS": str(folder / "city" / "secrets" / "api_keys.json")},
             timeout=WITHIN_SECONDS,

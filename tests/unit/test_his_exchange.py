@@ -345,3 +345,15 @@ def test_deleted_records_and_surplus_bytes_are_passed_over_and_reported_once(fol
     take(exchange)
     [told] = [record for record in caplog.records if record.message == "exchange_file_odd"]
     assert (told.file, told.deleted_records, told.surplus_bytes) == ("MZXM0302.DBF", 1, 9)
+
+
+def test_who_was_registered_for_the_day_is_told_once(folder, exchange):
+    yesterday = date(2026, 3, 1)
+    register(folder, registration("V1"), registration("V2", GMSFHM=OTHER, RYRQ=yesterday))
+    take(exchange)
+    assert exchange.registered_on(DAY) == {PERSON}
+    assert exchange.registered_on(DAY) == set()
+
+    register(folder, registration("V3", GMSFHM=OTHER))
+    take(exchange)
+    assert exchange.registered_on(DAY) == {OTHER}, "read on as the file grows"

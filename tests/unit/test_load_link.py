@@ -31,6 +31,13 @@ def test_what_comes_down_is_told_by_its_lane_without_the_front_end():
     assert Heads(link._POPPED).found(PUSH) == []
 
 
+def test_bytes_are_shared_out_among_the_commands_whatever_pieces_they_come_in():
+    commands = link.Commands()
+    shares = [one for piece in (PUSH + OTHER, PUSH[:30], PUSH[30:], OTHER) for one in commands.shared(piece)]
+    total = {name: sum(size for other, size in shares if other == name) for name, _ in shares}
+    assert total == {"?": 0, "LPUSH": 2 * len(PUSH), "LLEN": 2 * len(OTHER)}
+
+
 class Broker(asyncio.Protocol):
     """Answers whatever it gets with a popped message."""
 

@@ -58,6 +58,12 @@ def against_key(connection: Connection, of: Any, key: str) -> NotReady | None:
     return elsewhere
 
 
+def against_cancelling(connection: Connection, institution_code: str, key: str) -> NotReady | None:
+    """Why a key is not cancelled here under which nothing came: it would be taken elsewhere, or is on its way."""
+    of = connection.execute(select(institution).where(institution.c.institution_code == institution_code)).first()
+    return None if of is None else against_key(connection, of, key)
+
+
 def unknown(connection: Connection, institution_code: str, visit_no: str) -> NotReady:
     """What is answered of a visit this front-end does not have: nobody knows it, or it is on its way."""
     elsewhere = against_step(connection, institution_code, None, visit_no)

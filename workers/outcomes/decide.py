@@ -20,8 +20,10 @@ from domain.refusals import Refusal, sentence
 from infra.codec import pack
 from workers import audit
 from workers.claims import split_claim_no
+from workers.moving.standing import against_cancelling
 from workers.numbers import wait_for_turn
 from workers.tables import claim, tombstone
+from workers.visits.outcomes import NotReady
 from workers.visits.rows import CHANNEL as REGISTERED
 
 
@@ -120,8 +122,12 @@ def cancel(
         return Unknown() if found is None else _cancelled(connection, found, at=at, by=by, reason=reason)
 
 
-def cancel_key(engine: Engine, institution_code: str, key: str, *, at: datetime) -> Decision | Buried:
-    """The same by the key the institution sent its claim under, whether it came or not."""
+def cancel_key(engine: Engine, institution_code: str, key: str, *, at: datetime) -> Decision | Buried | NotReady:
+    """The same by the key the institution sent its claim under, whether it came or not.
+
+    What never came is buried only by the front-end that would take it; another says who that is, or that the claim may
+    be on its way here.
+    """
     with engine.begin() as connection:
         wait_for_turn(connection)
         found = connection.execute(
@@ -129,10 +135,14 @@ def cancel_key(engine: Engine, institution_code: str, key: str, *, at: datetime)
         ).first()
         if found is not None:
             return _cancelled(connection, found, at=at)
-        if not is_buried(connection, institution_code, key):
-            connection.execute(
-                insert(tombstone).values(institution_code=institution_code, idempotency_key=key, cancelled_at=at)
-            )
+        if is_buried(connection, institution_code, key):
+            return Buried()
+        elsewhere = against_cancelling(connection, institution_code, key)
+        if elsewhere is not None:
+            return elsewhere
+        connection.execute(
+            insert(tombstone).values(institution_code=institution_code, idempotency_key=key, cancelled_at=at)
+        )
         return Buried()
 
 

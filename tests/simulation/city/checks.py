@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from center.conservation.checking import examine
 from center.ledger.verifying import verify
 from domain.messages import ClaimAnswer
 from infra.codec import pack, unpack
-from tests.simulation.city import town
+from tests.simulation.city import connecting, town
 from tests.simulation.city.city import EPOCH
 
 if TYPE_CHECKING:
@@ -66,11 +67,21 @@ LONGEST_LEASE = 120.0
 def always(run: Run) -> list[str]:
     """What is wrong with the centre's books now."""
     document = _document_column(run)
-    return [
+    return both_open(run) + [
         f"{what}: {rows[:3]}"
         for what, query in ALWAYS.items()
         if (rows := run.stage.center.rows(query.format(document=document)))
     ]
+
+
+def both_open(run: Run) -> list[str]:
+    """Institutions for which two front-ends would take what is new."""
+    opened = Counter(
+        code
+        for database in run.stage.frontends.values()
+        for (code,) in database.rows("SELECT institution_code FROM institution WHERE standing = 'open' AND active")
+    )
+    return [f"two front-ends are open for {code}" for code, doors in opened.items() if doors > 1]
 
 
 def _document_column(run: Run) -> str:
@@ -100,6 +111,9 @@ def unfinished(run: Run) -> list[str]:
         found.append(f"{frozen} flows are frozen")
     behind = run.stage.center.rows("SELECT frontend FROM catching_up WHERE done_at IS NULL AND waived_by IS NULL")
     found += [f"the restored centre has not all of {name} yet" for (name,) in behind]
+    ((moving,),) = run.stage.center.rows(connecting.UNDER_WAY)
+    if moving:
+        found.append(f"{moving} institutions are moving")
     left = _left_to_a_person(run)
     cases = run.stage.center.rows(
         "SELECT kind, words, visit_no, charge_batch_no FROM difference_case"
@@ -136,6 +150,7 @@ def finally_(run: Run) -> list[str]:
     settled = _center_settlements(run)
     for name, database in run.stage.frontends.items():
         wrong += agree(name, database, settled, _left_to_a_person(run))
+        wrong += carried(name, database, run)
         wrong += _leases(run, name, database.rows("SELECT name, until FROM lease"))
     wrong += [f"the centre settled {key} and no front-end knows" for key in settled]
     wrong += _clients(run)
@@ -168,7 +183,7 @@ def agree(name: str, database: Any, settled: dict[tuple[str, int], Any], left: s
     """Every claim is final, and settled at the front-end if and only if at the centre, with the same bytes."""
     wrong = []
     for visit_no, batch_no, state, kind, answer, code in database.rows(
-        "SELECT visit_no, charge_batch_no, state, kind, answer, institution_code FROM claim"
+        "SELECT visit_no, charge_batch_no, state, kind, answer, institution_code FROM claim WHERE origin = ''"
     ):
         held = settled.pop((visit_no, batch_no), None)
         if (visit_no, batch_no) in left:
@@ -186,19 +201,35 @@ def agree(name: str, database: Any, settled: dict[tuple[str, int], Any], left: s
     return wrong
 
 
+def carried(name: str, database: Any, run: Run) -> list[str]:
+    """What came along with an institution is what stands where it came from, and nothing is still on its way."""
+    wrong = [
+        f"{name}: {visit_no}-{batch_no} is still on its way here"
+        for visit_no, batch_no in database.rows("SELECT visit_no, charge_batch_no FROM arriving")
+    ]
+    found = "SELECT state, answer FROM claim WHERE visit_no = ? AND charge_batch_no = ? AND origin = ''"
+    for visit_no, batch_no, state, answer, origin in database.rows(
+        "SELECT visit_no, charge_batch_no, state, answer, origin FROM claim WHERE origin <> ''"
+    ):
+        if run.stage.frontends[origin].rows(found, visit_no, batch_no) != [(state, answer)]:
+            wrong.append(f"{name}: {visit_no}-{batch_no} of {origin} came as {state}, and is not that there")
+    return wrong
+
+
 def _clients(run: Run) -> list[str]:
     """Each key was accepted once or never, and the client saw what is stored."""
     wrong = []
     for client in run.clients:
-        database = client.door.frontend_name
-        rows = {
-            key: (f"{visit_no}-{batch_no}", state, answer)
-            for key, visit_no, batch_no, state, answer in run.stage.frontends[database].rows(
+        rows = {}
+        for database in run.stage.frontends.values():
+            for key, visit_no, batch_no, state, answer in database.rows(
                 "SELECT idempotency_key, visit_no, charge_batch_no, state, answer FROM claim"
-                " WHERE institution_code = ?",
+                " WHERE institution_code = ? AND origin = ''",
                 client.code,
-            )
-        }
+            ):
+                if key in rows and key is not None:
+                    wrong.append(f"{key} was taken by both front-ends")
+                rows[key] = (f"{visit_no}-{batch_no}", state, answer)
         for claim in client.claims:
             row = rows.get(claim.key)
             if claim.is_accepted and (row is None or row[:2] != (claim.number, claim.state)):
@@ -233,7 +264,7 @@ def details(run: Run) -> list[str]:
     for name, database in run.stage.frontends.items():
         for visit_no, batch_no, lines in database.rows(
             "SELECT visit_no, charge_batch_no, lines FROM claim JOIN claim_content USING (claim_id)"
-            " WHERE state = 'settled' AND kind <> 'contra'"
+            " WHERE state = 'settled' AND kind <> 'contra' AND origin = ''"
         ):
             found = held.get((visit_no, batch_no))
             if found != bytes(lines) and (visit_no, batch_no) not in left:

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any
 from domain.lifecycle import FINAL
 from domain.money import amount_of
 from domain.outcomes import Phase
+from domain.refusals import VisitRefusal
 from domain.visit import ChargeLine, pack_lines
 from infra.codec import pack
 from infra.database import reading
+from tests.simulation.city import town
 from tests.simulation.city.broker import mark
 from tests.simulation.city.door import UNKNOWN, Door
 from tests.simulation.city.history import Kind
 from tests.support.frontend import BAD_LINE, LINES, visit
 from workers import claims, intake, refund
+from workers.admission import DoorsClosed, TooFast
 from workers.intake import Submission
 from workers.outcomes import decide
 from workers.visits.outcomes import NotReady, Refunding
@@ -29,6 +32,14 @@ if TYPE_CHECKING:
 
 
 RUSH_AT = 3.0
+
+COME_AGAIN = (
+    intake.Moved, intake.Arriving, intake.NotServed, intake.BacklogFull, intake.OverOfflineLimit, DoorsClosed, TooFast,
+)  # fmt: skip
+"""Answers of the door that leave the key as it is: the client comes again, where it was told to."""
+
+ELSEWHERE = {VisitRefusal.MOVED, VisitRefusal.ARRIVING}
+"""A refund that is asked for again, at the other front-end or later."""
 
 
 @dataclass(slots=True)
@@ -50,6 +61,8 @@ class Claim:
     is_decided: bool = False
     is_buried: bool = False
     """Cancelled before it came: it must never be taken any more."""
+    door: Door | None = None
+    """Where it was taken: what becomes of it is told there, wherever its institution goes."""
 
     @property
     def is_known(self) -> bool:
@@ -74,6 +87,8 @@ class Refund:
     key: str
     claim: Claim
     kept: dict[int, int]
+    door: Door
+    """Where it is asked for: it moves on with the institution."""
     contra_batch_no: int = 0
     is_refused: bool = False
 
@@ -211,20 +226,26 @@ class Client:
                 frontend.doorbell.ring(code)
             return outcomes
 
-        outcomes = self.door.call(work)
+        door = self.door
+        outcomes = door.call(work)
         for number, claim in enumerate(some):
             if outcomes is UNKNOWN:
                 history.unknown(Kind.SUBMIT, self.name, claim.key)
             else:
-                self._told(claim, outcomes[number])
+                self._told(claim, outcomes[number], door)
 
-    def _told(self, claim: Claim, outcome: Any) -> None:
+    def _told(self, claim: Claim, outcome: Any, door: Door) -> None:
         history = self.run.history
+        if isinstance(outcome, COME_AGAIN):
+            history.unknown(Kind.SUBMIT, self.name, claim.key)
+            if isinstance(outcome, intake.Moved) and self.door is door:
+                self.door = self.run.doors[outcome.to]
+            return
         if isinstance(outcome, (intake.Accepted, intake.Replayed)):
             value = f"{outcome.visit_no}-{outcome.charge_batch_no}"
             history.ok(Kind.SUBMIT, self.name, claim.key, value)
             claim.visit_no, claim.charge_batch_no = outcome.visit_no, outcome.charge_batch_no
-            claim.is_accepted = True
+            claim.is_accepted, claim.door = True, claim.door or door
             if claim.is_buried:
                 self.run.city.surprise(f"{claim.key} was cancelled before it came, and is taken")
         elif not claim.is_accepted:
@@ -244,10 +265,12 @@ class Client:
         def work(frontend: Any) -> Any:
             return intake.accept(frontend.engine, [other], at=frontend.now())[0]
 
-        if not claim.is_accepted:
+        if claim.door is None:
             return  # which of the two came first could not be told
-        outcome = self.door.call(work)
+        outcome = dice.choice((self.door, claim.door)).call(work)
         self.run.city.note("other content", self.name, type(outcome).__name__)
+        if isinstance(outcome, COME_AGAIN):
+            return
         if outcome is not UNKNOWN and not isinstance(outcome, intake.KeyConflict):
             self.run.city.surprise(f"other content under {claim.key} was {type(outcome).__name__}")
 
@@ -255,7 +278,7 @@ class Client:
 
     def _decide(self, claim: Claim) -> None:
         """Confirm or cancel what is prepared, or is not yet."""
-        if not claim.is_accepted or not claim.wish:
+        if claim.door is None or not claim.wish:
             return
         history, kind = self.run.history, Kind(claim.wish)
         history.invoke(kind, self.name, claim.key)
@@ -267,7 +290,7 @@ class Client:
                 frontend.doorbell.ring(self.code)
             return decided
 
-        self._heard_decision(kind, claim, self.door.call(work))
+        self._heard_decision(kind, claim, claim.door.call(work))
 
     def _cancel_by_key(self, claim: Claim) -> None:
         """Cancel by the key of the message, whether or not it ever came."""
@@ -280,7 +303,7 @@ class Client:
                 frontend.doorbell.ring(self.code)
             return decided
 
-        self._heard_decision(kind, claim, self.door.call(work))
+        self._heard_decision(kind, claim, (claim.door or self.door).call(work))
 
     def _heard_decision(self, kind: Kind, claim: Claim, decided: Any) -> None:
         history = self.run.history
@@ -300,15 +323,17 @@ class Client:
     # ── Looking ──
 
     def _look(self, some: list[Claim]) -> None:
-        numbers = {claim.number: claim for claim in some if claim.is_accepted}
-        if not numbers:
-            return
+        for door in {claim.door.frontend_name: claim.door for claim in some if claim.door is not None}.values():
+            self._look_at(door, [claim for claim in some if claim.door is door])
+
+    def _look_at(self, door: Door, some: list[Claim]) -> None:
+        numbers = {claim.number: claim for claim in some}
 
         def work(frontend: Any) -> Any:
             with reading(frontend.engine) as connection:
                 return claims.outcomes(connection, [(each.visit_no, each.charge_batch_no) for each in numbers.values()])
 
-        found = self.door.call(work)
+        found = door.call(work)
         if found is UNKNOWN:
             return
         for claim in numbers.values():
@@ -336,7 +361,7 @@ class Client:
         if dice.random() < 0.5:
             some = dice.sample(lines, dice.randrange(1, len(lines) + 1))
             kept = {line.line_no or 0: dice.choice((100, line.quantity_1e2 or 0)) for line in some}
-        asked = Refund(f"refund-{claim.key}-{len(claim.refunds) + 1}", claim, kept)
+        asked = Refund(f"refund-{claim.key}-{len(claim.refunds) + 1}", claim, kept, claim.door or self.door)
         claim.refunds.append(asked)
         self.refunds.append(asked)
         return asked
@@ -361,9 +386,13 @@ class Client:
                 frontend.doorbell.ring(self.code)
             return outcome
 
-        outcome = self.door.call(work)
+        outcome = asked.door.call(work)
         if outcome is UNKNOWN:
             history.unknown(Kind.REFUND, self.name, asked.key)
+        elif isinstance(outcome, NotReady) and ELSEWHERE & set(outcome.codes):
+            history.unknown(Kind.REFUND, self.name, asked.key)
+            if VisitRefusal.MOVED in outcome.codes:
+                asked.door = self.run.doors[town.other(asked.door.frontend_name)]
         elif isinstance(outcome, NotReady):
             history.fail(Kind.REFUND, self.name, asked.key, " ".join(outcome.codes))
             if asked.contra_batch_no:

@@ -19,12 +19,19 @@ WAITS = {
 """By timer: whether something waits for it at a front-end."""
 
 
+SERVED = "SELECT institution_code FROM institution WHERE active ORDER BY 1"
+
+
 class Idle:
     """Says which timers of one process are left out."""
 
     def __init__(self, frontends: Iterable[Any]) -> None:
         self._frontends = tuple(frontends)
         self._skipped: Counter[str] = Counter()
+
+    def served(self) -> list[Any]:
+        """Whom the front-ends serve now: while it stays the same, no desk needs to ask for its queues again."""
+        return [frontend.rows(SERVED) for frontend in self._frontends]
 
     def may_skip(self, timer: str) -> bool:
         """Whether this timer would find nothing now, and has been left out less often in a row than it may be."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tests.simulation.city import town
+
 if TYPE_CHECKING:
     from tests.simulation.city.run import Run
 
 LONGEST_PAUSE = 100.0
+LONGEST_AWAY = 240.0
+"""Of a front-end without its link, until the heal phase mends it."""
 
 
 class Nemesis:
@@ -23,6 +27,7 @@ class Nemesis:
             self._stop,
             self._cut,
             self._cut,
+            self._cut_off,
             self._wipe,
             self._broker_away,
             self._clock,
@@ -61,6 +66,14 @@ class Nemesis:
         one_way, seconds = dice.random() < 0.4, dice.uniform(1.0, 60.0)
         self._city.fault("cut", f"{start.name}-{end.name}", f"{seconds:.1f} {one_way}")
         self._city.network.cut(start, end, self._city.loop.now + seconds, one_way=one_way)
+
+    def _cut_off(self) -> None:
+        """A front-end without its centre for minutes: claims go on coming in there."""
+        dice, hosts = self._city.dice, self._city.hosts
+        name = dice.choice(sorted(town.FRONTENDS))
+        seconds = dice.uniform(20.0, LONGEST_AWAY)
+        self._city.fault("cut off", name, f"{seconds:.1f}")
+        self._city.network.cut(hosts["center"], hosts[name], self._city.loop.now + seconds, one_way=False)
 
     def _wipe(self) -> None:
         name = self._city.dice.choice(sorted(self._city.brokers))

@@ -1,5 +1,5 @@
 """What people at the centre do meanwhile: suspend and restore entitlements, close and open institutions, set windows,
-freeze a flow and have it released by a second person; and restore the whole centre from a backup.
+freeze a flow and have it released by a second person, change connections; and restore the whole centre from a backup.
 
 The clerk is a process like any other: it waits for locks, and it dies in the middle of things.
 """
@@ -20,24 +20,27 @@ from center.approving.decisions import CannotDecide
 from center.backup import epochs
 from center.conservation import actions, freezing
 from center.conservation.findings import Finding, Flow, Level
+from center.policy.publications import CannotPublish
+from center.serving.terms import TermsRefused
 from center.transactions import in_transaction
 from domain.clearing import clearing_type
-from tests.simulation.city import town
+from tests.simulation.city import connecting, town
 from tests.simulation.city.fibers import Process
-from tests.support.uploading import WIDE
 
 if TYPE_CHECKING:
     from tests.simulation.city.run import Run
 
 BACKUP = "backup"
 AGAIN_EVERY = 10.0
-USUAL_LINES = WIDE["lines_per_hour"]
-GIVEN_UP = (OperationalError, psycopg.OperationalError, TimeoutError, CannotDo, CannotDecide, proposals.CannotPropose)
+GIVEN_UP = (
+    OperationalError, psycopg.OperationalError, TimeoutError, CannotDo, CannotDecide, proposals.CannotPropose,
+    CannotPublish, TermsRefused,
+)  # fmt: skip
 """What an act may end with: the clerk tries something else."""
 
 WRONG = (
-    "SELECT (SELECT count(*) FROM person WHERE NOT entitled) + (SELECT count(*) FROM institution WHERE NOT active)"
-    f" + (SELECT count(*) FROM upload_window WHERE lines_per_hour <> {USUAL_LINES})"
+    "SELECT (SELECT count(*) FROM person WHERE NOT entitled)"
+    f" + (SELECT count(*) FROM ({connecting.SUSPENDED}) AS closed) + ({connecting.NARROW})"
     " + (SELECT count(*) FROM frozen_flow WHERE released_at IS NULL)"
 )
 """How much there is to put right."""
@@ -51,13 +54,19 @@ class Operators:
     def __init__(self, run: Run, clerk: Process) -> None:
         self._run, self._clerk = run, clerk
         self._city = run.city
-        self._acts = (self._entitle, self._entitle, self._serve, self._serve, self._window, self._freeze, self._release)
+        people = (self._entitle, self._entitle, self._serve, self._serve, self._window, self._freeze, self._release)
+        connections = (self._way, self._way, self._terms, self._terms, self._window, self._policy)
+        moves = () if run.city.profile.restores else (self._move, self._move, self._move)
+        self._acts = (
+            *(people if run.city.profile.operators else ()),
+            *((*connections, *moves) if run.city.profile.connects else ()),
+        )
         self._kept_at: datetime | None = None
 
     def begin(self) -> None:
         """Have the first act come."""
         profile, loop, dice = self._city.profile, self._city.loop, self._city.dice
-        if profile.operators:
+        if self._acts:
             self._next()
         if profile.restores:
             kept_at = dice.uniform(0.1, 0.6) * profile.safety_seconds
@@ -116,14 +125,24 @@ class Operators:
             number=number,
         )
 
-    def _serve(self, engine: Engine, _at: datetime) -> None:
-        whether = self._city.dice.choice(("true", "false"))
-        code = self._city.dice.choice(town.CODES)
-        _execute(engine, f"UPDATE institution SET active = {whether} WHERE institution_code = :code", code=code)
+    def _serve(self, engine: Engine, at: datetime) -> None:
+        whether, code = self._city.dice.choice((True, False)), self._city.dice.choice(town.CODES)
+        in_transaction(engine, lambda connection: connecting.change(connection, code, {"active": whether}, at))
 
-    def _window(self, engine: Engine, _at: datetime) -> None:
-        lines = self._city.dice.choice((1, 5, USUAL_LINES))
-        _execute(engine, "UPDATE upload_window SET lines_per_hour = :lines", lines=lines)
+    def _way(self, engine: Engine, at: datetime) -> None:
+        in_transaction(engine, lambda connection: connecting.switch_way(connection, self._city.dice, at))
+
+    def _terms(self, engine: Engine, at: datetime) -> None:
+        in_transaction(engine, lambda connection: connecting.change_terms(connection, self._city.dice, at))
+
+    def _move(self, engine: Engine, at: datetime) -> None:
+        in_transaction(engine, lambda connection: connecting.move_institution(connection, self._city.dice, at))
+
+    def _window(self, engine: Engine, at: datetime) -> None:
+        in_transaction(engine, lambda connection: connecting.change_window(connection, self._city.dice, at))
+
+    def _policy(self, engine: Engine, at: datetime) -> None:
+        in_transaction(engine, lambda connection: connecting.publish_policy(connection, at))
 
     def _freeze(self, engine: Engine, at: datetime) -> None:
         """As the check of the books does when it finds something; here there is nothing."""
@@ -152,8 +171,7 @@ class Operators:
     def _mended(self, engine: Engine, at: datetime) -> bool:
         """Whether there is more to put right."""
         _execute(engine, "UPDATE person SET entitled = true, version = version + 1 WHERE NOT entitled")
-        _execute(engine, "UPDATE institution SET active = true WHERE NOT active")
-        _execute(engine, "UPDATE upload_window SET lines_per_hour = :lines", lines=USUAL_LINES)
+        in_transaction(engine, lambda connection: connecting.reopen(connection, at))
         return self._release(engine, at)
 
     # ── Backup ──

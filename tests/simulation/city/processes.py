@@ -40,6 +40,9 @@ SHORTEST_BEAT, OFTEN = 150.0, frozenset({"windows.tick", "books.tick"})
 """Simulated seconds between two rings of an entry, at least, but for those that what a client waits for hangs on: what
 takes a few ticks takes longer then, and a seed costs half."""
 
+SERVING = 10.0
+"""Simulated seconds between two looks at terms and moves, in a seed in which they change."""
+
 WITHOUT_CLOSING = 400.0
 """Simulated seconds between two looks at the periods of the clearing, in a seed in which none of them closes."""
 
@@ -253,9 +256,10 @@ class Role:
     def _queues(self, queues: Sequence[str] | Callable[[], Sequence[str]], being: Being) -> Sequence[str]:
         if not callable(queues):
             return queues
-        if "names" not in being.run:
+        served = self._idle.served()
+        if being.run.get("served") != served:
             try:
-                being.run["names"] = list(queues())
+                being.run["names"], being.run["served"] = list(queues()), served
             except EXPECTED:
                 self.city.die(self.process, "cannot start")
         names: list[str] = being.run["names"]
@@ -328,4 +332,6 @@ class Beat(Role):
         seconds = float(entry["schedule"])
         if name == "clearing.tick" and not self.city.profile.closes_month:
             return WITHOUT_CLOSING
+        if name == "serving.tick" and (self.city.profile.connects or self.city.profile.operators):
+            return SERVING
         return seconds if name in OFTEN else max(seconds, SHORTEST_BEAT)

@@ -49,11 +49,13 @@ class Profile:
     """All institutions hand in claims of the same persons at one moment, before anything else."""
     restores: bool
     """The centre is restored from a backup in the middle of everything."""
+    connects: bool
+    """Ways, weights, lanes and windows change, institutions are suspended and move, and a policy is published."""
 
     def heal(self) -> None:
         """Nothing goes wrong any more."""
         self.message_faults = self.window_loss = self.crash = self.database_faults = self.commit_faults = 0.0
-        self.operators = self.restores = False
+        self.operators = self.restores = False  # `connects` stays: what has begun goes on
 
 
 def drawn(dice: random.Random, *, operations: int = 0) -> Profile:
@@ -83,4 +85,5 @@ def drawn(dice: random.Random, *, operations: int = 0) -> Profile:
         closes_month=dice.random() < 0.15,
         rushes=dice.random() < 0.2,
         restores=dice.random() < 0.12,
+        connects=dice.random() < 0.4,
     )

@@ -209,6 +209,7 @@ class Run:
             sweep_after_seconds=8.0,
             prepare_seconds=45.0,
             clearing_tick_seconds=60.0,
+            settle_lanes=2,
         )
 
     def _frontend_settings(self, name: str, url: str) -> Settings:

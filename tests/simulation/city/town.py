@@ -39,6 +39,11 @@ BALANCE_FEN = 60_000
 SECRET = b"\x05" * 32
 
 
+def other(frontend: str) -> str:
+    """The front-end an institution of this one moves to."""
+    return next(name for name in FRONTENDS if name != frontend)
+
+
 def fill_center(engine: Engine) -> None:
     """A migrated centre with its institutions, persons, windows and reference data."""
     center_schema.upgrade(engine)
@@ -62,9 +67,7 @@ def fill_center(engine: Engine) -> None:
         )
         connection.execute(insert(person), rows)
         connection.execute(insert(reference), [catalogue_row(CATALOGUE), policy_row(POLICY)])
-        connection.execute(
-            insert(upload_window).values(name="all day", opens=time(0), closes=time(23, 59, 59), **WIDE)
-        )
+        connection.execute(insert(upload_window).values(name="all day", opens=time(0), closes=time(23, 59, 59), **WIDE))
         begin = datetime(2026, 1, 1, tzinfo=SHANGHAI)
         set_rule(connection, CalendarRule(begin.date(), 31, 3, 3), by="甲", reason="按月清算", at=begin)
 

@@ -1,0 +1,106 @@
+"""What people at the centre do to connections while claims flow: ways, weights, lanes, suspensions, moves, windows, and
+a policy that comes into force at midnight.
+
+Each act is the product's own, in one transaction, as the operators' commands do it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import date, datetime, time, timedelta
+
+from sqlalchemy import Connection, text
+
+from center.policy import publications
+from center.serving import beginning, terms
+from domain.ways import Way
+from tests.simulation.city import town
+from tests.support.frontend import POLICY
+from tests.support.uploading import WIDE
+
+BY, REASON = "甲", "接入调整"
+OFFLINE = {"offline": True, "offline_claim_fen": 50_000, "offline_total_fen": 100_000, "offline_hours": 24}
+"""What an institution that may settle off-line is allowed; it computes the benefit itself."""
+_DEDUCTIBLE = 'amount = "100.00", per = "year", from = 2020-01-01'
+
+SUSPENDED = "SELECT institution_code FROM institution WHERE NOT active OR suspended <> '' ORDER BY 1"
+NARROW = (
+    f"SELECT count(*) FROM upload_window WHERE lines_per_hour <> {WIDE['lines_per_hour']} OR NOT active"
+    " OR closes <> '23:59:59'"
+)
+UNDER_WAY = "SELECT count(*) FROM move WHERE state NOT IN ('finished', 'aborted')"
+
+
+def switch_way(connection: Connection, dice: random.Random, at: datetime) -> None:
+    """Another way to settle, for what has not left the desk yet."""
+    change(connection, dice.choice(town.CODES), {"way": str(dice.choice(list(Way)))}, at)
+
+
+def change_terms(connection: Connection, dice: random.Random, at: datetime) -> None:
+    """A weight, a backlog, a second settle lane, off-line settlement, a suspension or its end."""
+    changes: Mapping[str, object] = dice.choice(
+        (
+            {"weight": dice.choice((1, 10, 100))},
+            {"backlog_cap": dice.choice((2, 1000))},
+            {"rate_per_second": 1, "burst": dice.choice((1, 5))},
+            {"settle_lanes": dice.choice((1, 2))},
+            {"way": "local", **OFFLINE},
+            {"offline": False},
+            {"suspended": "停业整顿"},
+            {"suspended": ""},
+        )
+    )
+    change(connection, dice.choice(town.CODES), changes, at)
+
+
+def move_institution(connection: Connection, dice: random.Random, at: datetime) -> None:
+    """Begin to move an institution to the other front-end; now and then take a move back."""
+    code = dice.choice(town.CODES)
+    if dice.random() < 0.2:
+        beginning.abort(connection, code, by=BY, reason=REASON, at=at)
+        return
+    served = "SELECT frontend FROM served_by WHERE institution_code = :code AND until IS NULL AND standing = 'open'"
+    source = connection.execute(text(served), {"code": code}).scalar()
+    wish = beginning.Wish(code, town.other(str(source or "fe1")))
+    beginning.begin(connection, wish, by=BY, reason=REASON, at=at)
+
+
+def change_window(connection: Connection, dice: random.Random, at: datetime) -> None:
+    """Another budget; or the window is closed, now or in the next minutes, while files are under way."""
+    soon = (at + timedelta(seconds=dice.uniform(1.0, 90.0))).time().replace(microsecond=0)
+    active, closes = dice.choice(((True, time(23, 59, 59)), (False, time(23, 59, 59)), (True, soon)))
+    statement = "UPDATE upload_window SET lines_per_hour = :lines, active = :active, closes = :closes"
+    lines = dice.choice((1, 5, WIDE["lines_per_hour"]))
+    connection.execute(text(statement), {"lines": lines, "active": active, "closes": closes})
+
+
+def publish_policy(connection: Connection, at: datetime) -> None:
+    """Publish the city's policy of tomorrow: twice the deductible, and lines split otherwise. It comes into force at
+    midnight."""
+    tomorrow = at.date() + timedelta(days=1)
+    publications.publish(connection, policy_from(tomorrow), effective_date=tomorrow, by=BY, at=at)
+
+
+def policy_from(day: date) -> str:
+    """The policy the city has, and another one from this day on."""
+    ended = POLICY.replace(_DEDUCTIBLE, f"{_DEDUCTIBLE}, to = {day - timedelta(days=1)}").rstrip().removesuffix("]")
+    added = f"""
+  {{ kind = "deductible", scheme = "employee", amount = "200.00", per = "year", from = {day}, src = "TEST" }},
+  {{ kind = "line_split", scheme = "any", over_limit = "own_expense", from = {day}, src = "TEST" }},
+]
+"""
+    return (ended + added).replace('src = "TEST"', 'src = "TEST", assumed = true')
+
+
+def change(connection: Connection, code: str, changes: Mapping[str, object], at: datetime) -> None:
+    """Change the terms of an institution. Raises TermsRefused."""
+    terms.change(connection, code, changes, by=BY, reason=REASON, at=at)
+
+
+def reopen(connection: Connection, at: datetime) -> None:
+    """Every institution in service and not suspended, the window wide open all day."""
+    for code in connection.execute(text(SUSPENDED)).scalars().all():
+        change(connection, code, {"active": True, "suspended": ""}, at)
+    wide = "UPDATE upload_window SET lines_per_hour = :lines, active = true, opens = '00:00', closes = '23:59:59'"
+    connection.execute(text(wide), {"lines": WIDE["lines_per_hour"]})
