@@ -79,12 +79,12 @@ def settled(engine, shelf, *claims, at=AT):
     return settle_submitted(engine, shelf, submitted(*claims), frontend=FRONTEND, at=at).answers
 
 
-def refunded(engine, shelf, claim, *, at=AT):
+def refunded(engine, shelf, claim, *, at=AT, number=6):
     question = RefundAsked(
         institution_code=claim.institution_code,
         visit_no=claim.visit_no,
         charge_batch_no=claim.charge_batch_no,
-        contra_batch_no=claim.charge_batch_no + 5,
+        contra_batch_no=number,
         reason="试验",
         policy_version=POLICY_VERSION,
         catalogue_version=CATALOGUE_VERSION,
@@ -363,7 +363,7 @@ def test_a_refund_before_the_confirmation_has_its_own_code(center_engine, shelf,
     prepared(center_engine, shelf, claim)
     assert refunded(center_engine, shelf, claim).refusal == "not-confirmed"
     decided(center_engine, claim, confirm=True)
-    assert refunded(center_engine, shelf, claim).refusal == ""
+    assert refunded(center_engine, shelf, claim, number=7).refusal == ""
 
 
 def test_a_hold_that_was_broken_confirms_nothing(center_engine, shelf, person):

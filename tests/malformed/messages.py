@@ -49,6 +49,10 @@ LANE_OF = {
     lanes.REFERENCE_ASK: (lanes.ADMIN, m.ReferenceAsked),
     lanes.CLEARINGS_ASK: (lanes.ADMIN, m.ClearingsAsked),
     lanes.CLEARINGS_DECIDE: (lanes.ADMIN, m.ClearingDecided),
+    lanes.TERMS_ASK: (lanes.ADMIN, m.TermsAsked),
+    lanes.HANDOVER_TAKE: (lanes.ADMIN, m.HandedOver),
+    lanes.HANDOVER_REPORT: (lanes.ADMIN, m.HandOverReported),
+    lanes.BUNDLE_KEPT: (lanes.ADMIN, m.BundleKept),
 }
 """What the centre takes in envelopes: task, lane, message. Complete: a test compares it with the application."""
 _VALUES: tuple[Any, ...] = (
