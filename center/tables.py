@@ -57,7 +57,9 @@ institution = Table(
     Column("weight", Integer, nullable=False, server_default="10", comment="share of a shared front-end, 1 to 100"),
     Column("rate_per_second", Integer, nullable=False, server_default="0", comment="claims; 0: no limit"),
     Column("burst", Integer, nullable=False, server_default="0", comment="claims; 0: ten seconds of the rate"),
-    Column("backlog_cap", Integer, nullable=False, server_default="0", comment="most open claims; 0: its front-end's own"),
+    Column(
+        "backlog_cap", Integer, nullable=False, server_default="0", comment="most open claims; 0: its front-end's own"
+    ),
     Column("suspended", String(60), nullable=False, server_default="", comment="why it takes nothing, in Chinese"),
     Column(
         "civil_servants",
@@ -396,7 +398,9 @@ upload_window = Table(
     Column("frontend", String(32), nullable=False, server_default="*", comment="* is every front-end"),
     Column("lines_per_hour", BigInteger, nullable=False, comment="of all its front-ends, by the business clock"),
     Column("bytes_per_hour", BigInteger, nullable=False, comment="on the link, of all its front-ends"),
-    Column("slice_seconds", Integer, nullable=False, server_default="60", comment="of one grant, by the business clock"),
+    Column(
+        "slice_seconds", Integer, nullable=False, server_default="60", comment="of one grant, by the business clock"
+    ),
     Column("active", Boolean, nullable=False, server_default=text("true")),
     CheckConstraint("lines_per_hour > 0 AND bytes_per_hour > 0", name="ck_window_budget"),
     CheckConstraint("days <> '' AND slice_seconds > 0", name="ck_window_days"),

@@ -915,7 +915,7 @@ class TermsAsked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermsSent:
-    """The centre tells a front-end whom it serves, and on which terms: all of them, so who is not named is not served."""
+    """The centre tells a front-end whom it serves, and on which terms: all of them; who is not named is not served."""
 
     KIND: ClassVar[str] = "terms.sent"
     VERSION: ClassVar[int] = 1

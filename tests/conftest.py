@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 from sqlalchemy import Engine
 
 from center import privileges, schema
@@ -12,6 +13,10 @@ from infra.database import open_database
 from infra.embedded import postgres, valkey
 from infra.supervisor import Supervisor
 from tests.support.databases import FreshDatabase, as_application
+
+# No test asserts a time: how long an example takes says more of the machine than of the code.
+hypothesis_settings.register_profile("no-deadline", deadline=None)
+hypothesis_settings.load_profile("no-deadline")
 
 
 @pytest.fixture(scope="session")

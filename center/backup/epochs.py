@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import psycopg
 from sqlalchemy import Connection, insert, select, text
 
+from center import partitions
 from center.backup.tables import catching_up, epoch
+from center.partitions import Place
 from center.served import frontends
 from center.serving.terms import renew_all
 
@@ -21,9 +23,11 @@ FIRST = 1
 RECOVERING = "中心刚从备份恢复，正在收回各前置机已结算的记录，请稍候，无需重新提交"
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
-NUMBERS_A_SECOND = 100_000
-"""The line of numbers: an epoch begun so many seconds after BEGINNING counts on from here times as many. Counting
-never gets there first, so no number is given twice, even where one archive is restored a second time."""
+NUMBERS_A_SECOND, AHEAD = 300, timedelta(days=1)
+"""The line of numbers: an epoch counts on from so many for each second of the year so far, and a day more. Counting
+never gets there first, so no number is given twice, even where the year began after the backup, or where one archive
+is restored a second time; and a whole year of it fits into the numbers of the year."""
+LEAST_JUMP = 100_000
 
 IN_FLIGHT = timedelta(hours=1)
 """A transaction open while the snapshot was taken settled no earlier than this before it; it ends within a minute."""
@@ -54,8 +58,8 @@ def begin(connection: Connection, *, snapshot_at: datetime, archive: str, by: st
     """
     held = connection.execute(select(epoch.c.epoch).order_by(epoch.c.epoch.desc()).limit(1)).scalar()
     number = max((held or FIRST) + 1, int((at - BEGINNING).total_seconds()))
-    high_water = connection.execute(text("SELECT last_value FROM settlement_no_seq")).scalar_one()
-    first_no = max(number * NUMBERS_A_SECOND, int(high_water) + NUMBERS_A_SECOND)
+    high_water = int(connection.execute(text("SELECT last_value FROM settlement_no_seq")).scalar_one())
+    first_no = max(_on_the_line(connection, at), high_water + LEAST_JUMP)
     _jump(connection, first_no)
     connection.execute(
         insert(epoch).values(
@@ -74,6 +78,14 @@ def begin(connection: Connection, *, snapshot_at: datetime, archive: str, by: st
     if rows:
         connection.execute(insert(catching_up), rows)
     return number
+
+
+def _on_the_line(connection: Connection, at: datetime) -> int:
+    """Where no earlier life of the database can have counted to by now; the numbers of the year begin with it."""
+    pool = max((place.pool for place in partitions.prepared(connection)), default=0)
+    year = at.replace(month=1, day=1, hour=0, minute=0, second=0, microsecond=0)
+    so_far = int((at - year + AHEAD).total_seconds())
+    return partitions.begin_year(connection, Place(pool, at.year)) + so_far * NUMBERS_A_SECOND
 
 
 def _jump(connection: Connection, first_no: int) -> None:

@@ -17,8 +17,8 @@ from center.clearing.tables import clearing_period
 from center.partitions import Place
 from center.settling.records import cursor_of
 from center.tables import lease
-from center.transactions import in_transaction
 from center.ticks import ticked
+from center.transactions import in_transaction
 from domain.clearing import PeriodState
 from infra.lease import take
 

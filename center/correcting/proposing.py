@@ -1,6 +1,6 @@
 """Proposals that make themselves: after a refund out of order, what it changes is proposed, once; two persons decide.
 
-Every contra settlement is looked at once, a little after it was made. A proposal that was rejected or has expired is not
+Every contra settlement is looked at once, a little after it was made. A proposal that was rejected or expired is not
 made again; whoever wants it proposes it (`jiesuan refund later --propose`).
 """
 

@@ -85,7 +85,8 @@ def open_cases(connection: Connection, cases: Iterable[Case], at: datetime) -> i
         return 0
     rows = [{**by_key[key]._asdict(), "kind": str(key[0]), "opened_at": at} for key in sorted(by_key)]
     adding = insert(difference_case).values(rows)
-    again = {name: adding.excluded[name] for name in ("center_fen", "frontend_fen", "words", "day", "opened_at", "frontend")}
+    changing = ("center_fen", "frontend_fen", "words", "day", "opened_at", "frontend")
+    again = {name: adding.excluded[name] for name in changing}
     opened = connection.execute(
         adding.on_conflict_do_update(
             constraint="uq_difference_case",
@@ -108,9 +109,11 @@ def close_cases(
     """Close the cases about these institutions' books of the day at a front-end, but those of the claims named; how
     many."""
     columns = difference_case.c
-    closing = update(difference_case).where(
-        columns.day == day, columns.institution_code.in_(sorted(institutions)), columns.closed_at.is_(None)
-    ).where(columns.frontend.in_(("", frontend)))
+    closing = (
+        update(difference_case)
+        .where(columns.day == day, columns.institution_code.in_(sorted(institutions)), columns.closed_at.is_(None))
+        .where(columns.frontend.in_(("", frontend)))
+    )
     if but:
         closing = closing.where(tuple_(columns.visit_no, columns.charge_batch_no).not_in(sorted(but)))
     return connection.execute(closing.values(closed_at=at)).rowcount

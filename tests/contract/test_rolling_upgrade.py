@@ -1,6 +1,6 @@
 """Old and new releases beside each other: every message, with less and with more than this release writes.
 
-What an older sender leaves out has its default; what a newer one adds is passed over, wherever it stands; what cannot be
+What an older sender leaves out has its default; what a newer adds is passed over, wherever it stands; what cannot be
 read is refused loudly and set aside. So the reader is upgraded first: the centre before its front-ends, and any two
 releases in between work together.
 """

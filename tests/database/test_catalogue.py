@@ -14,7 +14,7 @@ from center.catalogue.files import read_items, read_matches, sheets
 from center.catalogue.shelf import CatalogueShelf
 from center.catalogue.tables import reference_part
 from center.catalogue.versions import CannotPublish, Content
-from center.serving.entering import enter
+from center.serving import entering
 from center.tables import reference
 from domain.catalogue import OPEN_END
 from domain.catalogue_records import ItemRecord
@@ -47,7 +47,9 @@ def centre(center_engine, owner_engine):
                 " reference_report, reference, institution, served_by RESTART IDENTITY CASCADE"
             )
         )
-        enter(connection, [institution_row(HOSPITAL, FRONTEND), institution_row(CLINIC, OTHER_FRONTEND, level=1)])
+        entering.enter(
+            connection, [institution_row(HOSPITAL, FRONTEND), institution_row(CLINIC, OTHER_FRONTEND, level=1)]
+        )
         connection.execute(insert(reference), policy_row(POLICY))
     yield center_engine
 

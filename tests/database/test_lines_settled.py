@@ -76,6 +76,12 @@ def dearer(version):
     return replace(catalogue([HOSPITAL], version), items=items)
 
 
+def by_category(version):
+    """The catalogue with another first share for pensioners."""
+    items = (ITEMS[0], ITEMS[1]._replace(group_ratios=(("2", 500),)), *ITEMS[2:])
+    return replace(catalogue([HOSPITAL], version), items=items)
+
+
 @contextmanager
 def in_force(engine, published):
     """Let this catalogue be in force for a while."""
@@ -231,8 +237,10 @@ def test_a_person_who_changed_since_the_first_look_has_the_lines_split_again(cen
         return taken
 
     monkeypatch.setattr(lines, "take", late)
-    (answer,) = settle(center_engine, published, sent)
+    with in_force(center_engine, by_category("catalogue-3")):
+        (answer,) = settle(center_engine, published, sent)
     assert (answer.refusal, answer.category) == ("", "2")
+    assert answer.split.pre_self_pay_fen == 167, "five per cent of 33.33, as a pensioner pays"
 
 
 def test_every_settlement_of_this_module_has_its_detail_unless_it_came_as_totals(center_engine):

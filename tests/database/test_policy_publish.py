@@ -46,7 +46,7 @@ def jiesuan(monkeypatch, capsys, tmp_path, center_engine, owner_engine, center_d
     monkeypatch.setenv("JIESUAN_CLOCK", "2026-03-02T10:00:00+08:00@0.0x0.0")
     monkeypatch.setenv("JIESUAN_OPERATOR", "office")
     with owner_engine.begin() as connection:
-        connection.execute(text("TRUNCATE policy_publication, reference, institution, served_by RESTART IDENTITY CASCADE"))
+        connection.execute(text("TRUNCATE policy_publication, reference, institution, served_by CASCADE"))
         enter(connection, [institution_row(HOSPITAL, FRONTEND)])
     for name, content in {"v1": BEIJING, "v2": OTHER_TITLE, "bad": NO_LAW}.items():
         (tmp_path / f"{name}.toml").write_text(content, encoding="utf-8")

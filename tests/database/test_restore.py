@@ -11,10 +11,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import inspect, select, text, update
 
+from center import partitions
 from center.backup import catching_up, epochs, taking
 from center.backup.progress import waive
 from center.backup.restoring import NewerArchive, NotEmpty, restore, wrong_with
 from center.backup.snapshot import backup, verify
+from center.partitions import Place
 from center.persons import entitlements
 from center.settling.records import cursor_of
 from domain.identity import synthetic_citizen_id
@@ -102,12 +104,13 @@ def upload_all(city, *, at):
         city.upload(frontend, at=at)
 
 
-def lose_today(city, tmp_path, empty):
+def lose_today(city, tmp_path, empty, *, meanwhile=lambda center: None):
     """A day, the backup, another day, and then the centre is the one of the backup; the manifest."""
     a_day(city, YESTERDAY)
     file = tmp_path / "center.backup"
     manifest = backup(city.center, file, center_secret=SECRET, at=YESTERDAY + timedelta(hours=2, minutes=30))
     upload_all(city, at=YESTERDAY + timedelta(hours=12))
+    meanwhile(city.center)
     visits = a_day(city, TODAY)
     upload_all(city, at=TODAY + timedelta(hours=5))
     twin, city.center = city.center, empty
@@ -140,7 +143,7 @@ def test_front_ends_bring_a_restored_centre_up_to_date_to_the_fen(city, tmp_path
 
 
 def test_while_it_recovers_nothing_new_is_settled_and_all_of_it_is_afterwards(city, tmp_path, empty):
-    twin, _, restored, visits = lose_today(city, tmp_path, empty)
+    twin, _, _, visits = lose_today(city, tmp_path, empty)
     known = city.open_totals(FRONTEND)
     assert known is None
     (new,) = city.hand_in(FRONTEND, PEOPLE[:1], fen=5_000, at=RESTORED_AT)
@@ -162,7 +165,7 @@ def test_while_it_recovers_nothing_new_is_settled_and_all_of_it_is_afterwards(ci
     city.send_refunds(OTHER_FRONTEND, at=RESTORED_AT)
 
     assert settled.visit_no == new
-    assert settled.settlement_no >= restored.epoch * epochs.NUMBERS_A_SECOND
+    assert settled.settlement_no > max(number for (number,) in rows_of(twin, "SELECT settlement_no FROM settlement"))
     assert set(city.states(FRONTEND) + city.states(OTHER_FRONTEND)) == {"settled"}
     last = rows_of(twin, "SELECT sum(fund_pay_fen) FROM settlement WHERE person_no = 1")
     assert settled.fund_before_fen == last[0][0]
@@ -294,6 +297,30 @@ class Dying:
             raise Died
 
     warning = info
+
+
+def test_what_was_settled_in_a_year_that_began_after_the_backup_is_taken_up_and_no_number_comes_twice(
+    city, tmp_path, empty
+):
+    year = Place(0, TODAY.year)
+
+    def begun(engine):
+        with engine.begin() as connection:
+            partitions.begin_year(connection, year)
+
+    twin, *_ = lose_today(city, tmp_path, empty, meanwhile=begun)
+    lost = rows_of(twin, "SELECT settlement_no FROM settlement ORDER BY 1")
+    assert partitions.place_of(lost[-1][0]) == year
+
+    city.bring_up_to_date(at=RESTORED_AT)
+    begun(empty)
+    city.hand_in(FRONTEND, PEOPLE[:3], fen=4_000, at=RESTORED_AT)
+    new = city.settle(FRONTEND, at=RESTORED_AT).answers
+
+    assert rows_of(empty, "SELECT DISTINCT outcome FROM resent ORDER BY 1") == [("taken",), ("there",)]
+    assert rows_of(empty, "SELECT settlement_no FROM settlement ORDER BY 1")[: len(lost)] == lost
+    assert all(partitions.place_of(each.settlement_no) == year for each in new)
+    assert wrong_with(empty, at=RESTORED_AT) == []
 
 
 def test_the_same_archive_restored_again_gives_no_number_twice(city, tmp_path, empty, postgres_url):

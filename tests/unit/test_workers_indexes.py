@@ -45,7 +45,8 @@ def read(engine, query):
 
 def sweep(engine):
     post = RememberingPost()
-    return Sweep(engine, Outbox(post, FRONTEND, KEY), Doorbell(post, FRONTEND), holder="me", after_seconds=1).run(now=1e9)
+    sweep = Sweep(engine, Outbox(post, FRONTEND, KEY), Doorbell(post, FRONTEND), holder="me", after_seconds=1)
+    return sweep.run(now=1e9)
 
 
 def grant(engine):

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "r0017"
-down_revision = "r0016"
+down_revision = "r0015"
 branch_labels = None
 depends_on = None
 

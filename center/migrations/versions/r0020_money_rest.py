@@ -57,9 +57,7 @@ def upgrade() -> None:
             comment="whose figures were looked at",
         ),
         sa.Column("decision", sa.String(length=8), nullable=False, comment="domain.clearings.Decision"),
-        sa.Column(
-            "decided_at", sa.DateTime(timezone=True), nullable=False, comment="by the institution, on its clock"
-        ),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False, comment="by the institution, on its clock"),
         sa.Column("frontend", sa.String(length=32), nullable=False),
         sa.Column("said_by", sa.String(length=40), nullable=False, comment="who at the institution"),
         sa.Column("reason", sa.Text(), nullable=False),

@@ -20,8 +20,6 @@ from tests.support.frontend import POLICY
 from tests.support.uploading import WIDE
 
 BY, REASON = "甲", "接入调整"
-OFFLINE = {"offline": True, "offline_claim_fen": 50_000, "offline_total_fen": 100_000, "offline_hours": 24}
-"""What an institution that may settle off-line is allowed; it computes the benefit itself."""
 _DEDUCTIBLE = 'amount = "100.00", per = "year", from = 2020-01-01'
 
 SUSPENDED = "SELECT institution_code FROM institution WHERE NOT active OR suspended <> '' ORDER BY 1"
@@ -45,7 +43,7 @@ def change_terms(connection: Connection, dice: random.Random, at: datetime) -> N
             {"backlog_cap": dice.choice((2, 1000))},
             {"rate_per_second": 1, "burst": dice.choice((1, 5))},
             {"settle_lanes": dice.choice((1, 2))},
-            {"way": "local", **OFFLINE},
+            {"way": "local", **town.OFFLINE},
             {"offline": False},
             {"suspended": "停业整顿"},
             {"suspended": ""},

@@ -26,8 +26,12 @@ FRONTENDS: dict[str, tuple[str, ...]] = {
 }
 """The institutions of each front-end."""
 
-LOCAL = "440100000003"
-"""Computes the benefit itself, and the centre confirms."""
+LOCAL, CENTRALIZED = "440100000003", "440100000004"
+"""One computes the benefit itself, and the centre confirms; one sends its lines, and the centre computes."""
+OFFLINE = {"offline": True, "offline_claim_fen": 50_000, "offline_total_fen": 100_000, "offline_hours": 24}
+"""What an institution that may settle while its link is down is allowed; it computes the benefit itself."""
+TERMS = {LOCAL: {"way": "local", **OFFLINE}, CENTRALIZED: {"way": "centralized"}}
+"""Other terms than those of every other institution."""
 
 CODES = tuple(code for codes in FRONTENDS.values() for code in codes)
 CATALOGUE = published(CODES, "catalogue-1")
@@ -60,7 +64,7 @@ def fill_center(engine: Engine) -> None:
         enter(
             connection,
             [
-                institution_row(code, frontend, way="local" if code == LOCAL else "central")
+                institution_row(code, frontend, **TERMS.get(code, {}))
                 for frontend, codes in FRONTENDS.items()
                 for code in codes
             ],
@@ -79,8 +83,9 @@ def fill_frontend(name: str) -> Callable[[Engine], None]:
         codes = FRONTENDS[name]
         new_frontend(str(engine.url), *codes, backlog_cap=1000).dispose()
         with engine.begin() as connection:
-            connection.execute(
-                update(frontend_institution).where(frontend_institution.c.institution_code == LOCAL).values(way="local")
-            )
+            for code, terms in TERMS.items():
+                connection.execute(
+                    update(frontend_institution).where(frontend_institution.c.institution_code == code).values(terms)
+                )
 
     return fill
