@@ -54,6 +54,7 @@ prove: setup ## the long proofs: guards taken away, a million claims checked, ba
 	@$(bin)/python -m tests.load
 	@$(bin)/python -m tests.bench.history
 	@$(bin)/python -m tests.simulation.city --seeds 10000
+	@$(bin)/python -m tests.simulation.city.orders --seeds 300
 	@$(bin)/python -m tests.simulation.city.guarded
 
 secrets: setup ## passwords and keys for docker-compose.yml, into ./secrets

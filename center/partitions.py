@@ -49,7 +49,8 @@ def is_partition(table: str) -> bool:
 def begin_year(connection: Connection, place: Place) -> int:
     """Let the numbers of the year begin, with partitions for it and the next; where it has begun, nothing happens.
 
-    The first number. Numbers drawn meanwhile are of the old year and stay there: nothing waits, nothing is refused.
+    The first number. Numbers drawn meanwhile are of the old year and stay there: nothing waits, nothing is refused, if
+    the year was prepared in a transaction before: a sequence is set at once, and for everybody, tables only at commit.
     """
     begun = text("SELECT begin_number_year(:pool, :year)")
     return int(connection.execute(begun, place._asdict()).scalar_one())

@@ -20,7 +20,7 @@ from infra.database import reading
 from workers import tenants
 from workers.tables import IS_OPEN, claim, institution, tenant_conduct
 
-LOOK_SECONDS = 0.025
+LOOK_SECONDS = 0.1
 """How often it is looked whether an institution that waits for answers has got some."""
 NOTE_SECONDS = 2.0
 """How often the weights are read anew, and what was spent is written down."""

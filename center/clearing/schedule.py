@@ -42,26 +42,32 @@ class Ticked(NamedTuple):
 
 def tick(engine: Engine, *, at: datetime, now: float, holder: str, pool: int = 0) -> Ticked:
     """Do what is due, each period in a transaction of its own; days that were missed are caught up in their order.
-    With a new year the numbers of the year begin.
+    With a new year the numbers of the year begin: once its partitions are committed, because a sequence is set at once,
+    for everybody.
 
     A closing the books refuse is logged and tried again by the next tick; its flow waits, the others go on. Nothing
     while another holder ticks; two ticks at once do no harm, each step is compared and set.
     """
 
-    def prepare(connection: Connection) -> tuple[int, list[int]] | None:
+    year = Place(pool, at.year)
+
+    def is_ours(connection: Connection) -> bool:
         if take(connection, lease, name=LEASE, holder=holder, now=now, seconds=LEASE_SECONDS) is None:
-            return None
+            return False
         ticked(connection, LEASE, now)
         if not epochs.current(cursor_of(connection)).is_open:
-            return None  # what the restored centre lacks comes first
-        partitions.begin_year(connection, Place(pool, at.year))
+            return False  # what the restored centre lacks comes first
+        partitions.prepare(connection, [year])
+        return True
+
+    def prepare(connection: Connection) -> tuple[int, list[int]]:
+        partitions.begin_year(connection, year)
         opened = opening.open_due(connection, calendar.load(connection), at.date())
         return opened, opening.due_to_close(connection, at.date())
 
-    prepared = in_transaction(engine, prepare)
-    if prepared is None:
+    if not in_transaction(engine, is_ours):
         return Ticked()
-    opened, due = prepared
+    opened, due = in_transaction(engine, prepare)
     closed = sum(_closed(engine, period_no, at) for period_no in due)
     confirmed = in_transaction(engine, lambda connection: _confirm_unopposed(connection, at))
     return Ticked(opened, closed, len(due) - closed, confirmed)

@@ -26,7 +26,7 @@ def figures_of(played: Played, *, command: str, began: datetime, version: str) -
     audit = proof.proof_of(played.center_engine, played.frontends, played.site.city, played.claims, played.answers)
     steps = steps_between(
         played.day.opens,
-        max(played.day.closes, _last_answer(played)),
+        max(played.day.closes, played.clocks.second(played.ended_at)),
         at_least=LOOKS_A_STEP * LOOK_SECONDS * played.wanted.compress,
     )
     waits = waits_of(played)
@@ -151,7 +151,3 @@ def _flow(played: Played, steps: Steps, waits: Sequence[Wait]) -> dict[str, Any]
             for percent in (50, 95, 99)
         },
     }
-
-
-def _last_answer(played: Played) -> float:
-    return max((played.clocks.second(one.answered_at) for one in played.answers.values()), default=0.0)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from center import partitions, schema
+from center.clearing import schedule
 from center.ledger.verifying import verify
 from center.partitions import Place, first_number, place_of
 from center.settling.settle import settle_submitted
+from infra.clock import SHANGHAI
 from infra.database import open_database
 from tests.support.center import AT, FRONTEND, fill_center, rows_of, submitted, totals
 
@@ -119,3 +123,17 @@ def test_going_back_puts_the_rows_of_all_parts_into_one_table_again(empty_databa
     schema.upgrade(engine)
     assert rows_of(engine, "SELECT * FROM posting ORDER BY 1, 2") == rows
     engine.dispose()
+
+
+def test_a_year_begins_when_its_partitions_are_there_for_everybody(center_engine, monkeypatch):
+    """A sequence is set at once, tables are there at commit: between the two a number would have no partition."""
+    seen = []
+
+    def begin_year(connection, place):
+        with center_engine.connect() as another:
+            seen.append(place in partitions.prepared(another))
+
+    monkeypatch.setattr(partitions, "begin_year", begin_year)
+    schedule.tick(center_engine, at=datetime(2091, 1, 1, tzinfo=SHANGHAI), now=4e9, holder="a beat")
+
+    assert seen == [True]

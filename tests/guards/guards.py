@@ -1133,4 +1133,20 @@ GUARDS = (
         ', claim.c.origin == "")', ")",
         (f"{STORED}test_moving.py::test_it_moves_back_and_forth_and_every_visit_is_live_once",),
     ),
+    Guard(
+        "a key is cancelled where its claim would be taken", TWICE, "workers/outcomes/decide.py",
+        "        if elsewhere is not None:\n            return elsewhere\n", "",
+        (f"{STORED}test_moving.py::test_a_key_is_cancelled_only_where_its_claim_would_be_taken",),
+    ),
+    Guard(
+        "a restored centre counts on behind the year that began", TWICE, "center/backup/epochs.py",
+        "max(_on_the_line(connection, at), high_water + LEAST_JUMP)", "high_water + LEAST_JUMP",
+        (f"{STORED}test_restore.py::"
+         "test_what_was_settled_in_a_year_that_began_after_the_backup_is_taken_up_and_no_number_comes_twice",),
+    ),
+    Guard(
+        "numbers of a year begin when its partitions are there", LOST, "center/clearing/schedule.py",
+        "        partitions.prepare(connection, [year])\n", "",
+        (f"{STORED}test_partitions.py::test_a_year_begins_when_its_partitions_are_there_for_everybody",),
+    ),
 )  # fmt: skip

@@ -123,6 +123,13 @@ def unfinished(run: Run) -> list[str]:
     return found
 
 
+def waits_for_a_slice(run: Run) -> bool:
+    """Whether nothing is left but detail the centre has already, and moves that wait for it."""
+    found = unfinished(run)
+    details = [line for line in found if "detail of" in line]
+    return bool(details) and all(line in details or "are moving" in line for line in found)
+
+
 def _left_to_a_person(run: Run) -> set[tuple[str, int]]:
     """Claims that were told before a restore and could not be taken up again: each has its case, and waits for a
     person. Without a restore there are none."""

@@ -5,6 +5,7 @@ A client never gives up: what it does not know the outcome of, it asks again und
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -192,8 +193,13 @@ class Client:
         self.claims.append(claim)
         return claim
 
+    @property
+    def _dice(self) -> random.Random:
+        """What decides over the lines of a claim."""
+        return self.run.city.dice
+
     def _line(self, number: int) -> ChargeLine:
-        dice = self.run.city.dice
+        dice = self._dice
         good = dice.choice(LINES)
         quantity = 100 * dice.choice((1, 2, 5, 40))
         amount = amount_of(good.unit_price_1e4 or 0, quantity)

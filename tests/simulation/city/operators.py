@@ -55,11 +55,12 @@ class Operators:
         self._run, self._clerk = run, clerk
         self._city = run.city
         people = (self._entitle, self._entitle, self._serve, self._serve, self._window, self._freeze, self._release)
-        connections = (self._way, self._way, self._terms, self._terms, self._window, self._policy)
+        connections = (self._way, self._way, self._terms, self._terms, self._window)
         moves = () if run.city.profile.restores else (self._move, self._move, self._move)
         self._acts = (
             *(people if run.city.profile.operators else ()),
             *((*connections, *moves) if run.city.profile.connects else ()),
+            *((self._policy,) if run.city.profile.publishes else ()),
         )
         self._kept_at: datetime | None = None
 

@@ -50,7 +50,9 @@ class Profile:
     restores: bool
     """The centre is restored from a backup in the middle of everything."""
     connects: bool
-    """Ways, weights, lanes and windows change, institutions are suspended and move, and a policy is published."""
+    """Ways, weights, lanes and windows change, institutions are suspended and move."""
+    publishes: bool
+    """A policy is published, and comes into force at midnight."""
 
     def heal(self) -> None:
         """Nothing goes wrong any more."""
@@ -86,4 +88,5 @@ def drawn(dice: random.Random, *, operations: int = 0) -> Profile:
         rushes=dice.random() < 0.2,
         restores=dice.random() < 0.12,
         connects=dice.random() < 0.4,
+        publishes=dice.random() < 0.3,
     )

@@ -14,11 +14,14 @@ from center.tables import person, reference, upload_window
 from domain.clearing import CalendarRule
 from domain.identity import synthetic_citizen_id
 from infra.clock import SHANGHAI
+from infra.codec import pack
+from infra.reference import CATALOGUE as CATALOGUE_KIND
 from infra.reference import catalogue_row, policy_row
 from tests.support.center import institution_row, person_row
 from tests.support.frontend import POLICY, new_frontend, published
 from tests.support.uploading import WIDE
 from workers.tables import institution as frontend_institution
+from workers.tables import reference as frontend_reference
 
 FRONTENDS: dict[str, tuple[str, ...]] = {
     "fe1": ("440100000001", "440100000002"),
@@ -35,6 +38,7 @@ TERMS = {LOCAL: {"way": "local", **OFFLINE}, CENTRALIZED: {"way": "centralized"}
 
 CODES = tuple(code for codes in FRONTENDS.values() for code in codes)
 CATALOGUE = published(CODES, "catalogue-1")
+"""Each front-end has the matches of all: fetching them on a move is proved by the tests of the moves."""
 PERSONS = tuple(synthetic_citizen_id(serial) for serial in range(6))
 """Few, so that they meet at several institutions at once; the last two use the account of the first."""
 
@@ -83,6 +87,11 @@ def fill_frontend(name: str) -> Callable[[Engine], None]:
         codes = FRONTENDS[name]
         new_frontend(str(engine.url), *codes, backlog_cap=1000).dispose()
         with engine.begin() as connection:
+            connection.execute(
+                update(frontend_reference)
+                .where(frontend_reference.c.kind == CATALOGUE_KIND)
+                .values(content=pack(CATALOGUE))
+            )
             for code, terms in TERMS.items():
                 connection.execute(
                     update(frontend_institution).where(frontend_institution.c.institution_code == code).values(terms)
