@@ -181,10 +181,11 @@ def test_c13_what_is_not_confirmed_is_not_refunded(city, center_shelf):
     )
     city.everybody()
     city.arm("center-settle", "before-commit", "RefundAsked")
-    city.send(lanes.CLAIMS_REFUND, refund_asked(serial))
+    refused = refund_asked(serial, contra_batch_no=5)
+    city.send(lanes.CLAIMS_REFUND, refused)
     dies(city, "center-settle")
     lose(city)
-    answered = refund_at_center(city.center, center_shelf, refund_asked(serial), frontend=FRONTEND, at=NOON)
+    answered = refund_at_center(city.center, center_shelf, refused, frontend=FRONTEND, at=NOON)
     assert answered.refusal == Refusal.NOT_CONFIRMED
     assert city.state(serial) == State("prepared", "prepared")
     city.everybody()
