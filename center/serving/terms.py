@@ -143,6 +143,8 @@ def _learn(connection: Connection, asked: TermsAsked, frontend: str) -> None:
         institution.c.short_code == "", institution.c.institution_code.in_(own)
     )
     missing = set(connection.execute(unknown).scalars())
+    if missing:
+        renewing(connection)  # before any row, as whoever changes terms does
     for code, short_code in asked.short_codes:
         if code not in missing or law.problems_of({"short_code": short_code}):
             continue

@@ -117,7 +117,7 @@ def unfinished(run: Run) -> list[str]:
     left = _left_to_a_person(run)
     cases = run.stage.center.rows(
         "SELECT kind, words, visit_no, charge_batch_no FROM difference_case"
-        " WHERE closed_at IS NULL AND kind NOT LIKE 'restored-%'"
+        " WHERE closed_at IS NULL AND kind NOT LIKE 'restored-%' AND kind NOT LIKE 'offline-%'"
     )
     found += [f"open case {kind}: {words}" for kind, words, *key in cases if tuple(key) not in left]
     return found
