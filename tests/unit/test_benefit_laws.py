@@ -129,7 +129,8 @@ def test_a_dearer_bill_never_costs_either_side_less(claim, more, situation):
     dearer = claim._replace(total_fen=claim.total_fen + more, in_scope_fen=claim.in_scope_fen + more)
     before, after_it = settle(claim, *situation), settle(dearer, *situation)
     assert after_it.fund_pay_fen >= before.fund_pay_fen
-    assert after_it.person_share_fen >= before.person_share_fen
+    # A cap that is passed may hand the odd fen of a segment to another fund.
+    assert after_it.person_share_fen >= before.person_share_fen - len({step.segment for step in after_it.steps})
 
 
 @given(CLAIMS, situations())
