@@ -124,13 +124,20 @@ def test_every_settlement_adds_up_and_explains_itself(claim, situation):
         assert entry.before_fen == used.get(entry.key, 0)
 
 
+def dearer_by(claim, more):
+    return claim._replace(total_fen=claim.total_fen + more, in_scope_fen=claim.in_scope_fen + more)
+
+
 @given(CLAIMS, st.integers(1, 10**5), situations())
-def test_a_dearer_bill_never_costs_either_side_less(claim, more, situation):
-    dearer = claim._replace(total_fen=claim.total_fen + more, in_scope_fen=claim.in_scope_fen + more)
-    before, after_it = settle(claim, *situation), settle(dearer, *situation)
-    assert after_it.fund_pay_fen >= before.fund_pay_fen
-    # A cap that is passed may hand the odd fen of a segment to another fund.
-    assert after_it.person_share_fen >= before.person_share_fen - len({step.segment for step in after_it.steps})
+def test_a_dearer_bill_never_costs_the_funds_less(claim, more, situation):
+    assert settle(dearer_by(claim, more), *situation).fund_pay_fen >= settle(claim, *situation).fund_pay_fen
+
+
+@given(CLAIMS, st.integers(1, 10**5), situations(uppers=False))
+def test_nor_the_person_where_no_other_fund_takes_over_at_a_cap(claim, more, situation):
+    """Where one does, the person was seen to pay less past the cap: no law holds there."""
+    before, after_it = settle(claim, *situation), settle(dearer_by(claim, more), *situation)
+    assert after_it.person_share_fen >= before.person_share_fen
 
 
 @given(CLAIMS, situations())
