@@ -82,7 +82,7 @@ def takes(grant: int, works: list[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
-    """How a tenant has behaved: how often its weight is halved, and how many looks in a row found it calm."""
+    """How a tenant has behaved: how often its weight is halved, and how many looks in a row found it calm since."""
 
     lowered: int = 0
     calm: int = 0
@@ -103,8 +103,11 @@ def judged(before: Conduct, *, share: Fraction, fair: Fraction, in_flight: int, 
     """One step down for a noisy tenant, one step up after `CALM_LOOKS` calm looks."""
     if is_noisy(share=share, fair=fair, in_flight=in_flight, many=many):
         return Conduct(min(before.lowered + 1, LOWEST), 0)
-    calm = replace(before, calm=before.calm + 1)
-    return Conduct(before.lowered - 1, 0) if before.lowered and calm.calm >= CALM_LOOKS else calm
+    if not before.lowered:
+        return Conduct()
+    if before.calm + 1 >= CALM_LOOKS:
+        return Conduct(before.lowered - 1, 0)
+    return replace(before, calm=before.calm + 1)
 
 
 def effective_weight(weight: int, lowered: int) -> Fraction:

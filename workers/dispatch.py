@@ -43,6 +43,7 @@ _IN_FLIGHT = select(func.count()).select_from(
 _WEIGHTS = select(institution.c.institution_code, institution.c.weight, tenant_conduct.c.lowered).select_from(
     institution.outerjoin(tenant_conduct, tenant_conduct.c.institution_code == institution.c.institution_code)
 )
+_WEIGHT = _WEIGHTS.where(institution.c.institution_code == bindparam("code"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class Dispatch:
     _spent: defaultdict[str, tenants.Use] = field(default_factory=lambda: defaultdict(tenants.Use), init=False)
     _at_most: dict[str, int] = field(default_factory=dict, init=False)
     """No more than so many of its claims are unanswered: as they were last counted, and what was taken since."""
+    _judges_until: float = field(default=0.0, init=False)
+    """As long as what this desk has spent counts."""
     _waiting: set[str] = field(default_factory=set, init=False)
     _last: str = field(default="", init=False)
 
@@ -120,12 +123,16 @@ class Dispatch:
         return over
 
     def note(self, *, now: float, at: datetime) -> None:
-        """Write down what was spent, judge who is noisy if it is this desk's turn to, read the weights anew."""
+        """Write down what was spent, judge who is noisy while anything was, read the weights anew."""
         spent, self._spent = self._spent, defaultdict(tenants.Use)
         if spent:
             with self.engine.begin() as connection:
                 tenants.note_use(connection, spent, now=now)
-        tenants.look(self.engine, holder=self.holder, batch=self.batch, now=now, at=at)
+            self._judges_until = now + tenants.LOOKED_BACK_SECONDS
+        if now < self._judges_until or any(lowered for _, lowered in self._weights.values()):
+            found = tenants.look(self.engine, holder=self.holder, batch=self.batch, now=now, at=at)
+            self._weights = {one.institution_code: (one.weight, one.lowered) for one in found}
+            return
         with reading(self.engine) as connection:
             rows = connection.execute(_WEIGHTS).all()
         self._weights = {row.institution_code: (row.weight, row.lowered or 0) for row in rows}
@@ -135,7 +142,7 @@ class Dispatch:
         weight, lowered = self._weights.get(institution_code, (0, 0))
         if not weight:
             with reading(self.engine) as connection:
-                rows = connection.execute(_WEIGHTS.where(institution.c.institution_code == institution_code)).all()
+                rows = connection.execute(_WEIGHT, {"code": institution_code}).all()
             weight, lowered = next(((row.weight, row.lowered or 0) for row in rows), (1, 0))
             self._weights[institution_code] = weight, lowered
         return turn_of(weight, 0 if is_alone else lowered, batch=self.batch)

@@ -581,9 +581,6 @@ tenant_conduct = Table(
     Column("institution_code", String(18), primary_key=True),
     Column("lowered", Integer, nullable=False, comment="how often its weight is halved at the moment"),
     Column("calm", Integer, nullable=False, comment="how many looks in a row found nothing"),
-    Column("share", Integer, nullable=False, comment="of the processing time, in thousandths, at the last look"),
-    Column("in_flight", Integer, nullable=False, comment="handed in and not answered, at the last look"),
-    Column("looked_at", Moment, nullable=False),
     comment="How each institution behaves, by domain.fairness.judged.",
 )
 

@@ -1,14 +1,15 @@
 """What each institution of this front-end has of it, and how the greedy ones are held back (R39).
 
-The desks note what they spent on whom; one of them, under a lease, looks every few seconds, lowers the weight of who
-takes more than is fair and restores it when it is over. Nothing is lowered to nothing; every change is written down.
+The desks note what they spent on whom and look every few seconds; where somebody is to be judged, one of them, under
+a lease, lowers the weight of who takes more than is fair and restores it when it is over. Nothing is lowered to
+nothing; every change is written down, and where nothing changes nothing is written.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, select, update
 
 from domain.fairness import Conduct, effective_weight, judged, noisy_from
+from infra.database import reading
 from infra.lease import take
 from workers.tables import IS_OPEN, claim, institution, lease, tenant_conduct, tenant_event, tenant_use
 
@@ -24,6 +26,7 @@ log = logging.getLogger("tenants")
 SLOT_SECONDS = 10
 LOOKED_BACK_SLOTS = 3
 """The shares are those of the last half minute, and what has begun of the next slot."""
+LOOKED_BACK_SECONDS = float(SLOT_SECONDS * (LOOKED_BACK_SLOTS + 1))
 KEPT_SECONDS = 3600.0
 LEASE_SECONDS = 10.0
 
@@ -97,6 +100,11 @@ class Tenant:
     calm: int = 0
 
     @property
+    def conduct(self) -> Conduct:
+        """How it has behaved."""
+        return Conduct(self.lowered, self.calm)
+
+    @property
     def effective_weight(self) -> Fraction:
         """The weight that counts now; never zero."""
         return effective_weight(self.weight, self.lowered)
@@ -115,16 +123,20 @@ class Changed:
 
 
 def note_use(connection: Connection, spent: Mapping[str, Use], *, now: float) -> None:
-    """Add what a desk has spent; `now` is real seconds."""
+    """Add what a desk has spent; `now` is real seconds. What is too old to be looked at goes when a slot begins."""
     slot = int(now // SLOT_SECONDS)
+    is_new = False
     for code, use in spent.items():
         figures = {"busy": use.busy_us, "taken": use.claims, "worked": use.work}
         if not connection.execute(_ADD, {"code": code, "at_slot": slot, **figures}).rowcount:
+            is_new = True
             connection.execute(
                 insert(tenant_use).values(
                     institution_code=code, slot=slot, busy_us=use.busy_us, claims=use.claims, work=use.work
                 )
             )
+    if is_new:
+        connection.execute(delete(tenant_use).where(tenant_use.c.slot < int((now - KEPT_SECONDS) // SLOT_SECONDS)))
 
 
 def tenants(connection: Connection, *, now: float) -> list[Tenant]:
@@ -154,13 +166,20 @@ def tenants(connection: Connection, *, now: float) -> list[Tenant]:
     ]
 
 
-def look(engine: Engine, *, holder: str, batch: int, now: float, at: datetime) -> list[Changed]:
-    """Judge every tenant, if it is this process's turn to; the weights that changed. `batch` is the desk's."""
+def look(engine: Engine, *, holder: str, batch: int, now: float, at: datetime) -> list[Tenant]:
+    """Every institution as it stands, after those were judged that are to be, if it is this process's turn to.
+
+    `batch` is the desk's; `now` is real seconds.
+    """
+    with reading(engine) as connection:
+        found = tenants(connection, now=now)
+    if all(_judged(one, batch) == one.conduct for one in found):
+        return found
     with engine.begin() as connection:
         if take(connection, lease, name="tenants", holder=holder, now=now, seconds=LEASE_SECONDS) is None:
-            return []
-        changes = [change for one in tenants(connection, now=now) if (change := _judge(connection, one, batch, at))]
-        connection.execute(delete(tenant_use).where(tenant_use.c.slot < int((now - KEPT_SECONDS) // SLOT_SECONDS)))
+            return found
+        found = tenants(connection, now=now)
+        changes = [change for one in found if (change := _judge(connection, one, batch, at))]
     for change in changes:
         log.warning(
             "tenant_weight_lowered" if change.lowered_to > change.lowered_from else "tenant_weight_restored",
@@ -171,7 +190,8 @@ def look(engine: Engine, *, holder: str, batch: int, now: float, at: datetime) -
                 "in_flight": change.in_flight,
             },
         )
-    return changes
+    lowered = {change.institution_code: change.lowered_to for change in changes}
+    return [replace(one, lowered=lowered.get(one.institution_code, one.lowered)) for one in found]
 
 
 def changes_of(connection: Connection, institution_code: str = "", *, most: int = 20) -> Sequence[Changed]:
@@ -216,32 +236,30 @@ def _tenant(row: Any, used: Any, in_flight: int, wholes: _Wholes) -> Tenant:
     )
 
 
-def _judge(connection: Connection, one: Tenant, batch: int, at: datetime) -> Changed | None:
-    before = Conduct(one.lowered, one.calm)
+def _judged(one: Tenant, batch: int) -> Conduct:
     many = noisy_from(one.weight, batch=batch)
-    after = judged(before, share=one.share, fair=one.fair, in_flight=one.in_flight, many=many)
-    share = round(one.share * 1000)
-    values = {
-        "lowered": after.lowered,
-        "calm": min(after.calm, 1000),
-        "share": share,
-        "in_flight": one.in_flight,
-        "looked_at": at,
-    }
-    code = one.institution_code
+    return judged(one.conduct, share=one.share, fair=one.fair, in_flight=one.in_flight, many=many)
+
+
+def _judge(connection: Connection, one: Tenant, batch: int, at: datetime) -> Changed | None:
+    before, after, code = one.conduct, _judged(one, batch), one.institution_code
+    if after == before:
+        return None
+    values = {"lowered": after.lowered, "calm": after.calm}
     where = and_(tenant_conduct.c.institution_code == code)
     if not connection.execute(update(tenant_conduct).where(where).values(values)).rowcount:
         connection.execute(insert(tenant_conduct).values(institution_code=code, **values))
     if after.lowered == before.lowered:
         return None
+    change = Changed(code, at, before.lowered, after.lowered, one.share, one.in_flight)
     connection.execute(
         insert(tenant_event).values(
             institution_code=code,
             at=at,
-            lowered_from=before.lowered,
-            lowered_to=after.lowered,
-            share=share,
-            in_flight=one.in_flight,
+            lowered_from=change.lowered_from,
+            lowered_to=change.lowered_to,
+            share=round(change.share * 1000),
+            in_flight=change.in_flight,
         )
     )
-    return Changed(code, at, before.lowered, after.lowered, one.share, one.in_flight)
+    return change

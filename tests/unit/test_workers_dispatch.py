@@ -139,8 +139,7 @@ def noisy(engine, dispatch, looks, *, since=0):
 
 def lowered(engine):
     with engine.connect() as connection:
-        rows = connection.execute(select(tenant_conduct.c.institution_code, tenant_conduct.c.lowered)).all()
-    return dict(tuple(row) for row in rows)
+        return {one.institution_code: one.lowered for one in tenants.tenants(connection, now=NOW)}
 
 
 def test_a_noisy_tenant_is_lowered_step_by_step_and_restored_and_all_of_it_is_written_down(engine, dispatch, caplog):
@@ -167,11 +166,7 @@ def test_a_noisy_tenant_is_lowered_step_by_step_and_restored_and_all_of_it_is_wr
 def test_a_lowered_weight_shortens_turns_while_others_wait(engine, dispatch):
     hand_in(engine, HOSPITAL, 60)
     with engine.begin() as connection:
-        connection.execute(
-            insert(tenant_conduct).values(
-                institution_code=HOSPITAL, lowered=2, calm=0, share=500, in_flight=60, looked_at=NOON
-            )
-        )
+        connection.execute(insert(tenant_conduct).values(institution_code=HOSPITAL, lowered=2, calm=0))
 
     take(engine, dispatch, CLINIC)
     assert take(engine, dispatch, HOSPITAL) == 1
@@ -210,12 +205,16 @@ def test_shares_are_shown_as_they_were_measured_by_all_desks(engine, dispatch):
 
 
 def test_what_was_spent_is_forgotten_after_an_hour_and_judged_by_one_desk_at_a_time(engine, dispatch):
+    hand_in(engine, HOSPITAL, NOISY_IN_FLIGHT)
     noisy(engine, dispatch, 1)
     other = Dispatch(engine, BATCH, WITHIN, holder="other")
-    hand_in(engine, HOSPITAL, NOISY_IN_FLIGHT)
     other.note(now=NOW + 1, at=NOON)
-    assert lowered(engine) == {HOSPITAL: 0, CLINIC: 0, PHARMACY: 0}, "the first desk has the lease"
+    assert lowered(engine) == {HOSPITAL: 1, CLINIC: 0, PHARMACY: 0}, "the first desk has the lease"
+    other.note(now=NOW + 12, at=NOON)
+    assert lowered(engine) == {HOSPITAL: 2, CLINIC: 0, PHARMACY: 0}, "the first desk says nothing any more"
 
+    allowed = dispatch.begin(CLINIC, now=NOW + 4000)
+    dispatch.end(CLINIC, allowed, claims=1, work=LEAST_QUANTUM, more=False, seconds=0.1)
     dispatch.note(now=NOW + 4000, at=NOON)
     with engine.connect() as connection:
-        assert connection.execute(select(tenant_use)).all() == []
+        assert [use.institution_code for use in connection.execute(select(tenant_use))] == [CLINIC]

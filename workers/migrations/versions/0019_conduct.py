@@ -1,0 +1,28 @@
+"""How an institution behaves is kept where it changes; what was measured stands in `tenant_event`."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from infra.database import Moment
+
+revision = "0019"
+down_revision = "0018"
+branch_labels = None
+depends_on = None
+
+MEASURED = {"share": sa.Integer(), "in_flight": sa.Integer(), "looked_at": Moment(timezone=True)}
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("tenant_conduct") as batch:
+        for name in MEASURED:
+            batch.drop_column(name)
+
+
+def downgrade() -> None:
+    op.execute("DELETE FROM tenant_conduct")  # nobody is held back any more: the next looks judge anew
+    with op.batch_alter_table("tenant_conduct") as batch:
+        for name, kind in MEASURED.items():
+            batch.add_column(sa.Column(name, kind, nullable=False))
