@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from hashlib import blake2b
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select
@@ -72,14 +75,31 @@ def published(institutions: Iterable[str], version: str = "catalogue-1") -> Cata
 
 def new_frontend(url: str, *codes: str, backlog_cap: int = 1000) -> Engine:
     """A migrated front-end database with these institutions, a catalogue and a policy in force."""
-    engine = open_database(url)
-    schema.upgrade(engine)
     codes = codes or (HOSPITAL, CLINIC)
+    engine = open_database(url)
+    if engine.dialect.name == "sqlite":
+        Path(str(engine.url.database)).write_bytes(_filled_file(codes, backlog_cap))
+    else:
+        _fill(engine, codes, backlog_cap)
+    return engine
+
+
+@cache
+def _filled_file(codes: tuple[str, ...], backlog_cap: int) -> bytes:
+    """The file of such a database: most tests begin with the same, and migrating takes longer than most of them."""
+    with TemporaryDirectory() as folder:
+        engine = open_database(f"sqlite:///{folder}/frontend.db")
+        _fill(engine, codes, backlog_cap)
+        engine.dispose()
+        return Path(folder, "frontend.db").read_bytes()
+
+
+def _fill(engine: Engine, codes: Iterable[str], backlog_cap: int) -> None:
+    schema.upgrade(engine)
     with engine.begin() as connection:
         for code in codes:
             add_institution(connection, code, backlog_cap=backlog_cap)
         connection.execute(insert(reference), [catalogue_row(published(codes)), policy_row(POLICY)])
-    return engine
 
 
 def add_institution(connection: Connection, code: str, *, backlog_cap: int = 1000) -> None:

@@ -126,7 +126,7 @@ class Site:
         """Whether a worker asks for the queue's messages, which it does once a second (Valkey only)."""
         until = time.monotonic() + 1.5
         with (
-            redis.Redis.from_url(self.broker_url, socket_timeout=0.5) as client,
+            redis.Redis.from_url(self.broker_url, socket_timeout=1.5) as client,
             client.monitor() as monitor,
             contextlib.suppress(redis.TimeoutError),
         ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -70,9 +71,14 @@ def _is_defined(parts: list[str]) -> bool:
     return False
 
 
+@cache
+def _program() -> object:
+    return typer.main.get_command(app)
+
+
 def _is_command(words: str) -> bool:
     """Whether the words begin with a command, one of the choices where they are given as a|b, and its options."""
-    command: object = typer.main.get_command(app)
+    command: object = _program()
     rest = words.split()
     while rest and hasattr(command, "commands"):
         names = re.split(r"[|/]", rest.pop(0))
