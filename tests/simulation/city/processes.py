@@ -40,13 +40,13 @@ SHORTEST_BEAT, OFTEN = 150.0, frozenset({"windows.tick", "books.tick"})
 """Simulated seconds between two rings of an entry, at least, but for those that what a client waits for hangs on: what
 takes a few ticks takes longer then, and a seed costs half."""
 
-SERVING = 10.0
+SERVING = 20.0
 """Simulated seconds between two looks at terms and moves, in a seed in which they change."""
 
 WITHOUT_CLOSING = 400.0
 """Simulated seconds between two looks at the periods of the clearing, in a seed in which none of them closes."""
 
-LEAST_SECONDS = {"waited": 2.0, "tenants": 10.0}
+LEAST_SECONDS = {"waited": 2.0, "tenants": 20.0}
 """No timer is rung more often than this: one that looks ten times a second says nothing more here."""
 
 

@@ -215,7 +215,7 @@ class Run:
             center_database_url=self.stage.center.url,
             center_broker_url="simulated://center",
             center_secret_file=self.stage.folder / "secret",
-            window_tick_seconds=45.0,
+            window_tick_seconds=30.0,
             books_tick_seconds=60.0,
             settle_late_seconds=10.0,
             sweep_after_seconds=8.0,
