@@ -19,10 +19,10 @@ up: setup ## the same services, kept running until Ctrl-C
 check: lint ## everything that needs no service: style, types, import rules, container files, unit tests
 	$(bin)/pytest tests/unit -n 2
 
-# Two at a time on two cores. Integration tests start processes, kill them and look at the clock: they come
-# afterwards, file by file, each worker with servers of its own.
+# Two at a time on two cores, file by file: what a test looks back at was done by the tests before it. Integration tests
+# start processes, kill them and look at the clock: they come afterwards.
 test: lint ## what CI runs: check, and the contract, database, simulation and integration tests
-	$(bin)/pytest tests --ignore=tests/integration -n 2
+	$(bin)/pytest tests --ignore=tests/integration -n 2 --dist loadfile
 	$(bin)/pytest tests/integration -n 2 --dist loadfile
 
 lint: setup

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 
+SELDOM = (100_000, 50, 100)
+"""Thresholds: what a process makes is kept, or gone without the collector."""
+
 
 def spare_the_collector() -> None:
     """Let the collector run seldom: a batch is tens of thousands of short-lived tuples without a cycle among them.
@@ -12,4 +15,4 @@ def spare_the_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(*SELDOM)

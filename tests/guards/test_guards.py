@@ -9,10 +9,8 @@ from tests.guards.take_away import ROOT, PatchDoesNotApply, copy_tree, patched, 
 
 AT_ONCE = (
     "one claim per idempotency key (database)",
-    "the digest of a repeat is compared (door)",
     "an answer is recorded once (CAS)",
     "who slept past its lease writes nothing (fencing)",
-    "an institution sees its own claims only",
     "a seal is checked",
 )
 """`make prove` takes all of them away; these, here, need no server and a few seconds each."""

@@ -13,7 +13,7 @@ from tests.simulation.deaths import READING, WRITING
 from tests.simulation.kills import week_of
 from tests.simulation.week import MISTAKES, plan
 
-INPATIENTS, KILLS = 40, 12
+INPATIENTS, KILLS = 25, 12
 SEED = 3
 
 
