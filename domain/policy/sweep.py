@@ -2,7 +2,7 @@
 
 Between two borders what the person pays is a straight line: the same rules with the same facts, each either at its
 limit or not. So borders are found exactly, by halving between two bills that took different ways, down to two bills
-that are one fen apart.
+that are one fen apart. A line that falls is found by its two ends: there two funds pay for the same fen.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LEAST_TOP_FEN = 10_000_000
 
 
 class Drop(NamedTuple):
-    """A bill and a dearer one, a fen apart, of which the dearer leaves the person paying less. Fen."""
+    """A bill and a dearer one, of which the dearer leaves the person paying less: a fen apart, or on one line. Fen."""
 
     bill_fen: int
     person_fen: int
@@ -77,9 +77,7 @@ class _Trial:
 
     def between(self, low_fen: int, high_fen: int) -> None:
         low, high = self._at(low_fen), self._at(high_fen)
-        if low.way == high.way:
-            return
-        if high_fen - low_fen == 1:
+        if low.way == high.way or high_fen - low_fen == 1:
             if high.person_fen < low.person_fen - max(0, high.funds - 1):
                 facts = low.facts ^ high.facts or high.facts
                 self.drops.append(Drop(low_fen, low.person_fen, high_fen, high.person_fen, tuple(sorted(facts))))

@@ -51,7 +51,7 @@ def bands(draw, kind="share", more=""):
 
 
 @st.composite
-def offices(draw, uppers=True):
+def offices(draw, uppers=True, overlap=True):
     facts = [*draw(bands()), deductible(draw(AMOUNTS_OF_MONEY), draw(st.sampled_from(["visit", "stay", "year"])))]
     if draw(st.booleans()):
         facts.append(cap(draw(AMOUNTS_OF_MONEY), basis=draw(st.sampled_from(["fund_paid", "charges", "in_scope"]))))
@@ -70,9 +70,10 @@ def offices(draw, uppers=True):
             f' insured = ["employee", "resident"], amount = "{draw(AMOUNTS_OF_MONEY)}"'
         )
     if uppers and draw(st.booleans()):
+        basis = draw(st.sampled_from(["in_scope_with_person", "left_by_layers_before"][not overlap :]))
         facts.append(
             'kind = "threshold", scheme = "serious_illness", insured = ["employee", "resident"], per = "year",'
-            f' amount = "{draw(AMOUNTS_OF_MONEY)}", basis = "in_scope_with_person"'
+            f' amount = "{draw(AMOUNTS_OF_MONEY)}", basis = "{basis}"'
         )
         facts.extend(
             fact + ', scheme = "serious_illness", insured = ["employee", "resident"]'
@@ -97,9 +98,9 @@ OCCASIONS = st.builds(Occasion, st.sampled_from(VisitType), st.integers(0, 3), s
 
 
 @st.composite
-def situations(draw, uppers=True):
-    """A person, what they have used up, an office, an occasion."""
-    who, book, occasion = draw(PERSONS), draw(offices(uppers=uppers)), draw(OCCASIONS)
+def situations(draw, overlap=True):
+    """A person, what they have used up, an office, an occasion. Without `overlap` no two funds pay for the same fen."""
+    who, book, occasion = draw(PERSONS), draw(offices(overlap=overlap)), draw(OCCASIONS)
     keys = [key for key in accumulator_keys(who, occasion, book) if "stay/" not in key]
     used = draw(st.fixed_dictionaries({}, optional={key: st.integers(0, 10**6) for key in keys}))
     return who, used, book, occasion
@@ -133,11 +134,32 @@ def test_a_dearer_bill_never_costs_the_funds_less(claim, more, situation):
     assert settle(dearer_by(claim, more), *situation).fund_pay_fen >= settle(claim, *situation).fund_pay_fen
 
 
-@given(CLAIMS, st.integers(1, 10**5), situations(uppers=False))
-def test_nor_the_person_where_no_other_fund_takes_over_at_a_cap(claim, more, situation):
-    """Where one does, the person was seen to pay less past the cap: no law holds there."""
+@given(CLAIMS, st.integers(1, 10**5), situations(overlap=False))
+def test_nor_the_person_where_no_two_funds_pay_for_the_same_fen(claim, more, situation):
     before, after_it = settle(claim, *situation), settle(dearer_by(claim, more), *situation)
     assert after_it.person_share_fen >= before.person_share_fen
+
+
+@pytest.mark.parametrize(
+    ("basis", "costs"),
+    [
+        pytest.param("in_scope_with_person", -2000, id="measured past the other fund: both pay for the same fen"),
+        pytest.param("left_by_layers_before", 1600, id="measured on what the other fund left"),
+    ],
+)
+def test_two_funds_that_pay_for_the_same_fen_make_a_dearer_bill_cost_less(basis, costs):
+    both = 'insured = ["employee", "resident"]'
+    book = office(
+        share("0.5000", "0.00"),
+        cap("100.00", basis="fund_paid"),
+        f'kind = "layer_share", scheme = "large_amount", {both}, when = "pooled_cap_reached", ratio = "0.6000"',
+        f'kind = "threshold", scheme = "serious_illness", {both}, per = "year", amount = "0.00", basis = "{basis}"',
+        f'kind = "layer_share", scheme = "serious_illness", {both}, low = "0.00", ratio = "0.6000"',
+    )
+    claim = totals(scope="300.00")
+    case = person(), {}, book, OUTPATIENT
+    before, after_it = settle(claim, *case), settle(dearer_by(claim, 10000), *case)
+    assert after_it.person_share_fen - before.person_share_fen == costs
 
 
 @given(CLAIMS, situations())

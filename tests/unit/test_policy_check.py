@@ -170,6 +170,23 @@ def test_a_border_where_a_dearer_bill_costs_less_is_found_to_the_fen():
     assert found(*GOOD, threshold, from_the_first_yuan).errors == []
 
 
+def test_two_funds_that_pay_for_the_same_fen_are_found():
+    def with_a_second_layer_on(basis):
+        second = f'scheme = "serious_illness", insured = ["employee"], visit = "outpatient", basis = "{basis}"'
+        return found(
+            *GOOD,
+            'kind = "cap", visit = "outpatient", per = "year", amount = "100.00", basis = "fund_paid"',
+            f'kind = "layer_share", {LAYER}, when = "pooled_cap_reached", ratio = "0.60"',
+            f'kind = "threshold", {second}, per = "year", amount = "10.00"',
+            f'kind = "layer_share", {second}, ratio = "0.60"',
+        )
+
+    finding = only(with_a_second_layer_on("in_scope_with_person"), "dearer-pays-less")
+    assert finding.severity == "error"
+    assert finding.bills_fen[0] < finding.bills_fen[1]
+    assert with_a_second_layer_on("left_by_layers_before").errors == []
+
+
 def test_bands_never_make_a_dearer_bill_cheaper():
     bands = [f'{SHARE.replace("0.80", ratio)}, low = "{low}", high = "{high}"' for ratio, low, high in (
         ("0.50", "0.00", "1000.00"), ("0.95", "1000.00", "2000.00"))]  # fmt: skip
