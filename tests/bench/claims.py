@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def claims(count: int, *, lines: int = LINES, seed: int = 1, first: int = 0) -> 
     persons = [synthetic_citizen_id(serial) for serial in range(PERSONS)]
     for serial in range(first, first + count):
         visit = Visit(
-            visit_no=f"{SHORT_CODE}{DAY:%y%m%d}{serial:04X}",
+            visit_no=f"{SHORT_CODE}{DAY + timedelta(days=serial >> 16):%y%m%d}{serial & 0xFFFF:04X}",
             institution_code=HOSPITAL,
             citizen_id_no=chance.choice(persons),
             visit_type=VisitType.OUTPATIENT,
