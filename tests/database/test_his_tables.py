@@ -185,7 +185,7 @@ def _records(table: str) -> st.SearchStrategy[dict[str, object]]:
 
 
 ROUND_TRIP = settings(
-    max_examples=20,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,  # the database and the file serve all examples, each taken back

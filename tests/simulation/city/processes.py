@@ -46,8 +46,9 @@ SERVING = 20.0
 WITHOUT_CLOSING = 400.0
 """Simulated seconds between two looks at the periods of the clearing, in a seed in which none of them closes."""
 
-LEAST_SECONDS = {"waited": 2.0, "tenants": 20.0}
-"""No timer is rung more often than this: one that looks ten times a second says nothing more here."""
+LEAST_SECONDS = 0.5
+SELDOM = {"waited": 2.0, "tenants": 20.0}
+"""No timer is rung more often than this, some still more seldom: ten looks a second say nothing more here."""
 
 
 class Book:
@@ -246,7 +247,7 @@ class Role:
                 if due[number] <= self.city.loop.now:
                     if not self._idle.may_skip(timer.name):
                         self._tick(timer)
-                    due[number] = self.city.loop.now + max(timer.every_seconds, LEAST_SECONDS.get(timer.name, 0.5))
+                    due[number] = self.city.loop.now + max(timer.every_seconds, SELDOM.get(timer.name, LEAST_SECONDS))
             wait = min([moment - self.city.loop.now for moment in due], default=30.0)
             names = self._queues(queues, being)
             taken = app.broker.take(self.process, names, max(wait, 0.0))
