@@ -16,6 +16,7 @@ from center.ledger import audit, chain, documents
 from center.ledger.export import NotAnExport, export, exported, is_exported
 from center.ledger.layouts import NEWEST, stored
 from center.ledger.verifying import What, verify
+from center.partitions import Place, first_number, prepare
 from center.settling.records import cursor_of
 from center.settling.settle import settle_submitted
 from city import cli
@@ -275,25 +276,45 @@ def test_migrate_makes_the_login_of_the_services_where_there_is_none(books, owne
         connection.execute(text("DROP ROLE another"))
 
 
+BARE_SETTLEMENTS = (
+    "INSERT INTO settlement (settlement_no, institution_code, visit_no, charge_batch_no, kind, frontend, person_no,"
+    " visit_type, clearing_type, visit_date, settled_at, settled_day, digest, line_count, total_fen,"
+    " own_expense_fen, over_limit_fen, pre_self_pay_fen, in_scope_fen, fund_pay_fen, account_pay_fen,"
+    " deductible_fen, self_pay_fen, over_cap_fen, institution_share_fen, policy_version, catalogue_version, steps,"
+    " answer) SELECT number, 'H', 'P' || number, 1, 'normal', 'f', 1, '3', '11', '2026-03-02', now(), '2026-03-02',"
+    " '', 1, fen, fen, 0, 0, 0, 0, 0, 0, 0, 0, 0, 'p', 'c', '', ''"
+    " FROM unnest(CAST(:numbers AS bigint[]), CAST(:fen AS bigint[])) AS new (number, fen)"
+)
+POSTINGS = "INSERT INTO posting VALUES (:number, 'cash:H', 100), (:number, 'charges:H', -100)"
+
+
 def test_a_settlement_comes_after_its_postings_or_not_at_all(center_engine):
     """However it is written: by INSERT, by COPY, one of many. One of nothing at all has none."""
-    row = (
-        "INSERT INTO settlement (settlement_no, institution_code, visit_no, charge_batch_no, kind, frontend, person_no,"
-        " visit_type, clearing_type, visit_date, settled_at, settled_day, digest, line_count, total_fen,"
-        " own_expense_fen, over_limit_fen, pre_self_pay_fen, in_scope_fen, fund_pay_fen, account_pay_fen,"
-        " deductible_fen, self_pay_fen, over_cap_fen, institution_share_fen, policy_version, catalogue_version, steps,"
-        " answer) SELECT number, 'H', 'P' || number, 1, 'normal', 'f', 1, '3', '11', '2026-03-02', now(), '2026-03-02',"
-        " '', 1, fen, fen, 0, 0, 0, 0, 0, 0, 0, 0, 0, 'p', 'c', '', ''"
-        " FROM unnest(CAST(:numbers AS bigint[]), CAST(:fen AS bigint[])) AS new (number, fen)"
-    )
-    posting = "INSERT INTO posting VALUES (:number, 'cash:H', 100), (:number, 'charges:H', -100)"
     bare = "settlement 700002 comes without its postings"
     with pytest.raises(IntegrityError, match=bare), center_engine.begin() as connection:
-        connection.execute(text(posting), {"number": 700_001})
-        connection.execute(text(row), {"numbers": [700_001, 700_002], "fen": [100, 100]})
+        connection.execute(text(POSTINGS), {"number": 700_001})
+        connection.execute(text(BARE_SETTLEMENTS), {"numbers": [700_001, 700_002], "fen": [100, 100]})
     with pytest.raises(IntegrityError, match=bare), center_engine.begin() as connection:
-        connection.execute(text(row), {"numbers": [700_002], "fen": [100]})
-        connection.execute(text(posting), {"number": 700_002})
+        connection.execute(text(BARE_SETTLEMENTS), {"numbers": [700_002], "fen": [100]})
+        connection.execute(text(POSTINGS), {"number": 700_002})
     with center_engine.begin() as connection:
-        connection.execute(text(posting), {"number": 700_001})
-        connection.execute(text(row), {"numbers": [700_001, 700_003], "fen": [100, 0]})
+        connection.execute(text(POSTINGS), {"number": 700_001})
+        connection.execute(text(BARE_SETTLEMENTS), {"numbers": [700_001, 700_003], "fen": [100, 0]})
+
+
+def test_the_postings_of_a_settlement_are_found_by_index_in_a_table_that_was_empty_a_moment_ago(owner_engine):
+    """A plan made then is kept by every session until autovacuum has seen how large the table became."""
+    read = text("SELECT sum(seq_tup_read) FROM pg_stat_xact_user_tables WHERE relname LIKE 'posting%'")
+    new_year = Place(9, AT.year)
+    number = first_number(new_year)
+    many = range(number + 1, number + 1_000)
+    with owner_engine.connect() as connection:
+        prepare(connection, [new_year])
+        connection.execute(text(f"ANALYZE posting_p{new_year.pool}_{new_year.year}"))
+        connection.execute(text(POSTINGS), {"number": number})
+        connection.execute(text(BARE_SETTLEMENTS), {"numbers": [number], "fen": [100]})
+        connection.execute(text(POSTINGS), [{"number": one} for one in many])
+        before = connection.execute(read).scalar_one()
+        connection.execute(text(BARE_SETTLEMENTS), {"numbers": list(many), "fen": [100] * len(many)})
+        assert connection.execute(read).scalar_one() == before
+        connection.rollback()
