@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -49,12 +49,12 @@ Moved = list[dict[str, Any]]
 class Turn:
     """What one turn at the desk came to: the visits it took, totals to send, claims gone back, whether more wait."""
 
-    visits: Sequence[str]
-    totals: Sequence[ClaimTotals]
-    returned: int
-    more: bool
-    policy_version: str
-    catalogue_version: str
+    visits: Sequence[str] = ()
+    totals: Sequence[ClaimTotals] = ()
+    returned: int = 0
+    more: bool = False
+    policy_version: str = ""
+    catalogue_version: str = ""
     prepares: Sequence[ClaimTotals] = ()
     """Totals to be prepared at the centre, not settled yet."""
     unleased: Sequence[str] = ()
@@ -71,8 +71,39 @@ class Turn:
     """Over how many lanes of the centre it is to be spread."""
 
 
-_NOT_TODAY = Turn((), (), 0, more=False, policy_version="", catalogue_version="")
+_NOT_TODAY = Turn()
 """Our clock is wrong, and not even the day is certain: everything stays accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What a turn looks at its claims with, all of one moment."""
+
+    reference: Reference
+    place: local.Place
+    leased: Mapping[str, Entitlement]
+    link: Standing
+    behind: Collection[str]
+    """The identity numbers of whom an earlier claim waits for the drain."""
+    at: datetime
+    now: float
+
+
+@dataclass(slots=True)
+class _Moving:
+    """The claims of a turn by where they go, and the warnings to keep of them."""
+
+    totalled: Moved = field(default_factory=list)
+    returned: Moved = field(default_factory=list)
+    set_aside: Moved = field(default_factory=list)
+    warned: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def keep(self, claim_ids: Collection[int]) -> None:
+        """Let go of all others: another desk has moved them."""
+        self.totalled, self.returned, self.set_aside = (
+            [row for row in moved if row["id"] in claim_ids] for moved in (self.totalled, self.returned, self.set_aside)
+        )
+
 
 _ACCEPTED = (
     select(
@@ -160,64 +191,79 @@ def preprocess(
         leased = leases(connection, [visit.citizen_id_no for _, visit in opened if visit is not None], at=at)
         behind = _behind_the_queue(connection, link, opened)
 
-    totalled, returned, set_aside = Moved(), Moved(), Moved()
-    warned: dict[int, list[dict[str, Any]]] = {}
+    moving = _Moving()
+    view = _View(reference, place, leased, link, behind, at, now)
     for row, visit in opened:
-        if visit is None:
-            set_aside.append({"id": row.claim_id})
-            continue
-        try:
-            checked: ClaimTotals | bytes
-            whole = place.way == Way.CENTRALIZED and row.offline is None
-            if whole:
-                checked = lines_of_claims.bare_totals(row, visit)
-            else:
-                held = leased.get(visit.citizen_id_no)
-                checked, warnings = _looked_at(row, visit, reference, held, level=place.level, at=at)
-                if warnings:
-                    warned[row.claim_id] = warnings
-        except Exception as error:
-            # Our fault, and loud; but the claim's neighbours go on and a person looks at this one.
-            log.exception("claim_set_aside", extra={"claim_id": row.claim_id, "error": type(error).__name__})
-            set_aside.append({"id": row.claim_id})
-            continue
-        if isinstance(checked, ClaimTotals):
-            if row.offline is not None:
-                checked = checked._replace(local=unpack(row.offline, LocalResult))
-            totalled.append(
-                {
-                    "id": row.claim_id,
-                    **_when_it_goes(row, visit, link, behind, at=at),
-                    "checked": checked,
-                    "totals_": pack(checked),
-                    "local": row.local,
-                    "policy": None if whole else reference.policy_version,
-                    "catalogue": None if whole else reference.catalogue.version,
-                    "whole": whole,
-                    "now": now,
-                }
-            )
-        else:
-            returned.append({"id": row.claim_id, "codes": checked})
-
+        _step(view, moving, row, visit)
     counter = None
     if place.way == LOCAL and link.clock_agrees and not link.is_down:
         counter = LocalCounter(reference.policy, place.level, at, leased)
-        totalled = local.settled(counter, totalled)
+        moving.totalled = local.settled(counter, moving.totalled)
     if rows:
-        ids = [row.claim_id for row in rows]
-        totalled, returned = _note(engine, ids, (totalled, returned, set_aside), counter, warned)
+        _note(engine, [row.claim_id for row in rows], moving, counter)
+    return replace(
+        _sent_from(moving.totalled, rows, link, counter),
+        visits=[row.visit_no for row in rows],
+        returned=len(moving.returned),
+        more=len(rows) < len(waiting) or len(rows) == limit,
+        policy_version=reference.policy_version,
+        catalogue_version=reference.catalogue.version,
+        work=work,
+        settle_lanes=place.settle_lanes,
+    )
+
+
+def _step(view: _View, moving: _Moving, row: Any, visit: Visit | None) -> None:
+    """Look at one claim, and say where it goes: totalled, returned for its lines, or set aside for a person to see."""
+    if visit is None:
+        moving.set_aside.append({"id": row.claim_id})
+        return
+    whole = view.place.way == Way.CENTRALIZED and row.offline is None
+    try:
+        checked, warnings = (lines_of_claims.bare_totals(row, visit), []) if whole else _looked_at(view, row, visit)
+    except Exception as error:
+        # Our fault, and loud; but the claim's neighbours go on and a person looks at this one.
+        log.exception("claim_set_aside", extra={"claim_id": row.claim_id, "error": type(error).__name__})
+        moving.set_aside.append({"id": row.claim_id})
+        return
+    if warnings:
+        moving.warned[row.claim_id] = warnings
+    if not isinstance(checked, ClaimTotals):
+        moving.returned.append({"id": row.claim_id, "codes": checked})
+        return
+    if row.offline is not None:
+        checked = checked._replace(local=unpack(row.offline, LocalResult))
+    moving.totalled.append(
+        {
+            "id": row.claim_id,
+            **_when_it_goes(view, row, visit),
+            "checked": checked,
+            "totals_": pack(checked),
+            "local": row.local,
+            "policy": None if whole else view.reference.policy_version,
+            "catalogue": None if whole else view.reference.catalogue.version,
+            "whole": whole,
+            "now": view.now,
+        }
+    )
+
+
+def _sent_from(totalled: Moved, rows: Sequence[Any], link: Standing, counter: LocalCounter | None) -> Turn:
+    """The turn with what is to be sent of it now."""
     go_now = [row for row in totalled if not (link.is_down if row["is_prepare"] else row["waits"])]
     totals, prepares = (
         [row["checked"] for row in go_now if row["is_prepare"] is to_prepare and not row["whole"]]
         for to_prepare in (False, True)
     )
-    visits = [row.visit_no for row in rows]
-    unleased = [] if counter is None else [each.citizen_id_no for each in totals if each.local is None]
-    versions = reference.policy_version, reference.catalogue.version
-    whole_lists = _with_lines(rows, go_now)
-    counts = visits, totals, len(returned), len(rows) < len(waiting) or len(rows) == limit
-    return Turn(*counts, *versions, prepares, unleased, *whole_lists, link.is_down, work, place.settle_lanes)
+    whole, whole_prepares = _with_lines(rows, go_now)
+    return Turn(
+        totals=totals,
+        prepares=prepares,
+        unleased=[] if counter is None else [each.citizen_id_no for each in totals if each.local is None],
+        whole=whole,
+        whole_prepares=whole_prepares,
+        link_is_down=link.is_down,
+    )
 
 
 def within(grant: int, waiting: Sequence[Any]) -> tuple[Sequence[Any], int]:
@@ -239,14 +285,14 @@ def _with_lines(rows: Sequence[Any], noted: Moved) -> tuple[list[ClaimLines], li
     return settled, prepared
 
 
-def _when_it_goes(row: Any, visit: Visit, link: Standing, behind: Collection[str], *, at: datetime) -> dict[str, Any]:
+def _when_it_goes(view: _View, row: Any, visit: Visit) -> dict[str, Any]:
     """Whether a totalled claim is sent now, or waits for the link or behind an earlier one of its person."""
-    is_prepare = row.phase == Phase.PREPARE
-    waits = not is_prepare and (link.is_down or visit.citizen_id_no in behind)
+    is_prepare, link = row.phase == Phase.PREPARE, view.link
+    waits = not is_prepare and (link.is_down or visit.citizen_id_no in view.behind)
     return {
         "is_prepare": is_prepare,
         "waits": waits,
-        "queued": at if waits and row.queued_at is None else row.queued_at,
+        "queued": view.at if waits and row.queued_at is None else row.queued_at,
         "person": key_of(visit.citizen_id_no) if waits and not link.is_down else row.person_key,
         "sent": 0 if waits and not row.submission else 1,
     }
@@ -262,31 +308,23 @@ def _behind_the_queue(
     return {keys[key] for key in persons_waiting(connection, keys)}
 
 
-def _note(
-    engine: Engine,
-    claim_ids: Sequence[int],
-    moving: tuple[Moved, Moved, Moved],
-    counter: LocalCounter | None,
-    warned: Mapping[int, Sequence[dict[str, Any]]],
-) -> tuple[Moved, Moved]:
-    """Move the claims that are still ours to move, in one transaction: those totalled, returned and set aside.
-
-    Returns the first two.
-    """
+def _note(engine: Engine, claim_ids: Sequence[int], moving: _Moving, counter: LocalCounter | None) -> None:
+    """Move the claims that are still ours to move, in one transaction; the others are no longer in `moving`."""
     with engine.begin() as connection:
         mine = _still_accepted(connection, claim_ids)
-        totalled, returned, set_aside = ([row for row in moved if row["id"] in mine] for moved in moving)
+        read = moving.totalled
+        moving.keep(mine)
         if counter is not None:
-            totalled = local.counted_in(connection, counter, moving[0], totalled)
-        execute_many(connection, _TOTALLED, totalled)
-        if warned:
-            line_warnings.keep(connection, [row for each in totalled for row in warned.get(each["id"], ())])
-        execute_many(connection, _RETURNED, returned)
-        if returned:
-            connection.execute(insert(verdict).values(claim_id=bindparam("id")), returned)
-            reopen(connection, [row["id"] for row in returned])
-        execute_many(connection, _SET_ASIDE, set_aside)
-    return totalled, returned
+            moving.totalled = local.counted_in(connection, counter, read, moving.totalled)
+        execute_many(connection, _TOTALLED, moving.totalled)
+        if moving.warned:
+            kept = [row for each in moving.totalled for row in moving.warned.get(each["id"], ())]
+            line_warnings.keep(connection, kept)
+        execute_many(connection, _RETURNED, moving.returned)
+        if moving.returned:
+            connection.execute(insert(verdict).values(claim_id=bindparam("id")), moving.returned)
+            reopen(connection, [row["id"] for row in moving.returned])
+        execute_many(connection, _SET_ASIDE, moving.set_aside)
 
 
 def _still_accepted(connection: Connection, claim_ids: Sequence[int]) -> set[int]:
@@ -328,11 +366,10 @@ def line_rules_of(
         return PLAIN
 
 
-def _looked_at(
-    row: Any, visit: Visit, reference: Reference, held: Entitlement | None, *, level: int, at: datetime
-) -> tuple[ClaimTotals | bytes, list[dict[str, Any]]]:
+def _looked_at(view: _View, row: Any, visit: Visit) -> tuple[ClaimTotals | bytes, list[dict[str, Any]]]:
     """The claim's totals, or the packed verdicts of its lines when one of them failed; and the warnings to keep."""
-    rules = line_rules_of(reference.policy, row, visit, held, level=level, settled_on=at.date())
+    at, reference, held = view.at, view.reference, view.leased.get(visit.citizen_id_no)
+    rules = line_rules_of(reference.policy, row, visit, held, level=view.place.level, settled_on=at.date())
     lines = unpack_lines(row.lines)
     found = check_lines(visit, lines, reference.catalogue, at.date())
     warnings: list[dict[str, Any]] = []
