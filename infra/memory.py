@@ -6,6 +6,8 @@ import gc
 
 SELDOM = (100_000, 50, 100)
 """Thresholds: what a process makes is kept, or gone without the collector."""
+USUAL = (700, 10, 10)
+"""Python's own."""
 
 
 def spare_the_collector() -> None:
@@ -16,3 +18,8 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*SELDOM)
+
+
+def collect_as_usual() -> None:
+    """Leave it to Python again: the processes that are not ours throughout (beat, Flower) make cycles all day."""
+    gc.set_threshold(*USUAL)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from infra import logs
+from infra import logs, memory
 from infra.settings import Settings
 
 log = logging.getLogger("serve")
@@ -44,6 +44,7 @@ def _beat(settings: Settings) -> int:
     if settings.heartbeat_file is not None:
         settings.heartbeat_file.parent.mkdir(parents=True, exist_ok=True)
         threading.Thread(target=_keep_touching, args=(settings.heartbeat_file,), daemon=True).start()
+    memory.collect_as_usual()
     return serve_beat(settings)
 
 
@@ -58,6 +59,7 @@ def _flower(settings: Settings) -> int:
 
     settings.need("center_broker_url")
     app: Any = build_app("flower", settings.center_broker_url)  # its types say that start never returns
+    memory.collect_as_usual()
     app.conf.broker_pool_limit = 32  # it asks every worker many things at once, a connection each
     app.start(
         [
