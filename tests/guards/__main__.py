@@ -11,6 +11,9 @@ from pathlib import Path
 from tests.guards.guards import GUARDS
 from tests.guards.take_away import copy_tree, run_tests, run_without
 
+ALL_TESTS_SECONDS = 1_800
+"""The tests of all guards together take five minutes on two quiet cores."""
+
 
 def main(arguments: list[str]) -> int:
     """Prove the guards chosen; 0 when a test noticed the absence of each."""
@@ -25,7 +28,8 @@ def main(arguments: list[str]) -> int:
         return 2
     with tempfile.TemporaryDirectory() as folder:
         tree = copy_tree(Path(folder))
-        whole = run_tests(tuple(dict.fromkeys(test for guard in chosen for test in guard.tests)), tree)
+        everything = tuple(dict.fromkeys(test for guard in chosen for test in guard.tests))
+        whole = run_tests(everything, tree, within=ALL_TESTS_SECONDS)
         if whole.returncode != 0:
             print(whole.stdout[-3000:], file=sys.stderr)
             print("guards: the tests fail with every guard in its place; nothing can be proved", file=sys.stderr)

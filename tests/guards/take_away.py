@@ -69,8 +69,8 @@ def run_without(guard: Guard, tree: Path) -> Noticed:
         file.write_text(whole, encoding="utf-8")
 
 
-def run_tests(tests: tuple[str, ...], tree: Path) -> subprocess.CompletedProcess[str]:
-    """Run tests of the copy, on the copy."""
+def run_tests(tests: tuple[str, ...], tree: Path, *, within: float = 300) -> subprocess.CompletedProcess[str]:
+    """Run tests of the copy, on the copy. Raises TimeoutExpired."""
     environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     for name in [name for name in environment if name.startswith("PYTEST_")]:
         del environment[name]
@@ -81,7 +81,7 @@ def run_tests(tests: tuple[str, ...], tree: Path) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=within,
     )
 
 
