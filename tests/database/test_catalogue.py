@@ -418,7 +418,7 @@ def test_the_views_show_the_published_version(centre, frontend, tmp_path):
     ]  # fmt: skip
 
 
-def test_a_hundred_thousand_items(centre, tmp_path):
+def test_twenty_thousand_items(centre, tmp_path):
     rows = [("1", f"W{n:06d}", f"药品{n}", "片剂", "2", "2", "0.1", "", "2025-01-01", "") for n in range(20_000)]
     with centre.begin() as connection:
         entered = enter(connection, tmp_path, rows)
