@@ -307,8 +307,8 @@ def _close(connection: Connection, kind: str, import_id: int, at: datetime) -> i
               AND new.effective_date <= coalesce(old.last_day, old.expiry_date)
             ORDER BY old.{number}, new.effective_date) successor
         WHERE {table}.{number} = successor.old"""
-    # Rows entered a moment ago are not in the planner's statistics: where it thought of a handful, loops within loops over
-    # a whole catalogue took longer than a statement may.
+    # Rows entered a moment ago are not in the planner's statistics: where it thought of a handful, loops within loops
+    # over a whole catalogue took longer than a statement may.
     connection.execute(text("SET LOCAL enable_nestloop = off"))
     connection.execute(text(clipped.format(**names)), values)
     count = connection.execute(text(closed.format(**names)), values).rowcount
