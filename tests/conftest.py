@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -12,11 +13,43 @@ from center import privileges, schema
 from infra.database import open_database
 from infra.embedded import postgres, valkey
 from infra.supervisor import Supervisor
-from tests.support.databases import FreshDatabase, as_application
+from tests.support.databases import FreshDatabase, as_application, log_in_quickly, quick
+
+LONGEST_FIRST = (
+    "simulation/city/test_city.py",
+    "simulation/test_week.py",
+    "database/test_restore.py",
+    "contract/test_broker.py",
+    "database/test_his_tables.py",
+    "contract/test_openapi.py",
+    "guards/test_guards.py",
+    "database/test_moving.py",
+    "database/test_restore_answers.py",
+    "contract/test_deployed_his_tables.py",
+    "database/test_policy_publish.py",
+    "database/test_offline.py",
+    "integration/test_morning.py",
+    "integration/test_random_faults.py",
+    "integration/test_load.py",
+    "integration/test_faults.py",
+    "integration/test_up.py",
+    "integration/test_his_tables_service.py",
+    "integration/test_crash_points.py",
+    "integration/test_scale_out.py",
+    "integration/test_moving_processes.py",
+    "integration/test_dbf_killed.py",
+)
+"""Files of many seconds. A file stays on one worker: whichever begins last is what all others wait for."""
 
 # No test asserts a time: how long an example takes says more of the machine than of the code.
 hypothesis_settings.register_profile("no-deadline", deadline=None)
 hypothesis_settings.load_profile("no-deadline")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the long files to the front, in the order above; the rest stays as it is."""
+    place = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +59,8 @@ def servers(tmp_path_factory) -> Iterator[tuple[str, str]]:
     with Supervisor(folder / "data", say=lambda line: None) as supervisor:
         database = postgres.prepare(folder / "database", port=0, databases=["postgres", "center_template"])
         broker = valkey.prepare(folder / "broker", port=0)
-        supervisor.start(database.service, broker.service)
+        supervisor.start(quick(database.service), broker.service)
+        log_in_quickly(database.url)
         template = open_database(database.urls["center_template"])
         schema.upgrade(template)
         with template.begin() as connection:

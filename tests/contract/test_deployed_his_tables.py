@@ -17,6 +17,7 @@ from psycopg import sql
 from infra.embedded import postgres
 from infra.supervisor import Supervisor
 from producers.his.tables.postgres_site import Tenant
+from tests.support.databases import quick
 from tests.support.exchange import his, insurance, make_exchange
 from tests.support.frontend import CLINIC, DAY, HOSPITAL, NOON, PERSON, new_frontend, short_code
 from tests.support.tables_world import TablesWorld, flags
@@ -33,7 +34,7 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("postgres")
     with Supervisor(folder / "data", say=lambda line: None) as supervisor:
         database = postgres.prepare(folder / "database", port=0, databases=["postgres"])
-        supervisor.start(database.service)
+        supervisor.start(quick(database.service))
         yield database.url
 
 

@@ -115,7 +115,7 @@ def test_every_answer_is_as_described(schema, method, path, mode):
     """Requests the document allows, and requests it does not."""
 
     @given(case=schema[path][method].as_strategy(generation_mode=mode))
-    @settings(max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=8, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     def ask(case):
         # Two things a schema cannot say: 1.0 is no integer here, and a cursor is one that was given out before.
         query = case.query or {}

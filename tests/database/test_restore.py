@@ -28,6 +28,7 @@ from infra.database import open_database
 from tests.support.center import AT, FRONTEND, OTHER_FRONTEND, fill_center, rows_of
 from tests.support.databases import FreshDatabase
 from tests.support.frontend import CLINIC, shelf
+from tests.support.migrating import migrations_once
 from tests.support.restored import City
 from workers import epochs as front_epochs
 from workers import refund
@@ -47,6 +48,12 @@ BOOKS = {
     "day_sum": "institution_code, scheme, clearing_type, day, kind",
     "detail": "settlement_no",
 }
+
+
+@pytest.fixture(autouse=True)
+def migrated_once():
+    with migrations_once():
+        yield
 
 
 @pytest.fixture

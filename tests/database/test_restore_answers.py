@@ -28,6 +28,7 @@ from infra.settings import Settings
 from tests.support.center import AT, FRONTEND, OTHER_FRONTEND, SUSPENDED, fill_center, rows_of
 from tests.support.databases import FreshDatabase
 from tests.support.frontend import HOSPITAL, shelf
+from tests.support.migrating import migrations_once
 from tests.support.restored import City
 from workers import epochs as front_epochs
 from workers import refund
@@ -40,6 +41,12 @@ PERSON = synthetic_citizen_id(0)
 BACKUP_AT = AT + timedelta(hours=1)
 TODAY = AT + timedelta(days=1)
 RESTORED_AT = TODAY + timedelta(hours=6)
+
+
+@pytest.fixture(autouse=True)
+def migrated_once():
+    with migrations_once():
+        yield
 
 
 @pytest.fixture

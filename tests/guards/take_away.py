@@ -14,6 +14,9 @@ from tests.guards.guards import Guard
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("center", "city", "domain", "infra", "policies", "producers", "tests", "workers", "pyproject.toml")
+UNUSED = [word for name in ("cacheprovider", "xdist", "schemathesis") for word in ("-p", f"no:{name}")]
+"""Parts of pytest that cost a second to load and do nothing here."""
+
 TESTS_FAILED = 1
 
 
@@ -40,11 +43,11 @@ class Noticed:
 
 
 def copy_tree(target: Path) -> Path:
-    """A copy of everything the tests need."""
+    """A copy of everything the tests need; what is compiled comes along, and is not believed of a file that changed."""
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, target / name)
         else:
             shutil.copy(source, target / name)
     return target
@@ -75,7 +78,7 @@ def run_tests(tests: tuple[str, ...], tree: Path, *, within: float = 300) -> sub
     for name in [name for name in environment if name.startswith("PYTEST_")]:
         del environment[name]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *tests],
+        [sys.executable, "-m", "pytest", "-q", "-x", *UNUSED, *tests],
         cwd=tree,
         env=environment,
         capture_output=True,

@@ -6,8 +6,6 @@ import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -22,6 +20,7 @@ from infra.clock import Clock
 from infra.settings import Settings
 from producers.his import dbf
 from producers.his.fields import layout
+from tests.support import warm
 from tests.support.crashing_door import KILLED, POINTS
 from tests.support.frontend import HOSPITAL
 from tests.support.site import ROOT
@@ -132,21 +131,21 @@ def morning(tmp_path, valkey_url):
 
 
 @pytest.fixture
-def watcher_process(morning):
+def watcher_process(morning, tmp_path):
     """Starts a watcher, to die at a point or not; the last one is ended with the test."""
     running = []
 
     def start(point="", nth=1):
-        command = [sys.executable, "-m", "tests.support.crashing_door", point, str(nth)]
-        if not point:
-            command = [sys.executable, "-c", "from city.commands.serve import serve; serve('his')"]
-        running.append(subprocess.Popen(command, env=morning.environment, cwd=ROOT, stderr=subprocess.DEVNULL))
+        module, words = ("tests.support.crashing_door", (point, str(nth))) if point else ("city.cli", ("serve", "his"))
+        running.append(
+            warm.start(module, *words, environment=morning.environment, folder=tmp_path, log=tmp_path / "watcher.log")
+        )
         return running[-1]
 
     yield start
     for process in running:
         process.kill()
-        process.wait()
+        process.wait(timeout=20)
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -26,6 +26,7 @@ from tests.simulation.insurance import FILES, TABLES, Insurance
 from tests.simulation.life import Life
 from tests.simulation.readers import Readers
 from tests.simulation.week import plan
+from tests.support.databases import quick
 from tests.support.exchange import his
 from tests.support.frontend import short_code
 
@@ -60,7 +61,7 @@ def empty_world(folder: Path) -> Iterator[dict[str, str]]:
     with Supervisor(folder / "data", say=lambda line: None) as supervisor:
         databases = postgres.prepare(folder / "database", port=0, databases=["center", "exchange"])
         broker = valkey.prepare(folder / "broker", port=0)
-        supervisor.start(databases.service, broker.service)
+        supervisor.start(quick(databases.service), broker.service)
         engine = open_database(databases.urls["center"])
         schema.upgrade(engine)
         engine.dispose()

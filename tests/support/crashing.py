@@ -1,4 +1,4 @@
-"""A role that dies, as by `kill -9`, the first time it comes to a chosen point: `-m tests.support.crashing POINT`."""
+"""A role that dies, as by `kill -9`, the first time it comes to a chosen point; run by `warm`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ POINTS: dict[str, tuple[str, Callable[[], None]]] = {
 """Where a process may die: its role, and how to make it."""
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve the role of the point, armed."""
     from city.commands.serve import serve
 
     role, arm = POINTS[sys.argv[1]]

@@ -1,4 +1,4 @@
-"""A watcher that dies, as by `kill -9`, at a chosen point: `-m tests.support.crashing_door POINT NTH`."""
+"""A watcher that dies, as by `kill -9`, at a chosen point; run by `warm`."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ POINTS = (
 """Where the watcher may die."""
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Watch the exchange folder, armed."""
     from city.commands.serve import serve
 
     _arm(sys.argv[1], int(sys.argv[2]))

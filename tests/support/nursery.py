@@ -1,23 +1,20 @@
-"""Processes that die where they are told to: `python -m tests.support.nursery` forks roles from one warm process.
+"""Processes that die where they are told to, forked from the warm process.
 
-Starting a role afresh costs more than a second of imports; a fork costs milliseconds, and is as killable. Each child
-arms itself before it begins, so it dies, as by `kill -9`, the first time it comes to the chosen point of the chosen
-message. One request a line on stdin, one answer a line on stdout.
+Each child arms itself before it begins, so it dies, as by `kill -9`, the first time it comes to the chosen point of
+the chosen message.
 """
 
 from __future__ import annotations
 
-import gc
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from tests.support import warm
 
 KILLED = 137
 
@@ -98,65 +95,18 @@ def _arm(how: str, what: str) -> None:
             raise ValueError(how)
 
 
-def _live(request: dict[str, Any]) -> None:
-    """Be the role asked for, until the end."""
-    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for number, file in ((nothing, 0), (log, 1), (log, 2)):
-        os.dup2(number, file)
-    os.environ.update(request["environment"])
-    _arm(request["how"], request["what"])
-    if request["role"] == "door":
+def main() -> None:
+    """Be the role asked for, armed, until the end; a door hands one thing in."""
+    role, how, what, call = sys.argv[1:]
+    _arm(how, what)
+    if role == "door":
         from tests.support.crash_city import trigger
 
-        trigger(**request["call"])
+        trigger(**json.loads(call))
         return
     from city.commands.serve import serve
 
-    sys.exit(serve(request["role"]))
-
-
-# ── The warm process ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def main() -> None:
-    """Answer requests until stdin ends; then end what still lives."""
-    for warm in ("center.tasks", "workers.tasks", "city.commands.serve", "tests.support.crash_city"):
-        import_module(warm)
-    gc.freeze()
-    alive: set[int] = set()
-    for line in sys.stdin:
-        request = json.loads(line)
-        if request["do"] == "start":
-            pid = os.fork()
-            if pid == 0:
-                code = 1
-                try:
-                    _live(request)
-                    code = 0
-                except SystemExit as end:
-                    code = int(end.code or 0)
-                finally:
-                    os._exit(code)
-            alive.add(pid)
-            print(pid, flush=True)
-        else:
-            print(_wait(request["pid"], request["within"]), flush=True)
-            alive.discard(request["pid"])
-    for pid in alive:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-
-def _wait(pid: int, within: float) -> int:
-    """The exit status of a child; -1 when it lives on."""
-    until = time.monotonic() + within
-    while time.monotonic() < until:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.01)
-    return -1
+    sys.exit(serve(role))
 
 
 # ── In the test ───────────────────────────────────────────────────────────────────────────────────────────
@@ -166,56 +116,41 @@ class Nursery:
     """The test's side of it."""
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
-        self._folder = folder
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.nursery"],
-            env=environment, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        self._pids: dict[str, int] = {}
+        self._environment, self._folder = environment, folder
+        self._processes: dict[str, warm.Forked] = {}
 
     def start(self, role: str, *, how: str = "", what: str = "", call: Any = None, **environment: str) -> None:
         """Start a role; it dies `how` the first time it comes to `what`, if that is said."""
-        self._pids[role] = self._ask(
-            do="start", role=role, how=how, what=what, call=call, environment=environment,
-            log=str(self._folder / f"{role}.log"),
+        self._processes[role] = warm.start(
+            "tests.support.nursery", role, how, what, json.dumps(call),
+            environment={**self._environment, **environment}, folder=self._folder, log=self._folder / f"{role}.log",
         )  # fmt: skip
 
     def wait(self, role: str, *, within: float = 20.0) -> int:
         """How it ended; -1 when it has not."""
-        status = self._ask(do="wait", pid=self._pids[role], within=within)
-        if status != -1:
-            del self._pids[role]
+        try:
+            status = self._processes[role].wait(within)
+        except subprocess.TimeoutExpired:
+            return -1
+        del self._processes[role]
         return status
 
     def kill(self, role: str) -> None:
         """As `kill -9`, and wait."""
-        os.kill(self._pids[role], signal.SIGKILL)
+        self._processes[role].kill()
         self.wait(role)
 
     def stop(self, role: str) -> None:
         """Ask it to stop, and wait until it has; one that waits for a silent broker has acknowledged by then."""
-        os.kill(self._pids[role], signal.SIGTERM)
+        self._processes[role].terminate()
         if self.wait(role, within=3.0) == -1:
             self.kill(role)
 
     def is_running(self, role: str) -> bool:
         """Whether it was started and has not been waited for."""
-        return role in self._pids
+        return role in self._processes
 
     def end(self) -> None:
         """End everybody."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=20)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-
-    def _ask(self, **request: Any) -> int:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-
-if __name__ == "__main__":
-    main()
+        for role in list(self._processes):
+            self.kill(role)

@@ -1,4 +1,4 @@
-"""A front-end and a centre in real processes: each role is a `jiesuan serve` that a test may kill."""
+"""A front-end and a centre in real processes: each role is a `jiesuan serve` that a test may kill (`warm`)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from sqlalchemy import Engine, select
 from domain.identity import synthetic_citizen_id
 from infra.broker import Post, build_app
 from infra.envelope import frontend_key
+from tests.support import warm
 from tests.support.frontend import NOON, hand_in, new_frontend, submission
 from workers import intake
 from workers.doorbell import Doorbell
@@ -35,7 +36,7 @@ class Site:
         self, folder: Path, broker_url: str, *codes: str, center_database_url: str = "", frontend: str = FRONTEND
     ) -> None:
         self.folder, self.broker_url, self.frontend = folder, broker_url, frontend
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, warm.Forked] = {}
         (folder / "center_secret").write_text(SECRET.hex())
         (folder / "frontend_key").write_text(frontend_key(SECRET, frontend).hex())
         database_url = f"sqlite:///{folder}/frontend.db"
@@ -62,19 +63,16 @@ class Site:
         """Start these roles; `name` tells a second process of a role from the first, `dying_at` is a crashing point."""
         for role in roles:
             called = f"{name} {role}".strip()
-            command = (
-                [sys.executable, "-m", "tests.support.crashing", dying_at] if dying_at else [*JIESUAN, "serve", role]
+            module, words = ("tests.support.crashing", (dying_at,)) if dying_at else ("city.cli", ("serve", role))
+            self._processes[called] = warm.start(
+                module, *words, environment=self.environment, folder=self.folder, log=self.log_file(called)
             )
-            with self.log_file(called).open("ab") as log:
-                self._processes[called] = subprocess.Popen(
-                    command, env=self.environment, cwd=self.folder, stdout=log, stderr=log
-                )
 
     def kill(self, role: str) -> None:
         """As `kill -9` does."""
         process = self._processes[role]
         process.kill()
-        process.wait()
+        process.wait(timeout=20)
 
     def end(self, *roles: str) -> None:
         """Ask these to stop, and wait."""
@@ -109,7 +107,7 @@ class Site:
                 process.wait(timeout=15)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
+                process.wait(timeout=15)
         self._processes.clear()
         self.engine.dispose()
 

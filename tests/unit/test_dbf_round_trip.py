@@ -40,7 +40,7 @@ def words_of(field):
 
 @pytest.mark.parametrize("table", FILES)
 @given(data=st.data())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_any_record_under_our_names_comes_back_with_its_words_shortened_at_a_character(table, data):
     columns = layout(table)
     record = data.draw(st.fixed_dictionaries({field.identifier: words_of(field) for field in columns}))
@@ -66,7 +66,7 @@ def as_read(field, value):
 
 @pytest.mark.parametrize("table", FILES)
 @given(data=st.data(), day=st.dates(date(1900, 1, 1), date(2155, 12, 31)))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 def test_any_record_of_the_specification_comes_back(table, data, day):
     columns = layout(table)
     row = st.fixed_dictionaries({field.code: values_of(field) for field in columns})
@@ -87,7 +87,7 @@ def test_any_record_of_the_specification_comes_back(table, data, day):
     rows=st.lists(st.fixed_dictionaries({field.code: values_of(field) for field in layout("MZJS")}), max_size=6),
     at=st.integers(0, 6),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 def test_a_file_written_in_two_goes_is_the_file_written_at_once(rows, at):
     columns, day = layout("MZJS"), date(2025, 3, 1)
     with tempfile.TemporaryDirectory() as folder:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,10 @@ from infra.database import open_database
 from infra.embedded import postgres
 from infra.supervisor import Supervisor
 from tests.simulation.city.connections import PostgresConnection, SqliteConnection, World
+from tests.support.databases import log_in_quickly, quick
 
 OPTIONS = " -c synchronous_commit=off -c deadlock_timeout=1h"
 """No power fails here, and who waits for whom is looked at by the simulation."""
-
-SERVER = ("--fsync=off", "--full_page_writes=off", "--autovacuum=off")
-"""Nothing of it outlives the run, and `Center.tidy` makes room."""
 
 KEPT = "before_each_seed"
 """The schema that holds what every seed begins with."""
@@ -214,5 +211,6 @@ def server(folder: Path) -> Iterator[str]:
     """The address of an empty database on a PostgreSQL of our own."""
     with Supervisor(folder / "data", say=lambda line: None) as supervisor:
         prepared = postgres.prepare(folder / "database", port=0, databases=["center"])
-        supervisor.start(replace(prepared.service, argv=[*prepared.service.argv, *SERVER]))
+        supervisor.start(quick(prepared.service, "--autovacuum=off"))  # `Center.tidy` makes room
+        log_in_quickly(prepared.urls["center"])
         yield prepared.urls["center"]
