@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.day_books import Entry, Figures, Group, Result, Scope, differences_of, result_of, totals
@@ -211,6 +211,7 @@ scopes = st.sampled_from([SCOPE, Scope(DAY - timedelta(days=1), DAY), Scope(DAY,
 
 
 @given(institution=books, center=books, frontend=st.none() | books, scope=scopes)
+@example(institution=[ONE, ONE._replace(charge_batch_no=2), BACK], center=[], frontend=None, scope=SCOPE)
 def test_whatever_the_books_the_differences_add_up_to_that_of_the_totals(institution, center, frontend, scope):
     sums = Counter()
     for each in classify(institution, center, scope=scope, frontend=frontend):
