@@ -441,6 +441,7 @@ def _windows(center: Center) -> None:
                 settle_late_seconds=settings.settle_late_seconds,
                 tick_length=tick_length,
                 deadline=deadline,
+                last_slice_after=granting.LAST_SLICE_AFTER * center.clock.speed,
             )
             return to_probe, granted
 

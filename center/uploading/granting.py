@@ -40,6 +40,10 @@ LEASE_SECONDS = 30.0
 TICK_SHARE = 0.9
 """A slice is at least this part of a tick long: it is over when the next tick comes."""
 
+LAST_SLICE_AFTER = timedelta(seconds=40)
+"""When nothing is due any more a front-end gets one small slice more, longer after its last one than it waits for
+receipts: those that were lost it asks for with it, by sending the detail again."""
+
 SPREAD = 2
 """Front-ends that are due at once are granted over the length of a slice divided by this, not in one tick."""
 
@@ -59,6 +63,7 @@ def tick(
     settle_late_seconds: float,
     tick_length: timedelta,
     deadline: timedelta,
+    last_slice_after: timedelta = LAST_SLICE_AFTER,
 ) -> list[tuple[str, UploadGranted]]:
     """Grant the slices that are due and return them by front-end: none while another holder ticks.
 
@@ -82,7 +87,7 @@ def tick(
         opened = opening(window, at, is_workday)
         assert opened is not None
         of_group = [member for member in members if member.frontend in group]
-        turn = _Turn(connection, window, opened, at, pace, tick_length, shares, of_group, group)
+        turn = _Turn(connection, window, opened, at, pace, tick_length, shares, of_group, group, last_slice_after)
         granted += turn.grant(last)
     return granted
 
@@ -159,6 +164,7 @@ class _Turn:
     members: Sequence[Member]
     """Of these front-ends, those that have detail to send."""
     frontends: Sequence[str]
+    last_slice_after: timedelta
 
     def grant(self, last: Mapping[str, Last]) -> list[tuple[str, UploadGranted]]:
         """The slices of this tick, written down."""
@@ -180,6 +186,8 @@ class _Turn:
                 spent = spent.plus(quota)
             elif self._owes_floor(frontend, newest):
                 quota = floor
+            elif not own and self._owes_last(newest) and rest.minus(spent).is_enough_for(floor):
+                quota, spent = floor, spent.plus(floor)
             if quota is None or min(quota) <= 0:
                 continue
             row = self._row(newest, quota, is_floor=quota is floor)
@@ -238,6 +246,17 @@ class _Turn:
             return True
         hour = min(HOUR, self.opened.closes - self._hour)
         return self.at >= self._hour + hour * FLOOR_WITHIN * _phase(f"{frontend}/{self._hour.isoformat()}")
+
+    def _owes_last(self, newest: Last | None) -> bool:
+        """Whether its last slice brought detail, was no small one, and is so long over that receipts are missed."""
+        return (
+            self.pace > 0
+            and newest is not None
+            and self._is_of_this_opening(newest)
+            and not newest.is_floor
+            and newest.lines_received > 0
+            and self.at - newest.granted_at >= self.last_slice_after
+        )
 
     def _row(self, newest: Last | None, quota: Budget, *, is_floor: bool) -> dict[str, Any]:
         fence = 1 if newest is None else newest.fence + 1

@@ -104,6 +104,18 @@ def test_who_has_detail_shares_the_budget_and_who_has_none_gets_the_small_slice(
     assert own.cut_off == after(minutes=1)
 
 
+def test_who_has_sent_all_gets_a_small_slice_more_for_receipts_that_were_lost(center_engine, tick, due):
+    """The centre has all of it; what the front-end has no receipt for it sends again, and is answered again."""
+    due(own=600)
+    assert dict(tick())[FRONTEND].lines == 600
+    with center_engine.begin() as connection:
+        assert granting.count_received(connection, FRONTEND, fence=1, lines=600, size=9_000, at=NOON)
+    due()
+    granted = [(seconds, dict(tick(after(seconds=seconds))).get(FRONTEND)) for seconds in range(10, 1_000, 10)]
+
+    assert [(seconds, (slice_.lines, slice_.bytes)) for seconds, slice_ in granted if slice_] == [(60, SMALL)]
+
+
 def test_two_of_one_class_share_evenly_and_a_weight_moves_the_border(center_engine, tick, due):
     due(own=10**6, shared=10**6)
     assert {name: slice_.lines for name, slice_ in tick()} == {FRONTEND: 300, OTHER_FRONTEND: 300}

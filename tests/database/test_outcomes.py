@@ -19,7 +19,7 @@ from workers.claims import show
 from workers.outcomes import decide
 from workers.outcomes.decide import Against, Buried, Decided
 from workers.outcomes.resolving import Impossible, ask_now, decide_now
-from workers.outcomes.sending import LONGEST_WAIT_SECONDS
+from workers.outcomes.sending import ASK_ANYWAY_SECONDS, LONGEST_WAIT_SECONDS
 from workers.outcomes.unknown import listed, oldest_seconds
 from workers.tables import claim
 
@@ -147,6 +147,19 @@ def test_a_confirmation_that_comes_too_late_settles_nothing(line, center):
     line.ring()
     assert (state(line, number), seen(line, number).refusal) == ("cancelled", "prepare-expired")
     assert booked(center, number) == (0, 0)
+
+
+def test_it_is_asked_about_though_our_clock_was_hours_fast_when_it_was_prepared(line, center):
+    number = hand_in(line)
+    line.ring()
+    ahead = seen(line, number).expires_at + timedelta(hours=5)
+    with line.engine.begin() as connection:
+        connection.execute(update(claim).where(claim.c.visit_no == number.partition("-")[0]).values(expires_at=ahead))
+
+    line.let_pass(600 + ASK_ANYWAY_SECONDS + SWEEP_AFTER)
+    line.tick()
+
+    assert (state(line, number), booked(center, number)) == ("cancelled", (0, 0))
 
 
 def test_what_was_not_sent_is_cancelled_without_asking(line, center):

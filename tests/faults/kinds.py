@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import signal
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import NamedTuple
 
 import redis
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from center.uploading.windows import Asked
 from tests.faults.proxy import Way, Wire
 from tests.faults.rooms import allow_growth, fill, forbid_growth, is_alive
-from tests.faults.town import Town
+from tests.faults.town import LOOKERS, Site, Town
 
 Undo = Callable[[], None]
+
+
+def at_once() -> bool:
+    """It holds on from the moment it is struck."""
+    return True
 
 
 class Struck(NamedTuple):
@@ -26,6 +34,8 @@ class Struck(NamedTuple):
     words: str
     undo: Undo | None = None
     seconds: float = 0.0
+    has_begun: Callable[[], bool] = at_once
+    """The seconds count from when it says yes."""
 
 
 class Kind(NamedTuple):
@@ -92,6 +102,19 @@ def stop_a_worker(town: Town, dice: random.Random) -> Struck:
     return _hold(town, dice.choice(_running(town)), dice.uniform(1, 12))
 
 
+def double(town: Town, dice: random.Random) -> Struck:
+    """One is run a second time beside the first, which nobody tells; later the second is ended, or killed."""
+    name, seconds = dice.choice(town.can_be_doubled), dice.uniform(4, 12)
+    number = dice.choice((signal.SIGTERM, signal.SIGKILL))
+    again = town.double(name)
+    return Struck(
+        f"{name} runs twice for {seconds:.1f} s (process {again.pid}), then {number.name}",
+        lambda: again.end(number),
+        seconds,
+        lambda: again.has_begun,
+    )
+
+
 # ── Brokers ──
 
 
@@ -147,11 +170,14 @@ def kill_postgres(town: Town, dice: random.Random) -> Struck:
 
 
 def _backends(town: Town) -> list[int]:
-    query = text("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename = 'center'")
+    query = text(
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename = 'center'"
+        " AND application_name <> :lookers"
+    )
     town.center.dispose()  # it may have died since it was asked last
     try:
         with town.center.connect() as connection:
-            return list(connection.execute(query).scalars())
+            return list(connection.execute(query, {"lookers": LOOKERS}).scalars())
     except DBAPIError:
         return []
 
@@ -198,6 +224,15 @@ def cut(town: Town, dice: random.Random) -> Struck:
     wire, seconds = _wire(town, dice), dice.uniform(0.5, 9)
     wire.cut()
     return Struck(f"cut {wire.name} for {seconds:.1f} s", wire.heal, seconds)
+
+
+def flap(town: Town, dice: random.Random) -> Struck:
+    """The link between a front-end and the centre comes and goes, several times within a few seconds."""
+    wire, seconds = town.wires[dice.choice(("wire-1", "wire-2"))], dice.uniform(4, 10)
+    down, up = dice.uniform(0.1, 0.9), dice.uniform(0.2, 1.1)
+    wire.flap(down=down, up=up)
+    times = math.ceil(seconds / (down + up))
+    return Struck(f"{wire.name} flaps: {times} times cut for {down:.1f} s and whole for {up:.1f} s", wire.heal, seconds)
 
 
 def reset(town: Town, dice: random.Random) -> Struck:
@@ -293,11 +328,47 @@ def stunt(town: Town, dice: random.Random) -> Struck:
     return Struck(f"the files of {name} may not grow for {seconds:.1f} s", lambda: allow_growth(pid), seconds)
 
 
+# ── Clocks ──
+
+
+def shift_a_clock(town: Town, dice: random.Random) -> Struck:
+    """A front-end starts again with a wrong clock, of the same day; later with the right one."""
+    site, seconds = dice.choice(town.sites), dice.uniform(6, 14)
+    minutes = dice.choice((1, 300, -1, -20, -300))
+    is_set = town.set_clock(site, timedelta(minutes=minutes))
+    words = f"the clock of {site.frontend} is {abs(minutes)} min {'fast' if minutes > 0 else 'slow'}"
+    return Struck(f"{words} for {seconds:.1f} s", lambda: _set_right(town, site), seconds, is_set)
+
+
+def _set_right(town: Town, site: Site) -> None:
+    town.set_clock(site, timedelta())
+
+
+# ── The office ──
+
+
+def shut_the_window(town: Town, dice: random.Random) -> Struck:
+    """While detail is due, an operator closes its window or leaves only the floor, and opens it again later."""
+    seconds, now = dice.uniform(3, 11), town.office.now()
+    how, asked = dice.choice(
+        (
+            ("is put out of use", Asked(active=False)),
+            (f"ends at {now:%H:%M}, which it is", Asked(closes=f"{now:%H:%M}")),
+            ("is left with its floor", Asked(lines="400", bytes="128K")),
+        )
+    )
+    if not town.office.is_free:
+        return cut(town, dice)
+    begun = town.office.shut(asked, wholly=asked.lines is None)
+    return Struck(f"the window of the detail {how} for {seconds:.1f} s", town.office.reopen, seconds, begun)
+
+
 KINDS = (
     Kind("kill", 14, kill_a_worker),
     Kind("kill-several", 4, kill_several),
     Kind("end", 3, end_a_worker),
     Kind("stop", 8, stop_a_worker),
+    Kind("double", 6, double),
     Kind("broker-kill", 4, kill_a_broker),
     Kind("broker-wipe", 6, wipe_a_broker),
     Kind("broker-stop", 3, stop_a_broker),
@@ -306,6 +377,7 @@ KINDS = (
     Kind("backend-kill", 2, kill_a_backend),
     Kind("backend-stop", 2, stop_a_backend),
     Kind("cut", 5, cut),
+    Kind("flap", 5, flap),
     Kind("reset", 4, reset),
     Kind("blackhole", 6, blackhole),
     Kind("orphan", 3, orphan),
@@ -316,6 +388,8 @@ KINDS = (
     Kind("spoil", 5, spoil),
     Kind("disk-full", 6, fill_a_disk),
     Kind("no-growth", 3, stunt),
+    Kind("clock", 3, shift_a_clock),
+    Kind("window", 5, shut_the_window),
 )
 """Every kind of fault."""
 

@@ -14,6 +14,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -94,7 +95,10 @@ class Wire:
         self.port = port or free_port(0, name, lambda words: None)
         self.weather = Weather()
         self._line, self._dice = line, dice
+        self.cuts = 0
+        """How often it was cut while it flapped."""
         self._pairs: set[_Pair] = set()
+        self._flapping: Future[None] | None = None
         self._server = line.do(asyncio.start_server(self._connected, "127.0.0.1", self.port, limit=CHUNK))
 
     @property
@@ -110,6 +114,10 @@ class Wire:
         """Reset every connection, and each new one, until `heal`."""
         self.weather.is_cut = True
         self.reset()
+
+    def flap(self, *, down: float, up: float) -> None:
+        """Cut for so many seconds and whole for so many, again and again, until `heal`."""
+        self._flapping = asyncio.run_coroutine_threadsafe(self._flap(self.weather, down, up), self._line.loop)
 
     def orphan(self) -> int:
         """Reset every connection at the side that connected and keep the other side's, silent, until `heal`."""
@@ -133,6 +141,15 @@ class Wire:
         for pair in found:
             pair.reset()
         return len(found)
+
+    async def _flap(self, weather: Weather, down: float, up: float) -> None:
+        while self.weather is weather:
+            weather.is_cut = True
+            self.cuts += 1
+            await self._reset()
+            await asyncio.sleep(down)
+            weather.is_cut = False
+            await asyncio.sleep(up)
 
     async def _orphan(self) -> int:
         found = [pair for pair in self._pairs if not pair.is_orphaned]

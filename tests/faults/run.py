@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import shutil
 import time
@@ -19,6 +20,7 @@ from tests.faults import checks
 from tests.faults.clients import Client
 from tests.faults.history import Book
 from tests.faults.kinds import Kind, Struck, Undo, plan
+from tests.faults.leases import Watch
 from tests.faults.town import Town, running
 
 HEAL_WITHIN = 150.0
@@ -34,8 +36,15 @@ class Failed(AssertionError):
 
 @dataclass(slots=True)
 class _Holding:
-    until: float
     undo: Undo
+    seconds: float
+    has_begun: Callable[[], bool]
+    until: float = math.inf
+
+    def is_over(self, now: float) -> bool:
+        if self.until == math.inf and self.has_begun():
+            self.until = now + self.seconds
+        return self.until <= now
 
 
 @dataclass(slots=True)
@@ -67,18 +76,19 @@ class Nemesis:
         self._holding.clear()
         for wire in self.town.wires.values():
             wire.heal()
+        self.town.end_doubles()
 
     def _note(self, words: str, struck: Struck) -> None:
         self.struck.append(words)
         self.say(words)
         if struck.undo is not None:
-            self._holding.append(_Holding(time.monotonic() + struck.seconds, struck.undo))
+            self._holding.append(_Holding(struck.undo, struck.seconds, struck.has_begun))
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while True:
             now = time.monotonic()
-            for holding in [holding for holding in self._holding if holding.until <= now]:
+            for holding in [holding for holding in self._holding if holding.is_over(now)]:
                 self._holding.remove(holding)
                 holding.undo()
             if now >= until:
@@ -103,17 +113,20 @@ def run(
             for site in town.sites
             for letter in "abc"[:CLIENTS_EACH]
         ]
+        watch = Watch({"the centre": town.lookers} | {site.frontend: site.engine for site in town.sites}, book.surprise)
         nemesis = Nemesis(town, dice, 60 * minutes / len(chosen), say)
         try:
+            watch.start()
             for client in clients:
                 client.start()
             nemesis.play(chosen)
             nemesis.heal()
             healed_in = _heal(town, clients, say)
-            wrong = book.surprises + checks.wrong(town, clients)
+            wrong = book.surprises + town.office.surprises + checks.wrong(town, clients)
         except (AssertionError, ServiceFailed, DBAPIError) as error:
-            wrong = [f"{type(error).__name__}: {error}", *book.surprises]
+            wrong = [f"{type(error).__name__}: {error}", *book.surprises, *town.office.surprises]
         finally:
+            watch.leave()
             book.close()
         if wrong:
             raise Failed(_report(seed, wrong, nemesis.struck, _kept(town, folder, seed)))
@@ -121,7 +134,7 @@ def run(
             "seed": seed,
             "faults": len(chosen),
             "by_kind": dict(sorted(Counter(kind.name for kind in chosen).items())),
-            **_figures(town, clients, book),
+            **_figures(town, clients, book, watch),
             "at_rest_after_seconds": round(healed_in, 1),
             "seconds": round(time.monotonic() - began, 1),
         }
@@ -135,6 +148,7 @@ def _heal(town: Town, clients: list[Client], say: Callable[[str], None]) -> floa
     town.supervisor.wait_until_ready(*town.everybody, within=HEAL_WITHIN)
     say("everybody is ready")
     town.center.dispose()  # its connections are of a server that may have died since
+    town.office.wait(within=30)
     for client in clients:
         client.leave(within=30)
     left = [words for client in clients for words in client.learn(until=until)]
@@ -169,7 +183,7 @@ def _kept(town: Town, folder: Path, seed: int) -> Path:
     return kept
 
 
-def _figures(town: Town, clients: list[Client], book: Book) -> dict[str, Any]:
+def _figures(town: Town, clients: list[Client], book: Book, watch: Watch) -> dict[str, Any]:
     settled = checks.Rows(town.center).rows("SELECT kind, count(*) FROM settlement GROUP BY 1")
     by_end = Counter(claim.state for client in clients for claim in client.claims)
     return {
@@ -181,6 +195,13 @@ def _figures(town: Town, clients: list[Client], book: Book) -> dict[str, Any]:
         "ended_by_themselves": {
             name: ended for name in town.workers if (ended := town.supervisor.starts(name) - 1 - town.ended[name]) > 0
         },
+        "doubled": {
+            "ran": sum(double.was_ready for double in town.doubles),
+            "never_ready": sum(not double.was_ready for double in town.doubles),
+        },
+        "flaps": sum(wire.cuts for wire in town.wires.values()),
+        "leases_changed_hands": dict(sorted((+watch.changes).items())),
+        "detail_that_waited_for_a_window": town.office.waited,
         "lost": 0,
         "twice": 0,
     }

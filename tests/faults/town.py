@@ -7,14 +7,17 @@ clients ─ door ─ api, desk, link ─ wire ─ broker ─ two counters, offic
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -31,6 +34,8 @@ from infra.envelope import frontend_key
 from infra.reference import catalogue_row, policy_row
 from infra.supervisor import Service, Supervisor, answers, touched
 from producers.api.keys import hash_of
+from tests.faults.doubles import Double
+from tests.faults.office import WINDOW, Office
 from tests.faults.proxy import Line, Wire
 from tests.faults.rooms import Rooms
 from tests.simulation.city.town import BALANCE_FEN
@@ -44,6 +49,8 @@ PERSONS = tuple(synthetic_citizen_id(serial) for serial in range(60))
 SERVE = [str(Path(sys.executable).with_name("jiesuan")), "serve"]
 SERVERS = ("database", "broker", "site")
 CENTRE = ("settle-1", "settle-2", "office", "beat")
+LOOKERS = "lookers"
+"""What the connections of the watch and the operator are called."""
 ROOMS_MEGABYTES = {"database": 700, "logs": 96, "front-end": 64}
 
 QUICK = {
@@ -100,15 +107,25 @@ class Town:
         targets |= {f"door-{site.number}": site.api_port for site in self.sites}
         targets["base"] = _port(database.url)
         self.wires = {name: Wire(line, name, port, dice) for name, port in targets.items()}
-        self._clock = Clock(AT, time.time(), 1.0).written()
+        self._began = time.time()
+        self._clock = Clock(AT, self._began, 1.0).written()
         self._secrets()
+        self._made: dict[str, tuple[str, dict[str, str]]] = {}
+        self.doubles: list[Double] = []
+        """Every process that was run a second time."""
+        self.lookers = self._for_lookers(database.url)
+        self.office = Office(self.lookers, [site.engine for site in self.sites], self._clock)
         supervisor.start(*self._services())
 
     def close(self) -> None:
-        """Let go of wires and databases; the supervisor ends the processes."""
+        """Let go of wires and databases; the supervisor ends the processes, and doubles are ended here."""
+        for double in self.doubles:
+            double.end(signal.SIGKILL)
+            double.gone()
+        self.office.close()
         for wire in self.wires.values():
             wire.close()
-        for engine in (self.center, *(site.engine for site in self.sites)):
+        for engine in (self.center, self.lookers, *(site.engine for site in self.sites)):
             engine.dispose()
 
     @property
@@ -120,6 +137,41 @@ class Town:
     def everybody(self) -> tuple[str, ...]:
         """The names of all processes."""
         return (*SERVERS, *self.workers)
+
+    @property
+    def can_be_doubled(self) -> tuple[str, ...]:
+        """The names of the processes of which there may be two; two of one API would want the same port."""
+        return tuple(name for name in self.workers if not name.startswith("api-"))
+
+    def double(self, name: str) -> Double:
+        """Run a process a second time, beside the first."""
+        again = f"{name}-again-{len(self.doubles) + 1}"
+        double = Double(self._service(again, *self._made[name]), self.logs / f"{again}.log")
+        self.doubles.append(double)
+        return double
+
+    def set_clock(self, site: Site, ahead: timedelta) -> Callable[[], bool]:
+        """Start a front-end's processes again, with a clock that is so far ahead; whether all of them run with it."""
+        before = self.supervisor.pids()
+        for name in site.services:
+            self._made[name][1]["JIESUAN_CLOCK"] = Clock(AT + ahead, self._began, 1.0).written()
+            with contextlib.suppress(ProcessLookupError):
+                self.supervisor.kill(name, signal.SIGKILL)
+                self.ended[name] += 1
+
+        def is_set() -> bool:
+            now = self.supervisor.pids()
+            return all(now.get(name, before.get(name)) != before.get(name) for name in site.services)
+
+        return is_set
+
+    def end_doubles(self) -> None:
+        """Return when there is one of each again."""
+        for double in self.doubles:
+            if not double.was_asked_to_end:
+                double.end(signal.SIGTERM)
+        for double in self.doubles:
+            double.gone()
 
     def door(self, site: Site) -> str:
         """Where clients find the API of a front-end."""
@@ -154,9 +206,7 @@ class Town:
                 insert(tables.reference),
                 [catalogue_row(published([HOSPITAL, CLINIC], CATALOGUE_VERSION)), policy_row(POLICY)],
             )
-            connection.execute(
-                insert(tables.upload_window).values(name="always", opens="00:00", closes="00:00", **WIDE)
-            )
+            connection.execute(insert(tables.upload_window).values(name=WINDOW, opens="00:00", closes="00:00", **WIDE))
         return engine
 
     def _new_site(self, number: int, frontend: str, code: str) -> Site:
@@ -167,6 +217,10 @@ class Town:
         with engine.begin() as connection:
             connection.execute(update(institution).values(api_key_hash=hash_of(api_key)))
         return Site(number, frontend, code, folder, engine, free_port(0, "API", _silent), api_key)
+
+    def _for_lookers(self, url: str) -> Engine:
+        """The centre's database for the watch and the operator, whose connections are no targets."""
+        return open_database(make_url(url).update_query_dict({"application_name": LOOKERS}).render_as_string(False))
 
     def _secrets(self) -> None:
         secret = sha256(b"faults").digest()
@@ -212,10 +266,12 @@ class Town:
         heartbeat = self.folder / "heartbeats" / name
         heartbeat.parent.mkdir(exist_ok=True)
         port = env.get("JIESUAN_API_PORT")
+        own = {**env, "JIESUAN_HEARTBEAT_FILE": str(heartbeat)}
+        self._made.setdefault(name, (role, own))
         return Service(
             name=name,
             argv=[*SERVE, role],
-            env={**env, "JIESUAN_HEARTBEAT_FILE": str(heartbeat)},
+            env=own,
             ready=answers(f"http://127.0.0.1:{port}/healthz") if role == "api" else touched(heartbeat),
             after=SERVERS,
             ready_within=120.0,

@@ -135,6 +135,23 @@ def test_a_cut_wire_carries_nobody_until_it_is_healed(wire, client):
     connected(wire).close()
 
 
+def test_a_wire_that_flaps_is_cut_and_whole_again_and_again_until_it_is_healed(wire, client):
+    wire.flap(down=0.05, up=0.05)
+
+    with pytest.raises(ConnectionResetError):
+        client.recv(1)
+    found = set()
+    eventually(lambda: found.add(is_turned_away(wire)) or found == {True, False})
+    eventually(lambda: wire.cuts >= 3)
+    wire.heal()
+    with connected(wire) as later:
+        cuts = wire.cuts
+        time.sleep(0.15)
+        later.sendall(b"more")
+        assert received(later, 4) == b"more"
+    assert wire.cuts == cuts
+
+
 @pytest.mark.parametrize(("way", "arrives"), [(Way.UP, b"hello"), (Way.DOWN, b"hellomore")])
 def test_a_wire_stalled_one_way_keeps_the_bytes_and_passes_them_on_later(wire, client, echo, way, arrives):
     wire.weather.stalled = {way}

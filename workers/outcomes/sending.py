@@ -40,6 +40,8 @@ T = TypeVar("T")
 
 MOST = 1000
 LONGEST_WAIT_SECONDS = 30.0
+ASK_ANYWAY_SECONDS = 60.0
+"""A prepared claim is asked about so often (real seconds) whatever its time is: our clock may have been wrong."""
 
 _UNDECIDED = (
     select(
@@ -99,7 +101,10 @@ def send_due(frontend: Sending, *, now: float, after_seconds: float, institution
         or_(
             claim.c.phase != Phase.PREPARE,
             claim.c.state == ClaimState.TOTALLED,
-            and_(claim.c.state == ClaimState.PREPARED, claim.c.expires_at <= frontend.now()),
+            and_(
+                claim.c.state == ClaimState.PREPARED,
+                or_(claim.c.expires_at <= frontend.now(), claim.c.rung_at < now - ASK_ANYWAY_SECONDS),
+            ),
         ),
     )
     if institution_code:
