@@ -3,6 +3,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup run up test check lint bench load prove secrets lock clean
 bin := .venv/bin
+# Dozens of processes import the same files: they are compiled once, also where the environment asks for no compiled files.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10

@@ -360,8 +360,8 @@ GUARDS = (
     ),
     Guard(
         "an hour's budget is what it is", SLICES, "center/uploading/granting.py",
-        "rest.minus(spent)",
-        "rest",
+        "newest, rest.minus(spent))",
+        "newest, rest)",
         (f"{STORED}test_center_windows.py",),
     ),
     Guard(

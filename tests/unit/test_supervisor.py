@@ -189,10 +189,11 @@ def test_a_name_is_given_once(supervisor):
 
 
 RUN = """
-    import contextlib, sys
+    import contextlib, signal, sys
     from pathlib import Path
     from infra.supervisor import Service, Supervisor
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell begins without it
     with contextlib.suppress(KeyboardInterrupt), Supervisor(Path(sys.argv[1])) as supervisor:
         supervisor.start(Service(name="worker", argv=["sh", "-c", sys.argv[2]]))
         print(supervisor.pids()["worker"], flush=True)
