@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from workers.claims import ClaimView, ended_views, states
 log = logging.getLogger("api")
 
 LOOK_SECONDS = 0.01
-REST_AFTER_LOOK, LONGEST_REST_SECONDS = 2.0, 0.05
+REST_SECONDS, REST_AFTER_LOOK, LONGEST_REST_SECONDS = 0.02, 2.0, 0.05
 """A look costs the more the more are waiting, and they wait the longer the more time is spent on looking: so it rests
 twice as long as it took, though never so long that a waiting cashier would notice."""
 
@@ -30,7 +31,7 @@ Waiter = tuple[ClaimState, asyncio.Future[ClaimState]]
 
 
 class Watch:
-    """Looks every few milliseconds, while anybody waits, which of the awaited claims have moved."""
+    """While anybody waits, asks every few milliseconds whether anybody wrote, and if so which awaited claims moved."""
 
     def __init__(self, engine: Engine, *, every: float = LOOK_SECONDS) -> None:
         self._engine, self._every = engine, every
@@ -39,6 +40,8 @@ class Watch:
         self._somebody = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "watch")
         self._changes = _Changes(engine)
+        self._known: set[int] = set()
+        """The claims that were looked at after the last change that was seen."""
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Watch:
@@ -50,7 +53,7 @@ class Watch:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._changes.close)
+        self._changes.close()
         self._thread.shutdown()
 
     async def moved(self, claim_id: int, known: ClaimState, seconds: float) -> ClaimState | None:
@@ -84,13 +87,20 @@ class Watch:
         loop = asyncio.get_running_loop()
         while True:
             await self._somebody.wait()
-            moving, ending = list(self._moving), list(self._ending)
-            if not moving and not ending:
+            awaited = {*self._moving, *self._ending}
+            if not awaited:
                 self._somebody.clear()
                 continue
+            due = awaited if self._changes.happened() else awaited - self._known
+            self._known = awaited
+            if not due:
+                await asyncio.sleep(self._every)
+                continue
             began = loop.time()
-            seen, ended = await loop.run_in_executor(self._thread, self._look, moving, ending)
-            rest = min(LONGEST_REST_SECONDS, REST_AFTER_LOOK * (loop.time() - began))
+            seen, ended = await loop.run_in_executor(
+                self._thread, self._look, due.intersection(self._moving), due.intersection(self._ending)
+            )
+            rest = min(LONGEST_REST_SECONDS, max(REST_SECONDS, REST_AFTER_LOOK * (loop.time() - began)))
             for claim_id, state in seen.items():
                 for known, future in self._moving.get(claim_id, ()):
                     if state is not known and not future.done():
@@ -101,49 +111,54 @@ class Watch:
                         future_view.set_result(view)
             await asyncio.sleep(max(self._every, rest))
 
-    def _look(self, moving: Sequence[int], ending: Sequence[int]) -> tuple[dict[int, ClaimState], dict[int, ClaimView]]:
+    def _look(self, moving: Set[int], ending: Set[int]) -> tuple[dict[int, ClaimState], dict[int, ClaimView]]:
         try:
-            due = self._changes.since({*moving, *ending})
-            if not due:
-                return {}, {}
             with reading(self._engine) as connection:
-                return (
-                    states(connection, due.intersection(moving)),
-                    ended_views(connection, due.intersection(ending)),
-                )
+                return states(connection, moving), ended_views(connection, ending)
         except SQLAlchemyError as error:
             log.warning("watch_interrupted", extra={"error": type(error).__name__})
-            self._changes.close()
+            self._changes.forget()
             return {}, {}
 
 
 class _Changes:
-    """Which of the awaited claims are worth a look. SQLite tells when nobody wrote; then only newcomers are."""
+    """Whether anybody wrote. SQLite tells for a few microseconds; of a server it is always taken for granted."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._tells = engine.dialect.name == "sqlite"
         self._version = -1
-        self._known: set[int] = set()
         self._held = None if not self._tells else engine.raw_connection()
 
-    def since(self, claim_ids: set[int]) -> set[int]:
-        """The claims that may have moved since the last call."""
+    def happened(self) -> bool:
+        """Whether it may have been since the last call."""
         if not self._tells:
-            return claim_ids
+            return True
+        try:
+            version = self._told()
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            log.warning("watch_interrupted", extra={"error": type(error).__name__})
+            self.close()
+            return True
+        before, self._version = self._version, version
+        return version != before
+
+    def _told(self) -> int:
         if self._held is None:
             self._held = self._engine.raw_connection()
         cursor = self._held.cursor()
         cursor.execute("PRAGMA data_version")
         (version,) = cursor.fetchone() or (-1,)
         cursor.close()
-        due = claim_ids if version != self._version else claim_ids - self._known
-        self._version, self._known = version, claim_ids
-        return due
+        return int(version)
+
+    def forget(self) -> None:
+        """Take it for granted the next time."""
+        self._version = -1
 
     def close(self) -> None:
         """Give the connection back; the next call takes a new one."""
         if self._held is not None:
             self._held.close()
             self._held = None
-        self._version = -1
+        self.forget()
