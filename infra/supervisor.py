@@ -310,14 +310,7 @@ class Supervisor:
         run.started_at = time.time()
         with run.log.open("ab") as out:
             try:
-                run.process = subprocess.Popen(
-                    dying_with_parent(service.argv, service.stop_signal),
-                    env={**os.environ, **service.env},
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
+                run.process = spawn(service, out, dying_by=service.stop_signal)
             except OSError as error:
                 run.failure = f"could not be started ({error})"
                 return
@@ -425,6 +418,18 @@ class Supervisor:
 
 
 # ── Processes ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def spawn(service: Service, out: IO[bytes], *, dying_by: signal.Signals) -> subprocess.Popen[bytes]:
+    """Its process, in a session of its own, which writes all it says there. Raises OSError."""
+    return subprocess.Popen(
+        dying_with_parent(service.argv, dying_by),
+        env={**os.environ, **service.env},
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
 
 
 def dying_with_parent(argv: Sequence[str], number: signal.Signals = signal.SIGTERM) -> list[str]:

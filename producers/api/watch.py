@@ -19,8 +19,9 @@ from workers.claims import ClaimView, ended_views, states
 
 log = logging.getLogger("api")
 
-LOOK_SECONDS = 0.01
-REST_SECONDS, REST_AFTER_LOOK, LONGEST_REST_SECONDS = 0.02, 2.0, 0.05
+ASK_SECONDS = 0.01
+"""How often it is asked whether anybody wrote."""
+SHORTEST_REST_SECONDS, REST_AFTER_LOOK, LONGEST_REST_SECONDS = 0.02, 2.0, 0.05
 """A look costs the more the more are waiting, and they wait the longer the more time is spent on looking: so it rests
 twice as long as it took, though never so long that a waiting cashier would notice."""
 
@@ -33,8 +34,8 @@ Waiter = tuple[ClaimState, asyncio.Future[ClaimState]]
 class Watch:
     """While anybody waits, asks every few milliseconds whether anybody wrote, and if so which awaited claims moved."""
 
-    def __init__(self, engine: Engine, *, every: float = LOOK_SECONDS) -> None:
-        self._engine, self._every = engine, every
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
         self._moving: dict[int, list[Waiter]] = {}
         self._ending: dict[int, list[asyncio.Future[ClaimView]]] = {}
         self._somebody = asyncio.Event()
@@ -94,13 +95,13 @@ class Watch:
             due = awaited if self._changes.happened() else awaited - self._known
             self._known = awaited
             if not due:
-                await asyncio.sleep(self._every)
+                await asyncio.sleep(ASK_SECONDS)
                 continue
             began = loop.time()
             seen, ended = await loop.run_in_executor(
                 self._thread, self._look, due.intersection(self._moving), due.intersection(self._ending)
             )
-            rest = min(LONGEST_REST_SECONDS, max(REST_SECONDS, REST_AFTER_LOOK * (loop.time() - began)))
+            rest = min(LONGEST_REST_SECONDS, max(SHORTEST_REST_SECONDS, REST_AFTER_LOOK * (loop.time() - began)))
             for claim_id, state in seen.items():
                 for known, future in self._moving.get(claim_id, ()):
                     if state is not known and not future.done():
@@ -109,7 +110,7 @@ class Watch:
                 for future_view in self._ending.get(claim_id, ()):
                     if not future_view.done():
                         future_view.set_result(view)
-            await asyncio.sleep(max(self._every, rest))
+            await asyncio.sleep(rest)
 
     def _look(self, moving: Set[int], ending: Set[int]) -> tuple[dict[int, ClaimState], dict[int, ClaimView]]:
         try:

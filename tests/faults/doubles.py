@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from infra.supervisor import Service, dying_with_parent
+from infra.supervisor import Service, spawn
 
 READY_WITHIN = 60.0
 """Seconds after which one that is not ready, because all it needs is away, is ended as one that was."""
@@ -24,14 +24,7 @@ class Double:
         self._was_ready = False
         self._began = time.time()
         with log.open("ab") as out:
-            self._process = subprocess.Popen(
-                dying_with_parent(service.argv, signal.SIGKILL),
-                env={**os.environ, **service.env},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+            self._process = spawn(service, out, dying_by=signal.SIGKILL)
 
     @property
     def pid(self) -> int:
