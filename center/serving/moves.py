@@ -113,17 +113,19 @@ def take(
 ) -> list[Due]:
     """Keep a bundle from the source of its move, once and in order, and say what is to be sent because of it.
 
-    One of another move, of another front-end, or out of order changes nothing.
+    One of another move, of another front-end, or out of order changes nothing. Nothing is sent for a copy, either: it
+    would breed copies faster than a slow link takes them, and what was lost is sent again when it is `due`.
     """
     row = _under_way(connection, handed.move_no)
     if row is None or (row.source, row.institution_code) != (frontend, handed.institution_code):
         log.warning("bundle_of_no_move", extra={"frontend": frontend, "move": handed.move_no})
         return []
-    if handed.bundle_no == row.taken + 1 and wanted_bundle(MoveState(row.state), facts_of(connection, row)):
-        _store(connection, row, handed, at=at, sealed=sealed)
-    elif handed.bundle_no > row.taken:
+    if handed.bundle_no <= row.taken:
+        return []
+    if handed.bundle_no != row.taken + 1 or not wanted_bundle(MoveState(row.state), facts_of(connection, row)):
         log.warning("bundle_too_early", extra={"move": row.move_no, "bundle": handed.bundle_no})
         return []
+    _store(connection, row, handed, at=at, sealed=sealed)
     row = _under_way(connection, handed.move_no)
     return [] if row is None else [*_asked(connection, row), *_given(connection, row, opened)]
 
@@ -140,19 +142,18 @@ def reported(connection: Connection, told: HandOverReported, *, frontend: str, a
 
 
 def kept(connection: Connection, told: BundleKept, *, frontend: str, at: datetime, opened: Vault) -> list[Due]:
-    """The target has bundles: they are not needed here any more; what is to be sent next."""
+    """The target has bundles: they are not needed here any more; what is to be sent next, of a copy nothing."""
     row = _under_way(connection, told.move_no)
-    if row is None or row.target != frontend or told.bundle_no > row.taken:
+    if row is None or row.target != frontend or not row.kept < told.bundle_no <= row.taken:
         return []
-    if told.bundle_no > row.kept:
-        connection.execute(update(move).where(move.c.move_no == row.move_no).values(kept=told.bundle_no))
-        connection.execute(
-            update(move_bundle)
-            .where(move_bundle.c.move_no == row.move_no, move_bundle.c.bundle_no <= told.bundle_no)
-            .where(move_bundle.c.kept_at.is_(None))
-            .values(content=None, kept_at=at)
-        )
-        advance(connection, at=at)
+    connection.execute(update(move).where(move.c.move_no == row.move_no).values(kept=told.bundle_no))
+    connection.execute(
+        update(move_bundle)
+        .where(move_bundle.c.move_no == row.move_no, move_bundle.c.bundle_no <= told.bundle_no)
+        .where(move_bundle.c.kept_at.is_(None))
+        .values(content=None, kept_at=at)
+    )
+    advance(connection, at=at)
     row = _under_way(connection, told.move_no)
     return [] if row is None else [*_asked(connection, row), *_given(connection, row, opened)]
 

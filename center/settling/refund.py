@@ -144,13 +144,17 @@ class _Refund:
         told = refund_refusals.told_before(self._cursor, self._asked, self._frontend)
         if told is not None:
             return _told(self._asked, refusal=told[0], detail=told[1])
-        decided = refused or self._recovering() or self._to_take_back(rows)
+        decided = refused or self._closed() or self._recovering() or self._to_take_back(rows)
         if isinstance(decided, Refused):
             return self._refused(decided)
         answers = [self._take_back(decided)]
         answers += self._settle_kept(decided.settled_day)
         self._seal(answers[0].settlement_no)
         return _told(self._asked, answers=tuple(answers))
+
+    def _closed(self) -> Refused | None:
+        """Nothing new of an institution that was closed; what it was told stays told."""
+        return None if self._institution.active else refuse(Refusal.INSTITUTION_UNKNOWN)
 
     def _recovering(self) -> Refused | None:
         return None if epochs.current(self._cursor).is_open else Refused(Refusal.BUSY, epochs.RECOVERING)
@@ -182,9 +186,9 @@ class _Refund:
     def _against_frontend(self) -> Refused | None:
         code = self._asked.institution_code
         institution: Institution | None = records.institutions(self._cursor, [code]).get(code)
-        if institution is None or not institution.active:
+        if institution is None:
             return refuse(Refusal.INSTITUTION_UNKNOWN)
-        self._frozen = institution.frozen
+        self._institution = institution
         return None if institution.has_heard(self._frontend) else refuse(Refusal.NOT_SERVED)
 
     def _why_no_original(self, rows: Iterable[_Row]) -> Refusal:
@@ -197,7 +201,7 @@ class _Refund:
     def _held_up(self, original: _Row) -> Refused | None:
         """What only holds it up: the front-end asks again."""
         persons = self._insured.values()
-        if is_frozen(self._frozen, original.scheme, original.clearing_type, self._insured):
+        if is_frozen(self._institution.frozen, original.scheme, original.clearing_type, self._insured):
             return refuse(Refusal.FROZEN)
         if holds.is_held(persons, self._at):
             return refuse(Refusal.BUSY)

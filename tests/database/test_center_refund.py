@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -197,17 +198,32 @@ def test_a_refund_is_refused_with_its_code_and_changes_nothing(center_engine, se
     assert standing(center_engine, person) == before
 
 
+@contextmanager
+def closed(engine, institution_code):
+    """The institution is closed for a while."""
+    served = "UPDATE institution SET active = :active WHERE institution_code = :code"
+    with engine.begin() as connection:
+        connection.execute(text(served), {"active": False, "code": institution_code})
+    try:
+        yield
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text(served), {"active": True, "code": institution_code})
+
+
+def test_a_refund_stays_answered_though_the_institution_was_closed_since(center_engine, settle, take_back):
+    of = claim()
+    settle(of)
+    first_answer = take_back(asking(of))
+    with closed(center_engine, of.institution_code):
+        assert take_back(asking(of)) == first_answer, "its answer was lost on the way"
+
+
 def test_a_refusal_stays_the_answer_of_its_number_though_its_reason_be_gone(center_engine, settle, take_back):
     of = claim()
     settle(of)
-    served = "UPDATE institution SET active = :active WHERE institution_code = :code"
-    with center_engine.begin() as connection:
-        connection.execute(text(served), {"active": False, "code": of.institution_code})
-    try:
+    with closed(center_engine, of.institution_code):
         refused_ = take_back(asking(of))
-    finally:
-        with center_engine.begin() as connection:
-            connection.execute(text(served), {"active": True, "code": of.institution_code})
     assert refused_.refusal == Refusal.INSTITUTION_UNKNOWN
     assert take_back(asking(of)) == refused_, "a copy that came late"
     assert not take_back(asking(of, contra_batch_no=of.charge_batch_no + 2)).refusal, "asked again by the cashier"

@@ -210,6 +210,22 @@ def test_a_bundle_repeated_or_late_changes_nothing_and_one_of_another_move_is_no
     assert rows(movers.source, bundle_made) == made
 
 
+def test_copies_of_what_a_front_end_says_breed_no_copies(movers):
+    registered(movers.source, at=AT)
+    movers.begin()
+    twice = movers.answered
+    bred = []
+
+    def answered(told, frontend):
+        sent = twice(told, frontend)
+        bred.extend(twice(told, frontend))
+        return sent
+
+    movers.answered = answered
+    assert movers.go(6) == "finished"
+    assert bred == []
+
+
 def test_it_moves_back_and_forth_and_every_visit_is_live_once(movers):
     (stay,) = registered(movers.source, at=AT)
     first = hand_in(movers.source, "first")
