@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, LiteralString
 
 import psycopg
@@ -31,9 +32,10 @@ class TableHospital:
     other result as read, as some products do and some do not.
     """
 
-    def __init__(self, client: JiesuanClient, address: str, *, marks_all: bool = False) -> None:
-        """`address` is the exchange database, with the institution's login; `marks_all` marks every result as read."""
-        self._client, self._marks_all = client, marks_all
+    def __init__(self, client: JiesuanClient, address: str, *, marks_all: bool = False, front_desks: int = 1) -> None:
+        """`address` is the exchange database, with the institution's login; `marks_all` marks every result as read;
+        so many `front_desks` register patients at once."""
+        self._client, self._marks_all, self._front_desks = client, marks_all, front_desks
         self._his: psycopg.Connection[DictRow] = psycopg.connect(address, autocommit=True, row_factory=dict_row)
         self._to_register: deque[SampleClaim] = deque()
         self._handed_in: list[Arrival] = []
@@ -55,14 +57,16 @@ class TableHospital:
 
         The numbers of the claims whose results were read.
         """
-        while self._to_register:
-            self._register(self._to_register[0])
-            self._to_register.popleft()
-        for row in self._ask("SELECT * FROM HIS_MZDJ WHERE DRBZ = 0"):
-            self._charge(row["jydjh"], self._by_outpatient_no[row["zyh"]])
+        self._register_who_waits()
+        registered = self._ask("SELECT * FROM HIS_MZDJ WHERE DRBZ = 0")
+        with self._his.pipeline():
+            for row in registered:
+                self._charge(row["jydjh"], self._by_outpatient_no[row["zyh"]])
         for row in self._ask("SELECT DISTINCT JYDJH FROM HIS_MZXM WHERE DRBZ = %s", FAILED):
             self._mend(row["jydjh"])
-        return [self._read_result(row["jydjh"]) for row in self._ask("SELECT JYDJH FROM HIS_MZJS WHERE DRBZ = 0")]
+        results = self._ask("SELECT JYDJH FROM HIS_MZJS WHERE DRBZ = 0")
+        with self._his.pipeline():
+            return [self._read_result(row["jydjh"]) for row in results]
 
     def unanswered(self) -> int:
         """How many patients wait for a settlement, or for the verdict that keeps them from one."""
@@ -81,6 +85,14 @@ class TableHospital:
             for visit_no in (numbers.get(arrival.claim.number, ""),)
         ]
 
+    def _register_who_waits(self) -> None:
+        """Each front desk takes the next patient; who could not be registered stays in the queue. Raises TryLater."""
+        with ThreadPoolExecutor(self._front_desks) as desks:
+            asked = [(claim, desks.submit(self._register, claim)) for claim in self._to_register]
+        self._to_register = deque(claim for claim, answer in asked if answer.exception() is not None)
+        for _, answer in asked:
+            answer.result()
+
     def _register(self, claim: SampleClaim) -> None:
         self._by_outpatient_no[claim.visit.outpatient_no] = claim
         self._client.register(claim_document(claim)["visit"], key=f"visit-{claim.number}")
@@ -90,8 +102,7 @@ class TableHospital:
         first, *others = claim.lines
         written = [_mistyped(first) if claim.is_mistyped else first, *others]
         with self._his.transaction():
-            for line in written:
-                self._write(visit_no, claim, line)
+            self._write(visit_no, claim, written)
             self._do("UPDATE HIS_MZDJ SET DRBZ = 1 WHERE JYDJH = %s", visit_no)
         self._charged[visit_no] = claim
 
@@ -109,7 +120,7 @@ class TableHospital:
             return
         with self._his.transaction():
             self._do("DELETE FROM HIS_MZXM WHERE JYDJH = %s AND XMXH = %s AND DRBZ = %s", *own)
-            self._write(visit_no, claim, first)
+            self._write(visit_no, claim, [first])
 
     def _read_result(self, visit_no: str) -> int:
         self._answered.add(visit_no)
@@ -118,9 +129,10 @@ class TableHospital:
             self._do("UPDATE HIS_MZJS SET DRBZ = 1 WHERE JYDJH = %s", visit_no)
         return number
 
-    def _write(self, visit_no: str, claim: SampleClaim, line: ChargeLine) -> None:
-        row = {**mzxm_row(claim.visit, line), "JYDJH": visit_no}
-        self._his.execute(_CHARGE, [row.get(code) for code in COLUMNS])
+    def _write(self, visit_no: str, claim: SampleClaim, lines: Sequence[ChargeLine]) -> None:
+        rows = [{**mzxm_row(claim.visit, line), "JYDJH": visit_no} for line in lines]
+        with self._his.cursor() as cursor:
+            cursor.executemany(_CHARGE, [[row.get(code) for code in COLUMNS] for row in rows])
 
     def _ask(self, statement: LiteralString, *values: object) -> list[DictRow]:
         return self._his.execute(statement, values).fetchall()

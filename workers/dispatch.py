@@ -3,6 +3,8 @@
 The bells hang in a queue of each institution, and the queues are taken in turn: that is the round of the round robin
 (`domain.fairness`). Here are the weights of it. An institution that has enough unanswered claims at the centre has no
 turn until some are answered, so that the centre's lane stays short and nobody waits long behind anybody (R37, R38).
+While the centre is slow to answer, what an institution hands in is gathered: a message costs everybody on its way more
+than the claims in it, and what would wait in the centre's lane may as well wait here.
 All of it is in the memory of one desk: what a desk forgets when it ends are debts of a fraction of a second.
 """
 
@@ -22,13 +24,17 @@ from workers.tables import IS_OPEN, claim, institution, tenant_conduct
 
 LOOK_SECONDS = 0.1
 """How often it is looked whether an institution that waits for answers has got some."""
+SLOW_SECONDS = 0.25
+"""A centre that has owed an institution an answer for so long is slow; a quick one is sent everything at once."""
+GATHER_SECONDS = 2.0
+"""The longest an institution's claims are gathered for a slow centre."""
 NOTE_SECONDS = 2.0
 """How often the weights are read anew, and what was spent is written down."""
 RECENT = 0.2
 """How fast the picture of an institution's claims follows what it hands in: the share of the newest turn."""
 
-_IN_FLIGHT = select(func.count()).select_from(
-    select(claim.c.claim_id)
+_IN_FLIGHT = (
+    select(claim.c.rung_at)
     .where(
         IS_OPEN,
         claim.c.state == ClaimState.TOTALLED,
@@ -39,6 +45,17 @@ _IN_FLIGHT = select(func.count()).select_from(
     )
     .limit(bindparam("most", type_=Integer))
     .subquery()
+)
+_ACCEPTED = (
+    select(claim.c.claim_id)
+    .where(IS_OPEN, claim.c.state == ClaimState.ACCEPTED, claim.c.institution_code == bindparam("code"))
+    .limit(bindparam("turn", type_=Integer))
+    .subquery()
+)
+_STANDING = select(
+    select(func.count()).select_from(_IN_FLIGHT).scalar_subquery(),
+    select(func.min(_IN_FLIGHT.c.rung_at)).scalar_subquery(),
+    select(func.count()).select_from(_ACCEPTED).scalar_subquery(),
 )
 _WEIGHTS = select(institution.c.institution_code, institution.c.weight, tenant_conduct.c.lowered).select_from(
     institution.outerjoin(tenant_conduct, tenant_conduct.c.institution_code == institution.c.institution_code)
@@ -53,6 +70,18 @@ class Allowed:
     claims: int
     grant: int
     quantum: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """How an institution's claims stand."""
+
+    in_flight: int
+    """At the centre, unanswered."""
+    owed_since: float
+    """When the longest unanswered of them was sent; the moment of looking where there is none."""
+    waiting: int
+    """Accepted, up to a whole turn."""
 
 
 @dataclass(slots=True)
@@ -71,29 +100,32 @@ class Dispatch:
     _spent: defaultdict[str, tenants.Use] = field(default_factory=lambda: defaultdict(tenants.Use), init=False)
     _at_most: dict[str, int] = field(default_factory=dict, init=False)
     """No more than so many of its claims are unanswered: as they were last counted, and what was taken since."""
+    _had_turn_at: dict[str, float] = field(default_factory=dict, init=False)
     _judges_until: float = field(default=0.0, init=False)
     """As long as what this desk has spent counts."""
     _waiting: set[str] = field(default_factory=set, init=False)
     _last: str = field(default="", init=False)
 
     def begin(self, institution_code: str, *, now: float) -> Allowed | None:
-        """What the institution may have now; None while there is no room for a whole turn of it at the centre: `due`
-        says when there is. Turns cut short would cost a message for a handful of claims."""
+        """What the institution may have now; None while it has to wait, `due` says how long: there is no room for a
+        whole turn of it at the centre, or the centre is slow. Turns cut short cost a message for a handful of claims.
+        """
         is_alone = self._last == institution_code
         turn = self._turn_of(institution_code, is_alone)
-        room = turn.in_flight - self._at_most.get(institution_code, turn.in_flight)
-        if room < turn.claims:
+        has_room = self._at_most.get(institution_code, turn.in_flight) <= turn.in_flight - turn.claims
+        if not has_room or self._had_turn_lately(institution_code, now):
             with reading(self.engine) as connection:
-                room = turn.in_flight - self._in_flight(connection, institution_code, turn.in_flight, now)
-        if room < turn.claims:
-            self._waiting.add(institution_code)
-            return None
+                if self._has_to_wait(connection, institution_code, turn, now):
+                    self._waiting.add(institution_code)
+                    return None
         self._last = institution_code
         grant = granted(self._left.get(institution_code, 0), turn.work, is_alone=is_alone)
         reach = -(-grant // max(1, int(self._work_of_a_claim.get(institution_code, LEAST_QUANTUM))))
         return Allowed(max(1, min(turn.claims, reach)), grant, turn.work)
 
-    def end(self, institution_code: str, had: Allowed, *, claims: int, work: int, more: bool, seconds: float) -> None:
+    def end(
+        self, institution_code: str, had: Allowed, *, claims: int, work: int, more: bool, seconds: float, now: float
+    ) -> None:
         """Note what the turn came to, and how long the desk was busy with it."""
         left = left_over(had.grant, work, had.quantum, more_waits=more)
         if left:
@@ -101,6 +133,7 @@ class Dispatch:
         else:
             self._left.pop(institution_code, None)
         if claims:
+            self._had_turn_at[institution_code] = now
             self._at_most[institution_code] = self._at_most.get(institution_code, 0) + claims
             before = self._work_of_a_claim.get(institution_code, work / claims)
             self._work_of_a_claim[institution_code] = before + RECENT * (work / claims - before)
@@ -116,8 +149,7 @@ class Dispatch:
         over = []
         with reading(self.engine) as connection:
             for code in sorted(self._waiting):
-                turn = self._turn_of(code, self._last == code)
-                if self._in_flight(connection, code, turn.in_flight, now) <= turn.in_flight - turn.claims:
+                if not self._has_to_wait(connection, code, self._turn_of(code, self._last == code), now):
                     over.append(code)
         self._waiting.difference_update(over)
         return over
@@ -147,8 +179,19 @@ class Dispatch:
             self._weights[institution_code] = weight, lowered
         return turn_of(weight, 0 if is_alone else lowered, batch=self.batch)
 
-    def _in_flight(self, connection: Connection, code: str, most: int, now: float) -> int:
-        since = now - self.answered_within
-        found = int(connection.execute(_IN_FLIGHT, {"code": code, "since": since, "most": most}).scalar_one())
-        self._at_most[code] = found
-        return found
+    def _had_turn_lately(self, code: str, now: float) -> bool:
+        return 0 <= now - self._had_turn_at.get(code, -GATHER_SECONDS) < GATHER_SECONDS
+
+    def _has_to_wait(self, connection: Connection, code: str, turn: Turn, now: float) -> bool:
+        """Whether there is no room for a whole turn, or less than one to take while the centre is slow."""
+        stands = self._standing(connection, code, turn, now)
+        if stands.in_flight > turn.in_flight - turn.claims:
+            return True
+        is_slow = now - stands.owed_since >= SLOW_SECONDS
+        return is_slow and stands.waiting < turn.claims and self._had_turn_lately(code, now)
+
+    def _standing(self, connection: Connection, code: str, turn: Turn, now: float) -> _Standing:
+        asked = {"code": code, "since": now - self.answered_within, "most": turn.in_flight, "turn": turn.claims}
+        in_flight, owed_since, waiting = connection.execute(_STANDING, asked).one()
+        self._at_most[code] = in_flight
+        return _Standing(in_flight, now if owed_since is None else owed_since, waiting)

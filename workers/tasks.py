@@ -301,7 +301,13 @@ def _take_turn(frontend: Frontend, task: Any, institution: str, allowed: Allowed
         show(task, shown)
     seconds = time.perf_counter() - began
     frontend.dispatch.end(
-        institution, allowed, claims=len(turn.visits), work=turn.work, more=turn.more, seconds=seconds
+        institution,
+        allowed,
+        claims=len(turn.visits),
+        work=turn.work,
+        more=turn.more,
+        seconds=seconds,
+        now=frontend.clock.seconds(),
     )
     if turn.more:
         frontend.doorbell.ring(institution)

@@ -12,7 +12,7 @@ import json
 import pickle
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from domain.lifecycle import FINAL
 from domain.money import fen
 
 CONNECTIONS = 100
-"""Most to one server; who finds none free waits, as at a counter."""
+"""Most of one institution; who finds none free waits, as at a counter."""
 ASK_AGAIN_SECONDS = (2.0, 5.0, 10.0)
 """A cashier whose answer did not come in time looks again after so long, and from then on as in the last."""
 BROKEN_SECONDS = 0.5
@@ -92,10 +92,10 @@ class _Connection(asyncio.Protocol):
 class Server:
     """The connections to one front-end's API."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, institutions: int) -> None:
         self._port = port
         self._idle: deque[_Connection] = deque()
-        self._places = asyncio.Semaphore(CONNECTIONS)
+        self._places = asyncio.Semaphore(CONNECTIONS * institutions)
 
     async def ask(self, request: bytes) -> tuple[int, dict[str, str], bytes]:
         """Over a free connection, or a new one, or when there is one. Raises Broken."""
@@ -120,7 +120,9 @@ class Cashiers:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._servers = {name: Server(port) for name, port in plan.ports.items()}
+        at = {(script.server, script.institution_code) for script in plan.scripts}
+        institutions = Counter(server for server, _ in at)
+        self._servers = {name: Server(port, institutions[name]) for name, port in plan.ports.items()}
         self.answers: list[Answer] = []
         self.waiting = Waiting()
         self.stopped = False
@@ -158,7 +160,7 @@ class Cashiers:
                 if (early := clocks.real(request.second) - time.time()) > 0:
                     await asyncio.sleep(early)
                 if request.asks is Asks.CLAIM:
-                    self.waiting.begin(script.server, script.number, clocks.real(request.second))
+                    self.waiting.begin(script.crowd, script.number, clocks.real(request.second))
                     is_due = True
                 status, document = await self._insist(script, request, visit_no, answer)
                 if status >= 400:
@@ -170,14 +172,14 @@ class Cashiers:
                     await self._until_final(script, document, answer)
         finally:
             if is_due and not answer.answered_at:
-                self.waiting.end(script.server, script.number)
+                self.waiting.end(script.crowd, script.number)
 
     async def _until_final(self, script: Script, document: dict[str, Any], answer: Answer) -> None:
         pauses = iter(ASK_AGAIN_SECONDS)
         while True:
             if not answer.answered_at and (document.get("settlement") or document["state"] in FINAL):
                 answer.answered_at = time.time()
-                self.waiting.end(script.server, script.number)
+                self.waiting.end(script.crowd, script.number)
             if document["state"] in FINAL:
                 _note(answer, document)
                 return

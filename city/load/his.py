@@ -30,6 +30,8 @@ from producers.his.fields import layout
 
 TURN_SECONDS = 0.2
 """A HIS writes its files, and looks for results, so often (real seconds)."""
+FRONT_DESKS = 20
+"""So many of a hospital's front desks register patients at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class Tables:
 
     def __init__(self, client: JiesuanClient, address: str) -> None:
         self._client = client
-        self._hospital = TableHospital(client, address, marks_all=True)
+        self._hospital = TableHospital(client, address, marks_all=True, front_desks=FRONT_DESKS)
 
     def turn(self, due: Sequence[SampleClaim], at: datetime) -> Iterator[int | str]:
         """Register and charge what is due; the numbers of claims that were answered."""

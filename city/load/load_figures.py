@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from city.load.playing import Played
+from city.load.scripts import FLOOD
 from city.load.series import Steps, highest, risen, summed
 
 CENTRE = ("center-settle", "center-detail", "beat")
+"""What the names of the centre's processes begin with."""
 BACKLOG_MARGIN_SECONDS = 15.0
 """After its link is back a front-end sends again what nobody answered: so long it is counted apart."""
 
@@ -16,19 +18,21 @@ def backlog_figures(played: Played, steps: Steps) -> dict[str, Any]:
     """Who waits at the counters and how long, from the intended moment; claims open at front-ends; messages by lane.
 
     The front-end whose link is cut waits for its link, not for the system: until it is back, and a little longer, it
-    is counted apart.
+    is counted apart. So is the noisy clinic, which its own bucket keeps out.
     """
     clocks, cut = played.clocks, played.day.cut
     ends = cut.ends + BACKLOG_MARGIN_SECONDS * clocks.compress
     waiting: dict[str, list[tuple[float, float]]] = {"api": [], "his": []}
     oldest: list[tuple[float, float]] = []
     oldest_cut: list[tuple[float, float]] = []
+    oldest_flood: list[tuple[float, float]] = []
     for line in played.drivers:
         second = clocks.second(line["at"])
         waiting[line["door"]].append((second, sum(count for count, _ in line["waiting"].values())))
         for server, (_, age) in line["waiting"].items():
             is_cut = server == cut.server and cut.begins <= second <= ends
-            (oldest_cut if is_cut else oldest).append((second, age))
+            apart = oldest_flood if server.endswith(FLOOD) else oldest_cut if is_cut else oldest
+            apart.append((second, age))
     looks = [(clocks.second(look.at), look) for look in played.looks]
     lanes = sorted({lane for _, look in looks for lane in look.lanes})
     open_oldest = [
@@ -41,10 +45,12 @@ def backlog_figures(played: Played, steps: Steps) -> dict[str, Any]:
         "waiting": summed(waiting, lambda door: highest(steps, waiting[door]), steps.count),
         "oldest": _highest_or_none(steps, oldest),
         "oldest_cut": _highest_or_none(steps, oldest_cut),
+        "oldest_flood": _highest_or_none(steps, oldest_flood),
         "open": highest(steps, [(at, sum(count for count, _ in look.open_claims.values())) for at, look in looks]),
         "lanes": {lane: highest(steps, [(at, look.lanes.get(lane, 0)) for at, look in looks]) for lane in lanes},
         "longest_seconds": round(max((age for _, age in oldest), default=0.0), 3),
         "longest_cut_seconds": round(max((age for _, age in oldest_cut), default=0.0), 3),
+        "longest_flood_seconds": round(max((age for _, age in oldest_flood), default=0.0), 3),
         "longest_open_seconds": round(max((age for _, age in open_oldest), default=0.0), 3),
     }
 
@@ -68,7 +74,7 @@ def cpu_figures(played: Played, steps: Steps, settled: int) -> dict[str, Any]:
         for name in names
     }
     parts: dict[str, list[str]] = {
-        "centre": [name for name in names if name in CENTRE],
+        "centre": [name for name in names if name.startswith(CENTRE)],
         "database": ["database"],
         "broker": ["broker"],
         "front-ends": [name for name in names if ":" in name and not name.startswith("load:")],

@@ -46,6 +46,7 @@ def of_day(found: Mapping[str, Any]) -> dict[str, str]:
         "oldest": lines(
             Line(name="最久的等候 longest wait", values=backlog["oldest"], colour=BLUE),
             Line(name="断链的前置机 the front-end that is cut off", values=backlog["oldest_cut"], colour=RED),
+            Line(name="洪峰的诊所 the noisy clinic", values=backlog["oldest_flood"], colour=FLOOD),
             unit="秒 s",
             label="longest wait at a counter",
         ),

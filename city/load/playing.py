@@ -17,6 +17,7 @@ from city.load.arrivals import Arrival
 from city.load.claims import Cast
 from city.load.day import Day
 from city.load.model import CityModel
+from city.load.scripts import FLOOD
 from city.load.servers import Server
 from city.load.services import Site
 from city.load.staging import Stage, Wanted
@@ -128,9 +129,9 @@ class Playing(Stage):
         return sum(door.get("due", 0) for door in doors), sum(door.get("answered", 0) for door in doors)
 
     def oldest_seconds(self) -> float:
-        """How long the longest waiting claim has waited at its counter, in real seconds."""
-        ages = [age for name in ("api", "his") for _, age in self.progress.get(name, {}).get("waiting", {}).values()]
-        return max(ages, default=0.0)
+        """How long the longest waiting claim has waited at its counter, in real seconds, but for the noisy clinic's."""
+        crowds = [crowd for name in ("api", "his") for crowd in self.progress.get(name, {}).get("waiting", {}).items()]
+        return max((age for name, (_, age) in crowds if not name.endswith(FLOOD)), default=0.0)
 
     def _hours(self) -> None:
         cut = self.day.cut

@@ -41,12 +41,18 @@ class Request:
     wait: int = 0
 
 
+FLOOD = " flood"
+"""After a server's name: the noisy clinic there, whose counters are kept out by its own bucket, and counted apart."""
+
+
 @dataclass(frozen=True, slots=True)
 class Script:
     """One claim at the API, from its first request to its last. `second` is when its answer is asked for."""
 
     number: int
     server: str
+    crowd: str
+    """With whom it waits: its server, or the noisy clinic there."""
     institution_code: str
     second: float
     requests: tuple[Request, ...]
@@ -57,11 +63,12 @@ class Script:
         return self.requests[0].second
 
 
-def script_of(claim: SampleClaim, second: float, *, opens: float) -> Script:
+def script_of(claim: SampleClaim, second: float, *, opens: float, floods: bool = False) -> Script:
     """The requests of a claim that is asked for at this moment; nothing is asked before the day opens."""
     requests = _stay(claim, second, opens) if claim.visit.is_stay else (_visit(claim, second),)
-    institution = claim.institution
-    return Script(claim.number, institution.frontend, institution.institution_code, second, requests)
+    institution, server = claim.institution, claim.institution.frontend
+    crowd = f"{server}{FLOOD}" if floods else server
+    return Script(claim.number, server, crowd, institution.institution_code, second, requests)
 
 
 def _visit(claim: SampleClaim, second: float) -> Request:

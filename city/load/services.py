@@ -36,6 +36,10 @@ from infra.supervisor import Probe, Service, Supervisor, answers, say_on_stderr,
 CENTER_ROLES = ("center-settle", "center-detail", "beat")
 """Flower is left out: it is a window for people, and nobody looks during a measurement."""
 ENGINES = ("broker", "database", "site-broker", "his-database")
+COUNTERS = 3
+"""Processes that settle."""
+AFTER_THE_CENTRE = ("nice", "-n", "10")
+"""How front-ends run: the centre, which has machines of its own in a city, does not wait for sixty of them here."""
 DOOR_ROLES = {Door.API: "api", Door.FILES: "his", Door.TABLES: "tables"}
 BOOKS_TICK_SECONDS = "15"
 """At sixty times the speed a quarter of an hour of the day; books are compared when the day is over, too."""
@@ -163,7 +167,9 @@ class Site:
 
     def services(self, clock: str) -> list[Service]:
         """The centre's processes and every front-end's, on this clock (JIESUAN_CLOCK)."""
-        services = [self._service(role, role, {**self._center_env(), "JIESUAN_CLOCK": clock}) for role in CENTER_ROLES]
+        env = {**self._center_env(), "JIESUAN_CLOCK": clock}
+        services = [self._service(role, role, env) for role in CENTER_ROLES]
+        services += [self._service(f"center-settle-{n}", "center-settle", env) for n in range(2, COUNTERS + 1)]
         for server in self.servers:
             for role in ("desk", "link", *sorted(DOOR_ROLES[door] for door in server.doors)):
                 env = {**self._frontend_env(server), "JIESUAN_CLOCK": clock}
@@ -171,7 +177,7 @@ class Site:
                 if role == "api":
                     env["JIESUAN_API_PORT"] = str(self.api_ports[server.name])
                     ready = answers(f"http://{HOST}:{self.api_ports[server.name]}/healthz")
-                services.append(self._service(f"{role}:{server.name}", role, env, ready=ready))
+                services.append(self._service(f"{role}:{server.name}", role, env, ready=ready, first=AFTER_THE_CENTRE))
         return services
 
     def _settle_by_way(self, engine: Engine, institution: Table) -> None:
@@ -200,12 +206,14 @@ class Site:
             ports[name] = port
         return ports
 
-    def _service(self, name: str, role: str, env: Mapping[str, str], *, ready: Probe | None = None) -> Service:
+    def _service(
+        self, name: str, role: str, env: Mapping[str, str], *, ready: Probe | None = None, first: Sequence[str] = ()
+    ) -> Service:
         heartbeat = self.folder / "heartbeats" / name
         heartbeat.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return Service(
             name=name,
-            argv=[str(Path(sys.executable).with_name("jiesuan")), "serve", role],
+            argv=[*first, str(Path(sys.executable).with_name("jiesuan")), "serve", role],
             env={**env, "JIESUAN_HEARTBEAT_FILE": str(heartbeat), "JIESUAN_METRICS_PORT": "0"},
             ready=ready or touched(heartbeat),
             after=ENGINES,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from city.load import cashiers, his
-from city.load.arrivals import day_of
+from city.load.arrivals import Kind, day_of
 from city.load.claims import cast_of, claims_of
 from city.load.day import planned_day
 from city.load.model import CITIES, scaled
@@ -140,7 +140,7 @@ class Stage:
         for arrival, claim in zip(self.arrivals, drawn, strict=True):
             code = claim.institution.institution_code
             if doors[code] == Door.API:
-                scripts.append(script_of(claim, arrival.second, opens=opens))
+                scripts.append(script_of(claim, arrival.second, opens=opens, floods=arrival.kind is Kind.FLOOD))
             else:
                 charged[code].append(his.Due(arrival.second, claim))
             self.claims.append(replace(claim, lines=()))

@@ -27,7 +27,7 @@ class Answer:
 
 
 class Waiting:
-    """The claims of each server that were due and are not answered, oldest first."""
+    """The claims of each server, and of the noisy clinic, that were due and are not answered, oldest first."""
 
     def __init__(self) -> None:
         self._since: dict[str, dict[int, float]] = {}

@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from infra import metrics
+from producers.api.pace import Pace
 from workers.intake import Outcome, Submission, institutions_of
 
 log = logging.getLogger("api")
@@ -45,12 +46,14 @@ class GroupCommit:
         ring: Ring,
         *,
         write_at_once: Write | None = None,
+        pace: Pace | None = None,
         most: int = MOST_CLAIMS,
         gather: float = GATHER_SECONDS,
     ) -> None:
         """`write_at_once` writes without waiting for anybody, or raises; it is tried first."""
         self._write, self._write_at_once = write, write_at_once
         self._ring, self._most, self._gather = ring, most, gather
+        self._pace = pace or Pace()
         self._waiting: list[tuple[Submission, asyncio.Future[Outcome]]] = []
         self._writing = False
         self._arrived = asyncio.Event()
@@ -93,8 +96,8 @@ class GroupCommit:
         crowded = False
         while True:
             await self._arrived.wait()
-            if crowded and len(self._waiting) < self._most:
-                await asyncio.sleep(self._gather)
+            if (crowded or self._pace.extra) and len(self._waiting) < self._most:
+                await self._pace.pause(self._gather)
             group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             if not self._waiting:
                 self._arrived.clear()
@@ -150,7 +153,7 @@ class GroupCommit:
             self._bell.clear()
             codes, self._bells = sorted(self._bells), set()
             await loop.run_in_executor(self._ringer, self._ring_all, codes)
-            await asyncio.sleep(RING_SECONDS)
+            await self._pace.pause(RING_SECONDS)
 
     def _ring_all(self, codes: Sequence[str]) -> None:
         for code in codes:

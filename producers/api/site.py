@@ -22,6 +22,7 @@ from infra.reference import Reference, ReferenceShelf
 from infra.settings import MissingSetting, Settings
 from producers.api.commit import GroupCommit
 from producers.api.keys import KeyRing
+from producers.api.pace import Pace
 from producers.api.watch import Watch
 from producers.his.unread import unread_by
 from workers import entitlement, tenants, upload_lag
@@ -68,12 +69,14 @@ class Site:
         """Institution and key of the claims that are being written right now."""
         self.keys = KeyRing(engine)
         self._impatient = impatient(engine)
+        pace = Pace()
         self.commit = GroupCommit(
             self._write,
             Doorbell(post, frontend).ring,
             write_at_once=None if self._impatient is None else self._write_at_once,
+            pace=pace,
         )
-        self.watch = Watch(engine)
+        self.watch = Watch(engine, pace)
         self.shelf = ReferenceShelf(reference)
         self._readers = ThreadPoolExecutor(READERS, "reader")
         self._open = contextlib.AsyncExitStack()

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from domain.lifecycle import ClaimState
 from infra.database import reading
+from producers.api.pace import Pace
 from workers.claims import ClaimView, ended_views, states
 
 log = logging.getLogger("api")
@@ -34,8 +35,9 @@ Waiter = tuple[ClaimState, asyncio.Future[ClaimState]]
 class Watch:
     """While anybody waits, asks every few milliseconds whether anybody wrote, and if so which awaited claims moved."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, pace: Pace | None = None) -> None:
         self._engine = engine
+        self._pace = pace or Pace()
         self._moving: dict[int, list[Waiter]] = {}
         self._ending: dict[int, list[asyncio.Future[ClaimView]]] = {}
         self._somebody = asyncio.Event()
@@ -64,8 +66,12 @@ class Watch:
 
     async def settled(self, claim_id: int, seconds: float) -> ClaimView | None:
         """The claim once its state is final; None when the time is up."""
-        future: asyncio.Future[ClaimView] = asyncio.get_running_loop().create_future()
-        return await self._waited(self._ending, claim_id, future, future, seconds)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        future: asyncio.Future[ClaimView] = loop.create_future()
+        ended = await self._waited(self._ending, claim_id, future, future, seconds)
+        self._pace.waited(loop.time() - began)
+        return ended
 
     async def _waited(
         self, waiting: dict[int, list[W]], claim_id: int, waiter: W, future: asyncio.Future[T], seconds: float
@@ -95,7 +101,7 @@ class Watch:
             due = awaited if self._changes.happened() else awaited - self._known
             self._known = awaited
             if not due:
-                await asyncio.sleep(ASK_SECONDS)
+                await self._pace.pause(ASK_SECONDS)
                 continue
             began = loop.time()
             seen, ended = await loop.run_in_executor(
@@ -110,7 +116,7 @@ class Watch:
                 for future_view in self._ending.get(claim_id, ()):
                     if not future_view.done():
                         future_view.set_result(view)
-            await asyncio.sleep(rest)
+            await self._pace.pause(rest)
 
     def _look(self, moving: Set[int], ending: Set[int]) -> tuple[dict[int, ClaimState], dict[int, ClaimView]]:
         try:

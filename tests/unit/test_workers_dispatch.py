@@ -13,7 +13,7 @@ from domain.fairness import LEAST_QUANTUM, LOWEST, NOISY_IN_FLIGHT
 from domain.lifecycle import ClaimState
 from tests.support.frontend import CLINIC, HOSPITAL, NOON, PHARMACY, hand_in, new_frontend, shelf
 from workers import desk, tenants
-from workers.dispatch import Dispatch
+from workers.dispatch import GATHER_SECONDS, SLOW_SECONDS, Dispatch
 from workers.tables import claim, institution, tenant_conduct, tenant_use
 
 BATCH, WITHIN, NOW = 5, 8.0, 1_000_000.0
@@ -43,7 +43,7 @@ def take(engine, dispatch, code, *, now=NOW, seconds=0.001):
         return None
     turn = desk.preprocess(engine, shelf(), code, limit=allowed.claims, grant=allowed.grant, at=NOON, now=now)
     took = len(turn.visits)
-    dispatch.end(code, allowed, claims=took, work=turn.work, more=turn.more, seconds=seconds)
+    dispatch.end(code, allowed, claims=took, work=turn.work, more=turn.more, seconds=seconds, now=now)
     return took
 
 
@@ -108,6 +108,38 @@ def test_enough_unanswered_claims_stop_an_institution_and_nobody_else(engine, di
     assert take(engine, dispatch, HOSPITAL) == 5
 
 
+def test_a_quick_centre_is_sent_everything_at_once(engine, dispatch):
+    for serial in range(3):
+        hand_in(engine, HOSPITAL, 1, prefix=f"at {serial}")
+        assert take(engine, dispatch, HOSPITAL, now=NOW + serial * SLOW_SECONDS / 3) == 1
+
+
+def test_for_a_slow_centre_claims_are_gathered_and_not_for_long(engine, dispatch):
+    hand_in(engine, HOSPITAL, 1)
+    assert take(engine, dispatch, HOSPITAL) == 1
+    hand_in(engine, HOSPITAL, 2, prefix="meanwhile")
+    assert take(engine, dispatch, HOSPITAL, now=NOW + SLOW_SECONDS) is None
+    assert dispatch.due(now=NOW + GATHER_SECONDS - 0.01) == []
+    assert dispatch.due(now=NOW + GATHER_SECONDS) == [HOSPITAL]
+    assert take(engine, dispatch, HOSPITAL, now=NOW + GATHER_SECONDS) == 2
+
+
+@pytest.mark.parametrize("happens", ["answered", "whole turn", "clock set back"])
+def test_gathering_ends_as_soon_as_there_is_no_reason_to(engine, dispatch, happens):
+    hand_in(engine, HOSPITAL, 1)
+    take(engine, dispatch, HOSPITAL)
+    hand_in(engine, HOSPITAL, 1, prefix="meanwhile")
+    later = NOW + SLOW_SECONDS
+    assert take(engine, dispatch, HOSPITAL, now=later) is None
+    if happens == "answered":
+        answer(engine, HOSPITAL)
+    elif happens == "whole turn":
+        hand_in(engine, HOSPITAL, BATCH - 1, prefix="many")
+    else:
+        later = NOW - 3600
+    assert dispatch.due(now=later) == [HOSPITAL]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -131,9 +163,9 @@ def noisy(engine, dispatch, looks, *, since=0):
     for look in range(looks):
         now = NOW + 2.0 * (since + look)
         allowed = dispatch.begin(CLINIC, now=now)
-        dispatch.end(CLINIC, allowed, claims=1, work=LEAST_QUANTUM, more=False, seconds=0.1)
+        dispatch.end(CLINIC, allowed, claims=1, work=LEAST_QUANTUM, more=False, seconds=0.1, now=NOW)
         allowed = dispatch.begin(HOSPITAL, now=now)
-        dispatch.end(HOSPITAL, allowed, claims=5, work=5 * LEAST_QUANTUM, more=True, seconds=0.9)
+        dispatch.end(HOSPITAL, allowed, claims=5, work=5 * LEAST_QUANTUM, more=True, seconds=0.9, now=NOW)
         dispatch.note(now=now, at=NOON + timedelta(seconds=2 * look))
 
 
@@ -178,7 +210,7 @@ def test_the_only_institution_of_a_front_end_is_never_noisy(engine, dispatch):
     weigh(engine, PHARMACY, active=False)
     hand_in(engine, HOSPITAL, NOISY_IN_FLIGHT)
     allowed = dispatch.begin(HOSPITAL, now=NOW)
-    dispatch.end(HOSPITAL, allowed, claims=5, work=150, more=True, seconds=0.9)
+    dispatch.end(HOSPITAL, allowed, claims=5, work=150, more=True, seconds=0.9, now=NOW)
 
     dispatch.note(now=NOW, at=NOON)
 
@@ -189,9 +221,9 @@ def test_shares_are_shown_as_they_were_measured_by_all_desks(engine, dispatch):
     other = Dispatch(engine, BATCH, WITHIN, holder="other")
     for desk_, seconds in ((dispatch, 0.3), (other, 0.3)):
         allowed = desk_.begin(HOSPITAL, now=NOW)
-        desk_.end(HOSPITAL, allowed, claims=5, work=150, more=False, seconds=seconds)
+        desk_.end(HOSPITAL, allowed, claims=5, work=150, more=False, seconds=seconds, now=NOW)
     allowed = other.begin(CLINIC, now=NOW)
-    other.end(CLINIC, allowed, claims=1, work=30, more=False, seconds=0.2)
+    other.end(CLINIC, allowed, claims=1, work=30, more=False, seconds=0.2, now=NOW)
     hand_in(engine, CLINIC, 3, prefix="clinic")
     dispatch.note(now=NOW, at=NOON)
     other.note(now=NOW, at=NOON)
@@ -214,7 +246,7 @@ def test_what_was_spent_is_forgotten_after_an_hour_and_judged_by_one_desk_at_a_t
     assert lowered(engine) == {HOSPITAL: 2, CLINIC: 0, PHARMACY: 0}, "the first desk says nothing any more"
 
     allowed = dispatch.begin(CLINIC, now=NOW + 4000)
-    dispatch.end(CLINIC, allowed, claims=1, work=LEAST_QUANTUM, more=False, seconds=0.1)
+    dispatch.end(CLINIC, allowed, claims=1, work=LEAST_QUANTUM, more=False, seconds=0.1, now=NOW)
     dispatch.note(now=NOW + 4000, at=NOON)
     with engine.connect() as connection:
         assert [use.institution_code for use in connection.execute(select(tenant_use))] == [CLINIC]
