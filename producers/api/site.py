@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain.link import LinkState
+from domain.visit import Registration
 from infra import lanes, metrics
 from infra.broker import BrokerAway, Post, build_app
 from infra.clock import Clock
@@ -23,6 +24,7 @@ from infra.settings import MissingSetting, Settings
 from producers.api.commit import GroupCommit
 from producers.api.keys import KeyRing
 from producers.api.pace import Pace
+from producers.api.together import Together
 from producers.api.watch import Watch
 from producers.his.unread import unread_by
 from workers import entitlement, tenants, upload_lag
@@ -33,16 +35,25 @@ from workers.offline import queue
 from workers.outcomes.unknown import oldest_seconds
 from workers.tables import claim, institution, reference
 from workers.tasks import Frontend
-from workers.visits import Unread
+from workers.visits import NotReady, Registered, Unread, register
 
 T = TypeVar("T")
 
+CHANNEL = "api"
+"""The door, as what comes through it is marked."""
 READERS = 4
 _OF_TENANTS: tuple[tuple[str, str, Callable[[tenants.Tenant], float]], ...] = (
     ("jiesuan_tenant_busy_share", "Share of the desks' time of the last half minute.", lambda one: float(one.share)),
     ("jiesuan_tenant_in_flight", "Claims handed in and not answered.", lambda one: one.in_flight),
     ("jiesuan_tenant_weight", "The weight that counts now.", lambda one: float(one.effective_weight)),
 )
+
+
+class Asked(NamedTuple):
+    """A registration, and the key it is asked under."""
+
+    registration: Registration
+    key: str
 
 
 class Site:
@@ -77,6 +88,7 @@ class Site:
             pace=pace,
         )
         self.watch = Watch(engine, pace)
+        self.registrations: Together[Asked, Registered | NotReady] = Together("registrations", self._register)
         self.shelf = ReferenceShelf(reference)
         self._readers = ThreadPoolExecutor(READERS, "reader")
         self._open = contextlib.AsyncExitStack()
@@ -88,6 +100,7 @@ class Site:
 
     async def __aexit__(self, *reason: object) -> None:
         await self._open.aclose()
+        self.registrations.close()
         self._readers.shutdown(wait=False, cancel_futures=True)
         self.engine.dispose()
         if self._impatient is not None:
@@ -162,6 +175,10 @@ class Site:
     def _write_at_once(self, submissions: Sequence[Submission]) -> list[Outcome]:
         assert self._impatient is not None
         return accept(self._impatient, submissions, at=self.clock.now())
+
+    def _register(self, asked: Sequence[Asked]) -> list[Registered | NotReady]:
+        registrations, keys = [each.registration for each in asked], [each.key for each in asked]
+        return register(self.engine, registrations, at=self.now(), keys=keys, channel=CHANNEL, ask=self.ask)
 
     def _read(self, query: Callable[[Connection], T]) -> T:
         with reading(self.engine) as connection:

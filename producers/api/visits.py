@@ -17,7 +17,7 @@ from producers.api.commit import Away
 from producers.api.keys import Caller
 from producers.api.problems import FieldError, Problem, arriving
 from producers.api.reading import document, idempotency_key, preferred_wait
-from producers.api.site import Site
+from producers.api.site import CHANNEL, Asked, Site
 from producers.api.visit_wire import (
     DISCHARGE_IN,
     LINES_IN,
@@ -47,7 +47,6 @@ from workers.visits import Delivery, Ended, NotReady, Per, Refunding, Settling
 
 T = TypeVar("T")
 
-CHANNEL = "api"
 _written = msgspec.json.Encoder()
 
 _FIELD: dict[VisitRefusal, str] = {
@@ -68,9 +67,10 @@ async def register(site: Site, caller: Caller, headers: Headers, raw: bytes) -> 
     key = idempotency_key(headers)
     given, _ = document(raw, REGISTRATION_IN)
     of = registration_of(given, caller.institution_code)
-    (outcome,) = await _aside(
-        site, lambda: visits.register(site.engine, [of], at=site.now(), keys=[key], channel=CHANNEL, ask=site.ask)
-    )
+    try:
+        outcome = await site.registrations.ask(Asked(of, key))
+    except Away as error:
+        raise try_again() from error
     if isinstance(outcome, NotReady):
         _refuse(outcome)
     body = _written.encode(await _seen(site, caller, outcome.visit_no))
