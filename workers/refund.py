@@ -32,6 +32,7 @@ from workers.contra_claims import CONTRA, RESETTLED, Made
 from workers.deliver import record_answers
 from workers.desk import line_rules_of
 from workers.local import place_of
+from workers.moving.arrivals import is_arriving
 from workers.moving.standing import against, unknown
 from workers.numbers import wait_for_turn
 from workers.tables import REFUND_IS_OPEN, claim, claim_content, institution, visit, visit_lines
@@ -45,7 +46,7 @@ LONGEST_WAIT_SECONDS = 120.0
 _UNDER_KEY = select(claim.c.claim_id, claim.c.visit_no, claim.c.charge_batch_no, claim.c.contra_of).where(
     claim.c.institution_code == bindparam("code"), claim.c.idempotency_key == bindparam("key")
 )
-_STANDS = select(institution.c.standing, institution.c.moved_to).where(
+_STANDS = select(institution.c.standing, institution.c.moved_to, institution.c.move_no).where(
     institution.c.institution_code == bindparam("code")
 )
 _KEPT = claim.alias("kept")
@@ -212,10 +213,14 @@ class _Refund:
         return Refunding(self._visit_no, charge_batch_no, contra_no, contra_no + 1 if kept_lines else None, contra_id)
 
     def _travelled(self, original: Any) -> NotReady | None:
-        """A settlement that went along with its institution is taken back where it went."""
+        """A settlement that went along with its institution is taken back where it went, and not before all that was
+        asked of its visit where it came from: that may be a refund."""
         of = self._connection.execute(_STANDS, {"code": self._code}).first()
-        if of is None or of.standing == Standing.OPEN:
+        if of is None:
             return None
+        if of.standing == Standing.OPEN:
+            comes = of.move_no and is_arriving(self._connection, self._code, visit_no=self._visit_no)
+            return not_ready(VisitRefusal.ARRIVING) if comes else None
         return against(of) if original.carried < 0 or of.standing == Standing.MOVING_IN else None
 
     def _is_own(self) -> bool:

@@ -39,6 +39,7 @@ from tests.support.visits import charge, deliver, delivery, registered, registra
 from workers import books, desk, intake, visits
 from workers.deliver import record_answers
 from workers.outcomes import decide
+from workers.refund import refund
 from workers.tables import arriving, bundle_made, bundle_taken, claim, hand_out, institution, visit, visit_lines
 from workers.tables import reference as kept
 
@@ -135,6 +136,22 @@ def test_visits_settlements_and_keys_come_along_and_both_doors_are_never_open(mo
     assert states(movers.source)["open"] == states(movers.target)["open"] == "settled"
     assert rows(movers.target, arriving) == []
     assert rows_of(movers.center, "SELECT count(*) FROM settlement") == [(3,)]
+
+
+def test_a_settlement_is_not_taken_back_at_the_target_while_a_refund_of_its_visit_is_on_its_way(movers):
+    settled = hand_in(movers.source, "claim")
+    settle_all(movers, movers.source, FRONTEND)
+    upload_all(movers.source)
+    asking = HOSPITAL, settled.visit_no, 1
+    assert isinstance(refund(movers.source, shelf(), *asking, reason="收费有误", at=AT, key="first"), visits.Refunding)
+    movers.begin()
+    assert movers.go(6) == "draining"
+    assert states(movers.target) == {"claim": "settled"}, "the settlement came along, its refund has no answer yet"
+
+    again = refund(movers.target, shelf(), *asking, reason="收费有误", at=AT, key="second")
+
+    assert again.codes == (VisitRefusal.ARRIVING,)
+    assert states(movers.target) == {"claim": "settled"}
 
 
 def test_a_key_is_cancelled_only_where_its_claim_would_be_taken(movers):

@@ -1124,6 +1124,26 @@ GUARDS = (
         (f"{STORED}test_moving.py::test_visits_settlements_and_keys_come_along_and_both_doors_are_never_open",),
     ),
     Guard(
+        "no refund beside one that is on its way", MOVES, "workers/refund.py",
+        "return not_ready(VisitRefusal.ARRIVING) if comes else None", "return None",
+        (
+            f"{STORED}test_moving.py::"
+            "test_a_settlement_is_not_taken_back_at_the_target_while_a_refund_of_its_visit_is_on_its_way",
+        ),
+    ),
+    Guard(
+        "copies of a move's messages breed no copies", FLOOD, "center/serving/moves.py",
+        "not row.kept < told.bundle_no <= row.taken", "told.bundle_no > row.taken",
+        (f"{STORED}test_moving.py::test_copies_of_what_a_front_end_says_breed_no_copies",),
+    ),
+    Guard(
+        "a refund stays answered when its institution is closed", CONTRA, "center/settling/refund.py",
+        "        if institution is None:\n            return refuse(Refusal.INSTITUTION_UNKNOWN)\n        self._institution",
+        "        if institution is None or not institution.active:\n"
+        "            return refuse(Refusal.INSTITUTION_UNKNOWN)\n        self._institution",
+        (f"{STORED}test_center_refund.py::test_a_refund_stays_answered_though_the_institution_was_closed_since",),
+    ),
+    Guard(
         "older terms are not obeyed", MOVES, "workers/terms.py",
         "    if sent.version < ", "    if -1 > ",
         (f"{UNIT}test_workers_terms.py",),
