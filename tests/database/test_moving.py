@@ -228,7 +228,7 @@ def test_a_bundle_repeated_or_late_changes_nothing_and_one_of_another_move_is_no
 
 
 def test_copies_of_what_a_front_end_says_breed_no_copies(movers):
-    registered(movers.source, at=AT)
+    hand_in(movers.source, "open")
     movers.begin()
     twice = movers.answered
     bred = []
@@ -239,7 +239,7 @@ def test_copies_of_what_a_front_end_says_breed_no_copies(movers):
         return sent
 
     movers.answered = answered
-    assert movers.go(6) == "finished"
+    assert movers.go(6) == "draining"
     assert bred == []
 
 
