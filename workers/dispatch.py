@@ -22,7 +22,7 @@ from infra.database import reading
 from workers import tenants
 from workers.tables import IS_OPEN, claim, institution, tenant_conduct
 
-LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.25
 """How often it is looked whether an institution that waits for answers has got some."""
 SLOW_SECONDS = 0.25
 """A centre that has owed an institution an answer for so long is slow; a quick one is sent everything at once."""
@@ -104,12 +104,16 @@ class Dispatch:
     _judges_until: float = field(default=0.0, init=False)
     """As long as what this desk has spent counts."""
     _waiting: set[str] = field(default_factory=set, init=False)
+    _looked_at: float = field(default=0.0, init=False)
+    """When it was last looked whether they have to wait on."""
     _last: str = field(default="", init=False)
 
     def begin(self, institution_code: str, *, now: float) -> Allowed | None:
         """What the institution may have now; None while it has to wait, `due` says how long: there is no room for a
         whole turn of it at the centre, or the centre is slow. Turns cut short cost a message for a handful of claims.
         """
+        if institution_code in self._waiting and self._looked_lately(now):
+            return None
         is_alone = self._last == institution_code
         turn = self._turn_of(institution_code, is_alone)
         has_room = self._at_most.get(institution_code, turn.in_flight) <= turn.in_flight - turn.claims
@@ -147,6 +151,7 @@ class Dispatch:
         if not self._waiting:
             return []
         over = []
+        self._looked_at = now
         with reading(self.engine) as connection:
             for code in sorted(self._waiting):
                 if not self._has_to_wait(connection, code, self._turn_of(code, self._last == code), now):
@@ -178,6 +183,9 @@ class Dispatch:
             weight, lowered = next(((row.weight, row.lowered or 0) for row in rows), (1, 0))
             self._weights[institution_code] = weight, lowered
         return turn_of(weight, 0 if is_alone else lowered, batch=self.batch)
+
+    def _looked_lately(self, now: float) -> bool:
+        return 0 <= now - self._looked_at < 2 * LOOK_SECONDS
 
     def _had_turn_lately(self, code: str, now: float) -> bool:
         return 0 <= now - self._had_turn_at.get(code, -GATHER_SECONDS) < GATHER_SECONDS

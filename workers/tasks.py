@@ -247,7 +247,9 @@ def desk_app(frontend: Frontend) -> Celery:
     @app.task(name=lanes.CLAIMS_PREPROCESS, bind=True, shared=False)
     def preprocess(task: Any, institution: str) -> None:
         allowed = frontend.dispatch.begin(institution, now=frontend.clock.seconds())
-        if allowed is not None and not _take_turn(frontend, task, institution, allowed):
+        if allowed is None:
+            return  # its bell is rung when it has not to wait any more, and the sweep sends what it asks of the centre
+        if not _take_turn(frontend, task, institution, allowed):
             return
         refund.send_due(
             frontend,
