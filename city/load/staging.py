@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from city.load import cashiers, his
-from city.load.arrivals import Kind, day_of
+from city.load.arrivals import day_of
 from city.load.claims import cast_of, claims_of
 from city.load.day import planned_day
 from city.load.model import CITIES, scaled
@@ -131,7 +131,7 @@ class Stage:
 
     def _plan_claims(self) -> None:
         """Draw every claim; what its door needs of it goes to the door's process, we keep the rest."""
-        wanted, opens = self.wanted, self.day.opens
+        wanted, opens, noisy = self.wanted, self.day.opens, self.day.flood.institution
         doors = {one.institution_code: one.door for one in self.cast.institutions}
         scripts: list[Script] = []
         charged: dict[str, list[his.Due]] = {code: [] for code, door in doors.items() if door != Door.API}
@@ -140,7 +140,7 @@ class Stage:
         for arrival, claim in zip(self.arrivals, drawn, strict=True):
             code = claim.institution.institution_code
             if doors[code] == Door.API:
-                scripts.append(script_of(claim, arrival.second, opens=opens, floods=arrival.kind is Kind.FLOOD))
+                scripts.append(script_of(claim, arrival.second, opens=opens, floods=arrival.institution == noisy))
             else:
                 charged[code].append(his.Due(arrival.second, claim))
             self.claims.append(replace(claim, lines=()))

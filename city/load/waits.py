@@ -27,6 +27,7 @@ class Wait:
     server: str
     institution: str
     is_noisy: bool
+    """Of the clinic that floods: its own patients stand behind its flood."""
     due: float
     """Its intended moment, in seconds of the business day."""
     answered: float
@@ -68,7 +69,7 @@ def _wait(played: Played, at: int, answered: float, moments: proof.Moments | Non
         group=STAYS if arrival.kind is Kind.STAY else str(claim.institution.size),
         server=claim.institution.frontend,
         institution=claim.institution.institution_code,
-        is_noisy=arrival.kind is Kind.FLOOD,
+        is_noisy=arrival.institution == played.day.flood.institution,
         due=arrival.second,
         answered=answered,
         accept=accept,
@@ -84,7 +85,7 @@ def _real(played: Played, moment: datetime) -> float:
 
 
 def latency_figures(waits: Sequence[Wait]) -> dict[str, Any]:
-    """By class: accept, wait, work and total. The noisy clinic's flood is no patient's wait: it stands apart."""
+    """By class: accept, wait, work and total. The noisy clinic stands apart: its own bucket keeps it out."""
     groups: dict[str, list[Wait]] = defaultdict(list)
     for one in waits:
         groups["flood" if one.is_noisy else one.group].append(one)
@@ -110,7 +111,8 @@ def fairness_figures(played: Played, waits: Sequence[Wait]) -> dict[str, Any]:
     here = [(one, one.total) for one in waits if one.server == server and one.total is not None]
     noisy = [(one, total) for one, total in here if one.is_noisy]
     others = [(one, total) for one, total in here if not one.is_noisy]
-    ends = max((played.clocks.second(one.answered) for one, _ in noisy), default=flood.begins)
+    handed_in = [one for one, _ in noisy if one.due <= flood.begins + flood.seconds]
+    ends = max((played.clocks.second(one.answered) for one in handed_in), default=flood.begins)
     tenants: dict[str, list[float]] = defaultdict(list)
     for one, total in others:
         tenants[one.institution].append(total)
