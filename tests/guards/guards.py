@@ -1138,8 +1138,8 @@ GUARDS = (
     ),
     Guard(
         "a refund stays answered when its institution is closed", CONTRA, "center/settling/refund.py",
-        "        if institution is None:\n            return refuse(Refusal.INSTITUTION_UNKNOWN)\n        self._institution",
-        "        if institution is None or not institution.active:\n"
+        "institution is None:\n            return refuse(Refusal.INSTITUTION_UNKNOWN)\n        self._institution",
+        "institution is None or not institution.active:\n"
         "            return refuse(Refusal.INSTITUTION_UNKNOWN)\n        self._institution",
         (f"{STORED}test_center_refund.py::test_a_refund_stays_answered_though_the_institution_was_closed_since",),
     ),
