@@ -10,8 +10,8 @@ from enum import StrEnum
 from city.hospitals import claim_document
 from city.sample.claims import SampleClaim
 
-WAIT_SECONDS = 10
-"""Every cashier waits so long for the answer (`Prefer: wait`), then asks again."""
+WAIT_SECONDS = 30
+"""Every cashier waits so long for the answer (`Prefer: wait`, the most there is), then asks again."""
 DISCHARGE_AFTER = 300.0
 LINES_BEFORE = (3600.0, 2400.0, 1200.0)
 """A stay's lines come in with the charging of its last day, in so many imports: business seconds before it ends."""
