@@ -503,7 +503,7 @@ GUARDS = (
     ),
     Guard(
         "enough unanswered claims stop an institution", TENANTS, "workers/dispatch.py",
-        "            self._waiting.add(institution_code)\n            return None\n", "            pass\n",
+        "if stands.in_flight > turn.in_flight - turn.claims:", "if False:",
         (f"{UNIT}test_workers_dispatch.py",),
     ),
     Guard(
@@ -949,7 +949,7 @@ GUARDS = (
     ),
     Guard(
         "nothing is taken back in a frozen flow", FEN, "center/settling/refund.py",
-        "if is_frozen(self._frozen, original.scheme, original.clearing_type, self._insured):", "if False:",
+        "if is_frozen(self._institution.frozen, original.scheme, original.clearing_type, self._insured):", "if False:",
         (f"{BOOKS}test_only_the_broken_flow_is_frozen_until_two_persons_release_it",),
     ),
     Guard(

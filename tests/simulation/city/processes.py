@@ -104,6 +104,10 @@ class Time:
         city = World.city
         return time.monotonic() if city is None or city.loop.fiber is None else city.loop.now
 
+    def perf_counter(self) -> float:
+        city = World.city
+        return time.perf_counter() if city is None or city.loop.fiber is None else city.loop.now
+
     def time(self) -> float:
         city = World.city
         return time.time() if city is None or city.loop.fiber is None else city.loop.now
