@@ -98,7 +98,14 @@ def renewed(connection: Connection, institution_code: str) -> int:
 
 def renew_all(connection: Connection) -> None:
     """Count every institution's terms anew: front-ends of a restored centre hold versions it does not know of."""
-    connection.execute(update(institution).values(terms_version=func.nextval("terms_version_seq")))
+    known = select(institution.c.institution_code).order_by(institution.c.institution_code).subquery()
+    version = func.nextval("terms_version_seq").label("version")
+    counted = select(known.c.institution_code, version).subquery()  # by number, not as rows happen to lie
+    connection.execute(
+        update(institution)
+        .where(institution.c.institution_code == counted.c.institution_code)
+        .values(terms_version=counted.c.version)
+    )
 
 
 def of_frontend(connection: Connection, frontend: str) -> TermsSent:
