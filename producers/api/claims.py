@@ -18,7 +18,7 @@ from producers.api.commit import Away, TooManyWaiting
 from producers.api.keys import Caller
 from producers.api.problems import Problem, arriving, moved
 from producers.api.reading import document, idempotency_key, preferred_wait
-from producers.api.site import Site
+from producers.api.site import CHANNEL, Site
 from producers.api.wire import CLAIM_IN, ClaimOut, claim_accepted, claim_answered, claim_seen, lines_of, visit_of
 from workers.admission import DoorsClosed, TooFast
 from workers.claims import ClaimView, claim_no, show
@@ -75,7 +75,7 @@ async def submit(site: Site, caller: Caller, headers: Headers, raw: bytes) -> Re
         lines=lines_of(given["lines"]),
         idempotency_key=key,
         content_digest=blake2b(written, digest_size=16).digest(),
-        channel="api",
+        channel=CHANNEL,
         settle_now=settle_now,
         phase=Phase.PREPARE if given.get("settle") == "prepare" else Phase.SETTLE,
     )

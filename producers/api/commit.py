@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -29,8 +30,35 @@ MOST_WAITING = 4096
 
 Write = Callable[[Sequence[Submission]], Sequence[Outcome]]
 Ring = Callable[[str], object]
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
 Away = (OperationalError, PoolTimeout)
 """The database is away, locked or full: the same request may succeed later."""
+
+
+def all_or_each(
+    work: Callable[[Sequence[Asked]], Sequence[Answer]], group: Sequence[Asked]
+) -> list[Answer | Exception]:
+    """The answers in order. Should the group fail, each goes alone, so that one cannot take others with it."""
+    try:
+        return list(work(group))
+    except Away as error:
+        log.warning("group_not_written", extra={"count": len(group), "error": type(error).__name__})
+        return [error] * len(group)
+    except Exception as error:
+        log.error("group_failed", extra={"count": len(group), "error": type(error).__name__})
+        return [error] if len(group) == 1 else [all_or_each(work, [one])[0] for one in group]
+
+
+def hand_out(answers: Sequence[Answer | Exception], waiting: Sequence[asyncio.Future[Answer]]) -> None:
+    """Each answer, or what was raised for it, to whoever still waits for it."""
+    for future, answer in zip(waiting, answers, strict=True):
+        if future.done():
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
 
 
 class TooManyWaiting(Exception):
@@ -108,16 +136,10 @@ class GroupCommit:
             outcomes = self._written_at_once(submissions)
             if outcomes is None:
                 self._writing = True
-                outcomes = await loop.run_in_executor(self._writer, self._write_group, submissions)
+                outcomes = await loop.run_in_executor(self._writer, all_or_each, self._write, submissions)
             for institution_code in institutions_of(outcomes, submissions):
                 self.ring(institution_code)
-            for answer, outcome in zip(answers, outcomes, strict=True):
-                if answer.done():
-                    continue
-                if isinstance(outcome, BaseException):
-                    answer.set_exception(outcome)
-                else:
-                    answer.set_result(outcome)
+            hand_out(outcomes, answers)
             self._writing = False
 
     def _written_at_once(self, submissions: list[Submission]) -> Sequence[Outcome | Exception] | None:
@@ -134,17 +156,6 @@ class GroupCommit:
             # Most often another process is writing. Whatever it is, the writer finds out, and has the time to.
             log.debug("not_written_at_once", extra={"error": type(error).__name__})
             return None
-
-    def _write_group(self, submissions: list[Submission]) -> Sequence[Outcome | Exception]:
-        """The outcomes in order. Should the group fail, each goes alone, so that one cannot take others with it."""
-        try:
-            return self._write(submissions)
-        except Away as error:
-            log.warning("claims_not_written", extra={"claims": len(submissions), "error": type(error).__name__})
-            return [error] * len(submissions)
-        except Exception as error:
-            log.error("group_failed", extra={"claims": len(submissions), "error": type(error).__name__})
-            return [error] if len(submissions) == 1 else [self._write_group([one])[0] for one in submissions]
 
     async def _keep_ringing(self) -> None:
         loop = asyncio.get_running_loop()

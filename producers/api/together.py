@@ -8,12 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from typing import Generic
 
-from producers.api.commit import Away
-
-Asked = TypeVar("Asked")
-Answer = TypeVar("Answer")
+from producers.api.commit import Answer, Asked, all_or_each, hand_out
 
 MOST = 64
 
@@ -43,20 +40,5 @@ class Together(Generic[Asked, Answer]):
         loop = asyncio.get_running_loop()
         while self._waiting:
             group, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-            answers = await loop.run_in_executor(self._thread, self._answers, [asked for asked, _ in group])
-            for (_, future), answer in zip(group, answers, strict=True):
-                if future.done():
-                    continue
-                if isinstance(answer, Exception):
-                    future.set_exception(answer)
-                else:
-                    future.set_result(answer)
-
-    def _answers(self, group: Sequence[Asked]) -> Sequence[Answer | Exception]:
-        """Should a group fail, each goes alone, so that one cannot take others with it."""
-        try:
-            return self._work(group)
-        except Away as error:
-            return [error] * len(group)
-        except Exception as error:
-            return [error] if len(group) == 1 else [self._answers([one])[0] for one in group]
+            asked, waiting = [each for each, _ in group], [future for _, future in group]
+            hand_out(await loop.run_in_executor(self._thread, all_or_each, self._work, asked), waiting)
