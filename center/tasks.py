@@ -465,7 +465,8 @@ def _books(center: Center) -> None:
     def books_tick() -> None:
         at, now = center.now(), center.clock.seconds()
         asked = center.committed(
-            lanes.BOOKS_TICK, lambda connection: books.tick(connection, at=at, now=now, holder=center.holder)
+            lanes.BOOKS_TICK,
+            lambda connection: books.tick(connection, at=at, now=now, holder=center.holder, in_flight=in_flight),
         )
         for frontend, question in asked:
             ask(frontend, question)
@@ -485,9 +486,7 @@ def _books(center: Center) -> None:
         frontend, reported = center.opened(envelope, lanes.BOOKS, messages.BooksReported)
         question = center.committed(
             lanes.BOOKS_RECONCILE,
-            lambda connection: books.reconcile(
-                reported, frontend=frontend, connection=connection, at=center.now(), in_flight=in_flight
-            ),
+            lambda connection: books.reconcile(reported, frontend=frontend, connection=connection, at=center.now()),
         )
         if question is not None:
             ask(frontend, question)

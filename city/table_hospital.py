@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, LiteralString
 
 import psycopg
@@ -15,7 +14,7 @@ from city.sample.claims import SampleClaim
 from city.sample.morning import Arrival
 from domain.lifecycle import ClaimState
 from domain.visit import ChargeLine
-from producers.client import JiesuanClient
+from producers.client import JiesuanClient, TryLater
 from producers.his.fields import layout
 from producers.his.line_files import FAILED, IMPORTED
 from workers.claims import claim_no
@@ -35,16 +34,19 @@ class TableHospital:
     def __init__(self, client: JiesuanClient, address: str, *, marks_all: bool = False, front_desks: int = 1) -> None:
         """`address` is the exchange database, with the institution's login; `marks_all` marks every result as read;
         so many `front_desks` register patients at once."""
-        self._client, self._marks_all, self._front_desks = client, marks_all, front_desks
+        self._client, self._marks_all = client, marks_all
+        self._front_desks = ThreadPoolExecutor(front_desks, "front desk")
         self._his: psycopg.Connection[DictRow] = psycopg.connect(address, autocommit=True, row_factory=dict_row)
-        self._to_register: deque[SampleClaim] = deque()
+        self._to_register: list[SampleClaim] = []
+        self._registering: list[tuple[SampleClaim, Future[None]]] = []
         self._handed_in: list[Arrival] = []
         self._by_outpatient_no: dict[str, SampleClaim] = {}
         self._charged: dict[str, SampleClaim] = {}
         self._answered: set[str] = set()
 
     def close(self) -> None:
-        """The HIS is switched off."""
+        """The HIS is switched off, and the front desks go home."""
+        self._front_desks.shutdown(cancel_futures=True)
         self._his.close()
 
     def hand_in(self, arrivals: Sequence[Arrival]) -> None:
@@ -86,12 +88,18 @@ class TableHospital:
         ]
 
     def _register_who_waits(self) -> None:
-        """Each front desk takes the next patient; who could not be registered stays in the queue. Raises TryLater."""
-        with ThreadPoolExecutor(self._front_desks) as desks:
-            asked = [(claim, desks.submit(self._register, claim)) for claim in self._to_register]
-        self._to_register = deque(claim for claim, answer in asked if answer.exception() is not None)
-        for _, answer in asked:
-            answer.result()
+        """Each front desk takes the next patient, while the HIS goes on; who could not be registered stands there
+        again."""
+        going_on = []
+        for claim, asked in self._registering:
+            if not asked.done():
+                going_on.append((claim, asked))
+            elif isinstance(asked.exception(), TryLater):
+                self._to_register.append(claim)
+            else:
+                asked.result()
+        begun = [(claim, self._front_desks.submit(self._register, claim)) for claim in self._to_register]
+        self._registering, self._to_register = going_on + begun, []
 
     def _register(self, claim: SampleClaim) -> None:
         self._by_outpatient_no[claim.visit.outpatient_no] = claim

@@ -579,6 +579,8 @@ class BooksAsked:
 
     day: date
     lines_of: tuple[str, ...] = ()
+    before: datetime | None = None
+    """Of what was settled before this moment, so that an answer still on its way is no difference; None: of it all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -592,6 +594,8 @@ class BooksReported:
     totals: tuple[DayTotals, ...]
     lines_of: tuple[str, ...] = ()
     lines: tuple[BookLine, ...] = ()
+    before: datetime | None = None
+    """As it was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

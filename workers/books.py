@@ -11,9 +11,11 @@ from workers.tables import claim
 
 
 def report(connection: Connection, asked: BooksAsked) -> BooksReported:
-    """What this front-end has recorded as settled on the day."""
+    """What this front-end has recorded as settled on the day, before the moment asked for."""
     # What came with a move stands in the books of the front-end that settled it.
-    on_the_day = (claim.c.settled_day == asked.day, claim.c.state == ClaimState.SETTLED, claim.c.origin == "")
+    on_the_day = [claim.c.settled_day == asked.day, claim.c.state == ClaimState.SETTLED, claim.c.origin == ""]
+    if asked.before is not None:
+        on_the_day.append(claim.c.settled_at < asked.before)
     totals = connection.execute(
         select(
             claim.c.institution_code,
@@ -31,7 +33,7 @@ def report(connection: Connection, asked: BooksAsked) -> BooksReported:
         for code, count, total, fund, account in totals
     )
     if not asked.lines_of:
-        return BooksReported(day=asked.day, totals=day_totals)
+        return BooksReported(day=asked.day, totals=day_totals, before=asked.before)
     rows = connection.execute(
         select(
             claim.c.institution_code,
@@ -57,4 +59,4 @@ def report(connection: Connection, asked: BooksAsked) -> BooksReported:
         )
         for row in rows
     )
-    return BooksReported(day=asked.day, totals=day_totals, lines_of=asked.lines_of, lines=lines)
+    return BooksReported(day=asked.day, totals=day_totals, lines_of=asked.lines_of, lines=lines, before=asked.before)

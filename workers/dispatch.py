@@ -23,10 +23,12 @@ from workers import tenants
 from workers.tables import IS_OPEN, claim, institution, tenant_conduct
 
 LOOK_SECONDS = 0.25
-"""How often it is looked whether an institution that waits for answers has got some."""
+"""How often it is looked whether an institution that waits for answers has got some: at most."""
+LOOKS_WHILE_OWED = 4
+"""What is owed for long is looked at more rarely: so many times in as long as it is owed already."""
 SLOW_SECONDS = 0.25
 """A centre that has owed an institution an answer for so long is slow; a quick one is sent everything at once."""
-GATHER_SECONDS = 2.0
+GATHER_SECONDS = 6.0
 """The longest an institution's claims are gathered for a slow centre."""
 NOTE_SECONDS = 2.0
 """How often the weights are read anew, and what was spent is written down."""
@@ -103,16 +105,15 @@ class Dispatch:
     _had_turn_at: dict[str, float] = field(default_factory=dict, init=False)
     _judges_until: float = field(default=0.0, init=False)
     """As long as what this desk has spent counts."""
-    _waiting: set[str] = field(default_factory=set, init=False)
-    _looked_at: float = field(default=0.0, init=False)
-    """When it was last looked whether they have to wait on."""
+    _waiting: dict[str, float] = field(default_factory=dict, init=False)
+    """Who has to wait, and when it is looked again whether they still have to."""
     _last: str = field(default="", init=False)
 
     def begin(self, institution_code: str, *, now: float) -> Allowed | None:
         """What the institution may have now; None while it has to wait, `due` says how long: there is no room for a
         whole turn of it at the centre, or the centre is slow. Turns cut short cost a message for a handful of claims.
         """
-        if institution_code in self._waiting and self._looked_lately(now):
+        if self._waits(institution_code, now):
             return None
         is_alone = self._last == institution_code
         turn = self._turn_of(institution_code, is_alone)
@@ -120,8 +121,8 @@ class Dispatch:
         if not has_room or self._had_turn_lately(institution_code, now):
             with reading(self.engine) as connection:
                 if self._has_to_wait(connection, institution_code, turn, now):
-                    self._waiting.add(institution_code)
                     return None
+        self._waiting.pop(institution_code, None)
         self._last = institution_code
         grant = granted(self._left.get(institution_code, 0), turn.work, is_alone=is_alone)
         reach = -(-grant // max(1, int(self._work_of_a_claim.get(institution_code, LEAST_QUANTUM))))
@@ -148,15 +149,17 @@ class Dispatch:
 
     def due(self, *, now: float) -> list[str]:
         """Institutions that had to wait and need not any more: their bells are to be rung."""
-        if not self._waiting:
+        to_look_at = sorted(code for code in self._waiting if not self._waits(code, now))
+        if not to_look_at:
             return []
-        over = []
-        self._looked_at = now
         with reading(self.engine) as connection:
-            for code in sorted(self._waiting):
-                if not self._has_to_wait(connection, code, self._turn_of(code, self._last == code), now):
-                    over.append(code)
-        self._waiting.difference_update(over)
+            over = [
+                code
+                for code in to_look_at
+                if not self._has_to_wait(connection, code, self._turn_of(code, self._last == code), now)
+            ]
+        for code in over:
+            del self._waiting[code]
         return over
 
     def note(self, *, now: float, at: datetime) -> None:
@@ -184,19 +187,26 @@ class Dispatch:
             self._weights[institution_code] = weight, lowered
         return turn_of(weight, 0 if is_alone else lowered, batch=self.batch)
 
-    def _looked_lately(self, now: float) -> bool:
-        return 0 <= now - self._looked_at < 2 * LOOK_SECONDS
+    def _waits(self, code: str, now: float) -> bool:
+        """Whether it has to wait and is not to be looked at yet."""
+        return 0 < self._waiting.get(code, now) - now <= GATHER_SECONDS
 
     def _had_turn_lately(self, code: str, now: float) -> bool:
         return 0 <= now - self._had_turn_at.get(code, -GATHER_SECONDS) < GATHER_SECONDS
 
     def _has_to_wait(self, connection: Connection, code: str, turn: Turn, now: float) -> bool:
-        """Whether there is no room for a whole turn, or less than one to take while the centre is slow."""
+        """Whether there is no room for a whole turn, or less than one to take while the centre is slow; noted, and when
+        to look again."""
         stands = self._standing(connection, code, turn, now)
         if stands.in_flight > turn.in_flight - turn.claims:
+            self._waiting[code] = now + LOOK_SECONDS
             return True
-        is_slow = now - stands.owed_since >= SLOW_SECONDS
-        return is_slow and stands.waiting < turn.claims and self._had_turn_lately(code, now)
+        owed = now - stands.owed_since
+        if owed < SLOW_SECONDS or stands.waiting >= turn.claims or not self._had_turn_lately(code, now):
+            return False
+        over = self._had_turn_at[code] + GATHER_SECONDS
+        self._waiting[code] = min(over, now + max(LOOK_SECONDS, owed / LOOKS_WHILE_OWED))
+        return True
 
     def _standing(self, connection: Connection, code: str, turn: Turn, now: float) -> _Standing:
         asked = {"code": code, "since": now - self.answered_within, "most": turn.in_flight, "turn": turn.claims}

@@ -20,6 +20,7 @@ from domain.outcomes import Phase
 from infra import lanes
 from infra.broker import BrokerAway, Post
 from infra.codec import encode, unpack
+from infra.database import execute_many
 from infra.envelope import seal
 from infra.lease import LeaseLost, guard, take
 from workers import lines
@@ -35,6 +36,16 @@ CLAIMS_PER_ENVELOPE = 300
 SWEEP_CAP = 1000
 LANE_IS_LONG = 20
 LONGEST_WAIT_SECONDS = 120.0
+
+_DUE_AT_ONCE = (
+    update(claim)
+    .where(
+        claim.c.visit_no == bindparam("visit"),
+        claim.c.charge_batch_no == bindparam("batch"),
+        claim.c.state == ClaimState.TOTALLED,
+    )
+    .values(rung_at=0)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +152,22 @@ class Sweep:
                 due, whole = self._claim_due(connection, now)
         except LeaseLost:
             return 0
-        sent = self._send(due) + sum(
-            self.outbox.send_lines(part, settle_lanes=count) for count, part in sorted(whole.items())
-        )
+        unsent: list[ClaimTotals | ClaimLines] = [*self._send(due)]
+        for count, part in sorted(whole.items()):
+            if self.outbox.send_lines(part, settle_lanes=count) < len(part):
+                unsent += part
+        self._due_at_once(unsent)
+        sent = len(due) + sum(map(len, whole.values())) - len(unsent)
         if sent:
             log.info("claims_sent_again", extra={"claims": sent})
         return sent
+
+    def _due_at_once(self, unsent: Sequence[ClaimTotals | ClaimLines]) -> None:
+        """The broker went away over it: nobody is waited for longer because of that."""
+        if unsent:
+            with self.engine.begin() as connection:
+                keys = [{"visit": each.visit_no, "batch": each.charge_batch_no} for each in unsent]
+                execute_many(connection, _DUE_AT_ONCE, keys)
 
     def _unrung(self, connection: Connection, now: float) -> list[str]:
         """Institutions with accepted claims whose bell may have been lost; each is rung once per waiting time."""
@@ -212,15 +233,17 @@ class Sweep:
         """How much longer than the usual time to wait after this many attempts, in seconds."""
         return float(min(self.after_seconds * (2 ** min(attempts, 10) - 1), LONGEST_WAIT_SECONDS))
 
-    def _send(self, due: Sequence[tuple[_Batch, ClaimTotals]]) -> int:
+    def _send(self, due: Sequence[tuple[_Batch, ClaimTotals]]) -> list[ClaimTotals]:
+        """Send them; those that could not be sent."""
         batches: dict[_Batch, list[ClaimTotals]] = defaultdict(list)
         for of, totals in due:
             batches[of].append(totals)
-        sent = 0
-        for of, claims in batches.items():
-            for start in range(0, len(claims), CLAIMS_PER_ENVELOPE):
-                part = claims[start : start + CLAIMS_PER_ENVELOPE]
-                if not self.outbox.send(part, **of._asdict()):
-                    return sent
-                sent += len(part)
-        return sent
+        parts = [
+            (of, claims[start : start + CLAIMS_PER_ENVELOPE])
+            for of, claims in batches.items()
+            for start in range(0, len(claims), CLAIMS_PER_ENVELOPE)
+        ]
+        for place, (of, part) in enumerate(parts):
+            if not self.outbox.send(part, **of._asdict()):
+                return [each for _, unsent in parts[place:] for each in unsent]
+        return []

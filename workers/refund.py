@@ -50,7 +50,7 @@ _STANDS = select(institution.c.standing, institution.c.moved_to, institution.c.m
     institution.c.institution_code == bindparam("code")
 )
 _KEPT = claim.alias("kept")
-_TO_ASK = (
+_DUE = (
     select(
         claim.c.claim_id,
         claim.c.institution_code,
@@ -74,8 +74,10 @@ _TO_ASK = (
     )
     .outerjoin(claim_content, claim_content.c.claim_id == _KEPT.c.claim_id)
     .where(REFUND_IS_OPEN, claim.c.state == ClaimState.TOTALLED)
+    .where(or_(claim.c.attempts == 0, claim.c.rung_at < bindparam("rung_before")))
     .order_by(claim.c.claim_id)
 )
+_DUE_OF = _DUE.where(claim.c.institution_code == bindparam("code"))
 _ASKED = (
     update(claim)
     .where(claim.c.claim_id == bindparam("id"))
@@ -123,11 +125,9 @@ def refund(
 
 def send_due(frontend: Asking, *, now: float, after_seconds: float, institution_code: str = "") -> int:
     """Send the refunds that are new or unanswered for a while, to one institution's or all; how many."""
-    due = _TO_ASK.where(or_(claim.c.attempts == 0, claim.c.rung_at < now - after_seconds))
-    if institution_code:
-        due = due.where(claim.c.institution_code == institution_code)
+    due = _DUE_OF if institution_code else _DUE
     with reading(frontend.engine) as connection:
-        found = connection.execute(due).all()
+        found = connection.execute(due, {"code": institution_code, "rung_before": now - after_seconds}).all()
     if not found:
         return 0
     with frontend.engine.begin() as connection:

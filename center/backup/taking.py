@@ -309,7 +309,7 @@ class _Taking:
             frontend=first.frontend,
             reason=resent.reason,
             at=first.settled_at,
-            number=first.document_no,
+            told=resent.answer,
         )
         if _says(answer)[:-1] != _says(resent.answer)[:-1]:
             raise _Differs(0, None, f"按原结算应为{_words(answer)}")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from center.reconciling.cases import Case, Kind, close_cases, open_books, open_cases
@@ -31,27 +31,27 @@ INSTITUTIONS_PER_QUESTION = 20
 """Lines travel in one message: of so many institutions at most."""
 
 
-def tick(connection: Connection, *, at: datetime, now: float, holder: str) -> list[tuple[str, BooksAsked]]:
+def tick(
+    connection: Connection, *, at: datetime, now: float, holder: str, in_flight: timedelta
+) -> list[tuple[str, BooksAsked]]:
     """The questions to ask, by front-end: for the books of the day, and of every day about which a case is open.
 
-    None while another holder ticks.
+    Asked for is what was settled before the `in_flight` last: the answers to the rest may still be on their way to
+    the front-end, and what is on its way is no difference. None while another holder ticks.
     """
     if take(connection, lease, name=LEASE, holder=holder, now=now, seconds=LEASE_SECONDS) is None:
         return []
     ticked(connection, LEASE, now)
-    days = {(at - AFTER_MIDNIGHT).date(), at.date()}
+    days = {(at - in_flight - AFTER_MIDNIGHT).date(), at.date()}
     asked = {(frontend, day) for frontend in frontends(connection) for day in days}
     asked |= {(frontend, day) for frontend, _, day in open_books(connection)}
-    return [(frontend, BooksAsked(day=day)) for frontend, day in sorted(asked)]
+    return [(frontend, BooksAsked(day=day, before=at - in_flight)) for frontend, day in sorted(asked)]
 
 
-def reconcile(
-    reported: BooksReported, *, frontend: str, connection: Connection, at: datetime, in_flight: timedelta
-) -> BooksAsked | None:
-    """Compare a report with the centre's books; the lines to ask for next where the totals differ.
+def reconcile(reported: BooksReported, *, frontend: str, connection: Connection, at: datetime) -> BooksAsked | None:
+    """Compare a report with the centre's books as of the same moment; the lines to ask for next where the totals
+    differ. Cases are opened once, and closed when the lines agree.
 
-    A settlement younger than `in_flight` whose answer may still be on its way to the front-end is not yet a
-    difference of lines; in the totals it shows as what it is. Cases are opened once, and closed when the lines agree.
     Raises UnreadableMessage for a report no front-end of ours writes.
     """
     _require_storable(reported)
@@ -59,12 +59,12 @@ def reconcile(
     sent = {row.institution_code: row for row in reported.totals if row.institution_code in own}
     if len(sent) != len(reported.totals):
         log.warning("books_of_another", extra={"frontend": frontend})
-    held = _totals(connection, own, frontend, reported.day)
+    held = _totals(connection, own, frontend, reported)
 
     differing = _record_totals(connection, own, sent, held, frontend=frontend, day=reported.day, at=at)
     if reported.lines_of:
         codes = own & set(reported.lines_of)
-        _compare_lines(connection, reported, codes, frontend=frontend, at=at, settled_before=at - in_flight)
+        _compare_lines(connection, reported, codes, frontend=frontend, at=at)
         return None
     if differing:
         log.warning("books_differ", extra={"frontend": frontend, "institutions": len(differing)})
@@ -72,7 +72,8 @@ def reconcile(
     differing += [code for code in doubtful if code not in differing]
     if not differing:
         return None
-    return BooksAsked(day=reported.day, lines_of=tuple(differing[:INSTITUTIONS_PER_QUESTION]))
+    asked = tuple(differing[:INSTITUTIONS_PER_QUESTION])
+    return BooksAsked(day=reported.day, lines_of=asked, before=reported.before)
 
 
 def differences(connection: Connection, *, since: date) -> dict[str, int]:
@@ -96,7 +97,20 @@ def _require_storable(reported: BooksReported) -> None:
             raise UnreadableMessage("books with a key out of bounds")
 
 
-def _totals(connection: Connection, codes: Iterable[str], frontend: str, day: date) -> dict[str, DayTotals]:
+def _in_the_books(codes: Iterable[str], frontend: str, reported: BooksReported) -> list[ColumnElement[bool]]:
+    """What of the centre's settlements a report speaks of."""
+    columns = settlement.c
+    of = [
+        columns.settled_day == reported.day,
+        columns.institution_code.in_(sorted(codes)),
+        columns.frontend == frontend,
+    ]
+    return of if reported.before is None else [*of, columns.settled_at < reported.before]
+
+
+def _totals(
+    connection: Connection, codes: Iterable[str], frontend: str, reported: BooksReported
+) -> dict[str, DayTotals]:
     columns = settlement.c
     rows = connection.execute(
         select(
@@ -106,11 +120,11 @@ def _totals(connection: Connection, codes: Iterable[str], frontend: str, day: da
             func.sum(columns.fund_pay_fen),
             func.sum(columns.account_pay_fen),
         )
-        .where(columns.settled_day == day, columns.institution_code.in_(sorted(codes)), columns.frontend == frontend)
+        .where(*_in_the_books(codes, frontend, reported))
         .group_by(columns.institution_code)
     )
     return {
-        code: DayTotals(code, day, count, int(total), int(fund), int(account))
+        code: DayTotals(code, reported.day, count, int(total), int(fund), int(account))
         for code, count, total, fund, account in rows
     }
 
@@ -155,13 +169,7 @@ def _record_totals(
 
 
 def _compare_lines(
-    connection: Connection,
-    reported: BooksReported,
-    codes: set[str],
-    *,
-    frontend: str,
-    at: datetime,
-    settled_before: datetime,
+    connection: Connection, reported: BooksReported, codes: set[str], *, frontend: str, at: datetime
 ) -> None:
     """Open a case for each claim that one book lacks or has with other amounts; close those that agree again."""
     theirs = {(line.visit_no, line.charge_batch_no): line for line in reported.lines if line.institution_code in codes}
@@ -175,12 +183,9 @@ def _compare_lines(
             columns.total_fen,
             columns.fund_pay_fen,
             columns.account_pay_fen,
-            columns.settled_at,
             columns.digest,
             columns.contra_of,
-        )
-        .where(columns.settled_day == reported.day, columns.institution_code.in_(sorted(codes)))
-        .where(columns.frontend == frontend)
+        ).where(*_in_the_books(codes, frontend, reported))
     ).all()
     ours = {(row.visit_no, row.charge_batch_no): BookLine(*row[:7]) for row in rows}
     known = {(row.visit_no, row.charge_batch_no): _Settled._make(row[7:]) for row in rows}
@@ -190,7 +195,6 @@ def _compare_lines(
     cases = [
         _case(ours.get(key), theirs.get(key), kinds.get(key), reported.day)._replace(frontend=frontend)
         for key in differing
-        if key in theirs or known[key].settled_at <= settled_before
     ]
     opened = open_cases(connection, cases, at)
     closed = close_cases(connection, reported.day, codes, frontend=frontend, but=differing, at=at)
@@ -200,7 +204,6 @@ def _compare_lines(
 class _Settled(NamedTuple):
     """What a line of a book does not say of a settlement."""
 
-    settled_at: datetime
     digest: bytes
     contra_of: int | None
 

@@ -70,12 +70,11 @@ def take_back(
     frontend: str,
     reason: str,
     at: datetime,
-    number: int | None = None,
+    told: ClaimAnswer | None = None,
 ) -> ClaimAnswer:
     """Write the negative twin of a settlement of locked persons, and let accumulators and accounts go back by what it
-    moved. `number` is its settlement number where it has one already."""
-    if number is None:
-        (number,) = records.settlement_numbers(cursor, 1)
+    moved; its answer, from where they stand. One that was `told` before a restore keeps its number and its answer."""
+    number = records.settlement_numbers(cursor, 1)[0] if told is None else told.settlement_no
     entries = _entries_back(cursor, number, original.settlement_no)
     balances = _accounts_back(cursor, number, original)
     was = unpack(original.answer, ClaimAnswer)
@@ -99,7 +98,7 @@ def take_back(
         "reason": reason,
         "inputs": b"",
         "steps": _steps_back(original.steps),
-        "answer": pack(answer),
+        "answer": pack(told or answer),
     }
     copy_settlement(cursor, original.settlement_no, own, negated=True)
     return answer

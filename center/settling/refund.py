@@ -276,8 +276,7 @@ class _Refund:
         found = self._cursor.fetchone()
         return None if found is None else found[0]
 
-    def _take_back(self, original: _Row, number: int | None = None) -> ClaimAnswer:
-        """Write the negative twin, under `number` where it has one already."""
+    def _take_back(self, original: _Row) -> ClaimAnswer:
         return contra.take_back(
             self._cursor,
             Original(original.settlement_no, original.person_no, original.steps, original.answer),
@@ -285,7 +284,6 @@ class _Refund:
             frontend=self._frontend,
             reason=self._asked.reason,
             at=self._at,
-            number=number,
         )
 
     def _settle_kept(self, settled_on: date) -> tuple[ClaimAnswer, ...]:

@@ -25,7 +25,7 @@ from city.sample.claims import SampleClaim
 from city.sample.morning import Arrival
 from city.table_hospital import TableHospital
 from infra.clock import SHANGHAI
-from producers.client import JiesuanClient, TryLater
+from producers.client import JiesuanClient
 from producers.his.fields import layout
 
 TURN_SECONDS = 0.2
@@ -114,10 +114,7 @@ class Tables:
     def turn(self, due: Sequence[SampleClaim], at: datetime) -> Iterator[int | str]:
         """Register and charge what is due; the numbers of claims that were answered."""
         self._hospital.hand_in([Arrival(at=at, claim=claim) for claim in due])
-        try:
-            yield from self._hospital.turn()
-        except TryLater:
-            return  # the front desk's page does not answer: the patients stand where they stand
+        yield from self._hospital.turn()
 
     def told(self) -> Sequence[Told]:
         """What the tables say in the end."""

@@ -106,13 +106,20 @@ DOTS = 1_500
 
 
 def fairness_figures(played: Played, waits: Sequence[Wait]) -> dict[str, Any]:
-    """The shared front-end with the noisy clinic: its tenants while the clinic floods, and at all other times."""
+    """The shared front-end with the noisy clinic: its tenants while the clinic floods, and those of their class at
+    other front-ends in the same minutes. At other times they had another load."""
     server, flood = played.day.noisy_server, played.day.flood
     here = [(one, one.total) for one in waits if one.server == server and one.total is not None]
     noisy = [(one, total) for one, total in here if one.is_noisy]
     others = [(one, total) for one, total in here if not one.is_noisy]
     handed_in = [one for one, _ in noisy if one.due <= flood.begins + flood.seconds]
     ends = max((played.clocks.second(one.answered) for one in handed_in), default=flood.begins)
+    during = [
+        (one, one.total)
+        for one in waits
+        if flood.begins <= one.due <= ends and one.total is not None and not one.is_noisy
+    ]
+    alike = {one.group for one, _ in others}
     tenants: dict[str, list[float]] = defaultdict(list)
     for one, total in others:
         tenants[one.institution].append(total)
@@ -121,8 +128,8 @@ def fairness_figures(played: Played, waits: Sequence[Wait]) -> dict[str, Any]:
         "tenants": len(tenants),
         "flood_hours": [flood.begins / 3600, ends / 3600],
         "noisy": spread_of(total for _, total in noisy),
-        "others_during": spread_of(total for one, total in others if flood.begins <= one.due <= ends),
-        "others_quiet": spread_of(total for one, total in others if not flood.begins <= one.due <= ends),
+        "others_beside": spread_of(total for one, total in during if one.server == server),
+        "others_elsewhere": spread_of(total for one, total in during if one.server != server and one.group in alike),
         "by_tenant": [{"tenant": code, **spread_of(values)} for code, values in sorted(tenants.items())],
         "dots": [
             [round(one.due / 3600, 4), round(total, 3), int(one.is_noisy)]

@@ -110,10 +110,14 @@ class Table:
         self.records, self._live = _live_records(name, snapshot, header)
         self.deleted = header.count - len(self.records)
         self._decoded: dict[str, _Column] = {}
-        self.columns: Mapping[str, list[Cell]] = _Columns(self)
 
     def __len__(self) -> int:
         return len(self.records)
+
+    @property
+    def columns(self) -> Mapping[str, list[Cell]]:
+        """The columns by code. The table keeps none: in a cycle it would outlive its use, bytes and all."""
+        return _Columns(self)
 
     @property
     def codes(self) -> tuple[str, ...]:

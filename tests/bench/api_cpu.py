@@ -110,7 +110,7 @@ class _Desk:
     def _take(self) -> None:
         moved_on = update(tables.claim).where(tables.claim.c.state == "accepted").values(state="settled")
         while not self._stop.wait(0.05):
-            self._broker.delete(lanes.preprocess(HOSPITAL))
+            self._broker.delete(lanes.preprocess("bench", HOSPITAL))
             with self._engine.begin() as connection:
                 connection.execute(moved_on)
 

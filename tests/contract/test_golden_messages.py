@@ -432,7 +432,7 @@ VALUES = {
         visits_behind=4,
     ),
     "bundle.kept.v1": m.BundleKept(move_no=3, institution_code="H0001", bundle_no=1),
-    "books.asked.v1": m.BooksAsked(day=DAY, lines_of=("H0001",)),
+    "books.asked.v1": m.BooksAsked(day=DAY, lines_of=("H0001",), before=datetime(2026, 3, 2, 10, 0, tzinfo=SHANGHAI)),
     "books.submitted.v1": m.BooksSubmitted(
         institution_code="H0001",
         day=DAY,
@@ -548,6 +548,7 @@ VALUES = {
         totals=(m.DayTotals("H0001", DAY, 1, 12_345, 7_150, 2_000),),
         lines_of=("H0001",),
         lines=(m.BookLine("H0001", "F001260302000001", 1, 42, 12_345, 7_150, 2_000),),
+        before=datetime(2026, 3, 2, 10, 0, tzinfo=SHANGHAI),
     ),
 }
 

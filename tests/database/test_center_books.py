@@ -51,7 +51,7 @@ def morning(center_engine, shelf):
 
 @pytest.fixture
 def report(center_engine):
-    def report(at, lines, *, lines_of=(), frontend=FRONTEND, totals=None, later=timedelta(hours=1)):
+    def report(at, lines, *, lines_of=(), frontend=FRONTEND, totals=None, before=None):
         if totals is None:
             by = {}
             for line in lines:
@@ -61,12 +61,10 @@ def report(center_engine):
                 for code, group in by.items()
             )
         reported = BooksReported(
-            day=at.date(), totals=totals, lines_of=lines_of, lines=tuple(lines) if lines_of else ()
+            day=at.date(), totals=totals, lines_of=lines_of, lines=tuple(lines) if lines_of else (), before=before
         )
         with center_engine.begin() as connection:
-            return books.reconcile(
-                reported, frontend=frontend, connection=connection, at=at + later, in_flight=IN_FLIGHT
-            )
+            return books.reconcile(reported, frontend=frontend, connection=connection, at=at + timedelta(hours=1))
 
     return report
 
@@ -148,13 +146,19 @@ def test_a_difference_is_found_by_totals_and_explained_by_lines_once(center_engi
     assert report(at, lines) is None
 
 
-def test_an_answer_still_on_its_way_is_no_case(center_engine, morning, report):
+def test_books_are_compared_as_of_the_moment_reported(center_engine, morning, report):
     at, lines = morning
+    moment = timedelta(microseconds=1)
 
-    report(at, lines[1:], lines_of=(HOSPITAL,), later=IN_FLIGHT / 2)
-    assert cases(center_engine, at) == []
+    # Settled at that very moment or later: the answers may be on their way, and none of it is in the books.
+    assert report(at, [], before=at) is None
+    report(at, [], lines_of=(HOSPITAL,), before=at)
+    assert (compared(center_engine, at), cases(center_engine, at)) == ([], [])
 
-    report(at, lines[1:], lines_of=(HOSPITAL,), later=IN_FLIGHT)
+    asked = report(at, lines[1:], before=at + moment)
+    assert asked == BooksAsked(day=at.date(), lines_of=(HOSPITAL,), before=at + moment)
+    report(at, lines[1:], lines_of=asked.lines_of, before=asked.before)
+    assert compared(center_engine, at) == [(HOSPITAL, 2, 3, -11000, 0)]
     assert [case[0] for case in cases(center_engine, at)] == [Kind.CENTER_ONLY]
 
 
@@ -203,9 +207,9 @@ def test_books_nobody_can_store_are_unreadable(morning, report, bad):
 
 
 def test_every_front_end_is_asked_for_the_day_and_after_midnight_for_the_day_before(center_engine, shelf):
-    def asked(at, now, holder="beat-1"):
+    def asked(at, now, holder="beat-1", in_flight=IN_FLIGHT):
         with center_engine.begin() as connection:
-            return books.tick(connection, at=at, now=now, holder=holder)
+            return books.tick(connection, at=at, now=now, holder=holder, in_flight=in_flight)
 
     morning, night = AT + timedelta(days=300), (AT + timedelta(days=301)).replace(hour=1)
 
@@ -213,7 +217,12 @@ def test_every_front_end_is_asked_for_the_day_and_after_midnight_for_the_day_bef
         (FRONTEND, morning.date()),
         (OTHER_FRONTEND, morning.date()),
     }
-    assert {q.day for fe, q in asked(night, 2.0) if fe == FRONTEND} >= {morning.date(), night.date()}
+    of_both = [q for fe, q in asked(night, 2.0) if fe == FRONTEND]
+    assert {q.day for q in of_both} >= {morning.date(), night.date()}
+    assert {q.before for q in of_both} == {night - IN_FLIGHT}
+    noon = night.replace(hour=12)
+    slowly = {q.day for fe, q in asked(noon, 2.5, in_flight=timedelta(hours=12)) if fe == FRONTEND}
+    assert slowly >= {morning.date(), night.date()}, "answers of the evening may still be on their way"
     assert asked(morning, 3.0, holder="beat-2") == []
 
 
@@ -223,7 +232,8 @@ def test_days_with_an_open_case_are_asked_for_until_it_is_closed(center_engine, 
 
     def days():
         with center_engine.begin() as connection:
-            asked = books.tick(connection, at=at + timedelta(days=30), now=10.0, holder="beat-1")
+            later = at + timedelta(days=30)
+            asked = books.tick(connection, at=later, now=10.0, holder="beat-1", in_flight=IN_FLIGHT)
         return {question.day for frontend, question in asked if frontend == FRONTEND}
 
     assert at.date() in days()

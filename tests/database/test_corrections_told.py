@@ -124,9 +124,7 @@ def test_it_is_told_until_it_is_heard_recorded_once_and_handed_out(city):
     with city.engine.connect() as connection:
         reported = books.report(connection, BooksAsked(day=DAY))
     with city.center.begin() as connection:
-        asked = center_books.reconcile(
-            reported, frontend=FRONTEND, connection=connection, at=LATER, in_flight=timedelta(0)
-        )
+        asked = center_books.reconcile(reported, frontend=FRONTEND, connection=connection, at=LATER)
     assert asked is None, "the two books agree"
     assert early != late
 

@@ -145,9 +145,8 @@ def _differences(city):
         with city.engine.connect() as connection:
             reported = books.report(connection, BooksAsked(day=day))
         with city.center.begin() as connection:
-            in_flight = timedelta(0)
             asked = center_books.reconcile(
-                reported, frontend=FRONTEND, connection=connection, at=NOON + timedelta(days=1), in_flight=in_flight
+                reported, frontend=FRONTEND, connection=connection, at=NOON + timedelta(days=1)
             )
             assert asked is None, "no lines are asked for: every number of the day is the same"
     with city.center.connect() as connection:

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from producers.his.fields import Field, layout
 from producers.his.tables.objects import LINES, TABLES, VIEWS, dressed_codes
@@ -525,3 +526,36 @@ def test_the_readers_of_a_his_use_indexes(url, hospital):
         assert "Seq Scan" not in plan, plan
     with psycopg.connect(url, autocommit=True) as owner:
         owner.execute("TRUNCATE his.HIS_FYJS")
+
+
+def test_rows_alike_go_out_in_one_statement_however_many(url, hospital):
+    rows = [a_row("HIS_MZJS", JYDJH=f"T000012603{n:06d}", FYPC=n % 2, DRBZ=0) for n in range(60)]
+    from producers.his.tables.postgres import PostgresTables
+
+    tables = PostgresTables(url)
+    sent = []
+    event.listen(tables.engine, "before_cursor_execute", lambda *of: sent.append(of[2]))
+    try:
+        with tables.acting() as connection:
+            assert tables.put(connection, "HIS_MZJS", rows) == 60
+            assert tables.put(connection, "HIS_MZJS", rows) == 0
+    finally:
+        tables.close()
+
+    assert sum("HIS_MZJS" in statement for statement in sent) == 4, "twice the rows, twice what they supersede"
+    assert hospital.execute("SELECT count(*) FROM HIS_MZJS").fetchone() == (60,)
+
+
+def test_a_line_that_is_handed_out_twice_at_once_is_there_once(url, hospital):
+    from producers.his.tables.postgres import PostgresTables
+
+    rows = [a_row("HIS_MZXM", XMXH=number, BZ1=None, BZ2=None, BZ3=None, DRBZ=0) for number in (1, 2, 1)]
+    tables = PostgresTables(url)
+    try:
+        with tables.acting() as connection:
+            assert tables.put(connection, "HIS_MZXM", rows) == 2
+            assert tables.put(connection, "HIS_MZJS", []) == 0
+    finally:
+        tables.close()
+
+    assert hospital.execute("SELECT XMXH FROM HIS_MZXM ORDER BY XMXH").fetchall() == [(1,), (2,)]

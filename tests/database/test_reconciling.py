@@ -636,7 +636,7 @@ def test_from_the_front_end_to_the_centre_and_back_until_all_three_books_agree(w
     assert [(row.charge_batch_no, row.total_fen) for row in reported.lines] == [(9_998, -10_000)]
     with world.engine.begin() as connection:
         question = center_books.reconcile(
-            reported, frontend=FRONTEND, connection=connection, at=world.at + timedelta(days=2), in_flight=timedelta(0)
+            reported, frontend=FRONTEND, connection=connection, at=world.at + timedelta(days=2)
         )
     assert question is None
     frontend.dispose()

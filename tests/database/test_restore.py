@@ -182,7 +182,7 @@ def sums_of(engine):
     """What was told, where accumulators and accounts stand, and what is posted to each account."""
     return [
         rows_of(engine, "SELECT settlement_no, fund_pay_fen, account_pay_fen, total_fen FROM settlement ORDER BY 1"),
-        rows_of(engine, "SELECT settlement_no, answer FROM settlement WHERE kind = 'normal' ORDER BY 1"),
+        rows_of(engine, "SELECT settlement_no, answer FROM settlement ORDER BY 1"),
         rows_of(engine, "SELECT * FROM accumulator ORDER BY person_no, key"),
         rows_of(engine, "SELECT person_no, account_balance_fen, version FROM person ORDER BY 1"),
         rows_of(engine, "SELECT account, sum(amount_fen) FROM posting GROUP BY account ORDER BY 1"),

@@ -275,6 +275,22 @@ GUARDS = (
         (f"{STORED}test_restore_answers.py",),
     ),
     Guard(
+        "a contra taken up after a restore keeps the answer that was told", CONTRA, "center/settling/contra.py",
+        '"answer": pack(told or answer),', '"answer": pack(answer),',
+        (f"{STORED}test_restore.py::"
+         "test_without_a_front_end_what_was_told_stands_and_every_difference_has_a_case",),
+    ),
+    Guard(
+        "both books are those of one moment: the centre's", FEN, "center/reconciling/books.py",
+        "    return of if reported.before is None else [*of, columns.settled_at < reported.before]", "    return of",
+        (f"{STORED}test_center_books.py",),
+    ),
+    Guard(
+        "both books are those of one moment: the front-end's", FEN, "workers/books.py",
+        "        on_the_day.append(claim.c.settled_at < asked.before)", "        pass",
+        (f"{UNIT}test_workers_books.py",),
+    ),
+    Guard(
         "whatever a broker sends ends no process", LOST, "infra/worker.py",
         '            except Exception as error:\n                log.error("consumer_failed"',
         '            except ZeroDivisionError as error:\n                log.error("consumer_failed"',
@@ -1150,7 +1166,7 @@ GUARDS = (
     ),
     Guard(
         "what came with a move stands in one book only", MOVES, "workers/books.py",
-        ', claim.c.origin == "")', ")",
+        ', claim.c.origin == ""]', "]",
         (f"{STORED}test_moving.py::test_it_moves_back_and_forth_and_every_visit_is_live_once",),
     ),
     Guard(

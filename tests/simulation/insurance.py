@@ -7,7 +7,7 @@ two is handed over here, so that only the readers are other processes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -218,9 +218,7 @@ class Insurance:
             with self.engine.connect() as connection:
                 reported = books.report(connection, BooksAsked(day=day))
             with self.center.begin() as connection:
-                again = center_books.reconcile(
-                    reported, frontend=FRONTEND, connection=connection, at=at, in_flight=timedelta(0)
-                )
+                again = center_books.reconcile(reported, frontend=FRONTEND, connection=connection, at=at)
             assert again is None, f"the totals of {day} differ"
         with self.center.connect() as connection:
             found: Mapping[str, int] = center_books.differences(connection, since=min(days))

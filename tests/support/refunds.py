@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 from sqlalchemy import Engine, select
@@ -16,7 +17,7 @@ from workers.tables import claim
 def answer_refunds(engine: Engine, *, at: datetime, refusal: str = "") -> None:
     """Take back what every open refund asks for and settle what is kept of it, all by the fund; or refuse all."""
     with engine.begin() as connection:
-        for row in connection.execute(refunds._TO_ASK).all():
+        for row in connection.execute(refunds._DUE, {"rung_before": math.inf}).all():
             asked = refunds._message(row)
             packed = connection.execute(
                 select(claim.c.answer).where(

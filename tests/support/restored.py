@@ -5,6 +5,7 @@ The centre may be exchanged for another database, as a restore does it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -125,7 +126,7 @@ class City:
     def open_refunds(self, frontend: str) -> list[RefundAsked]:
         """The refunds the front-end waits for."""
         with self.sites[frontend].connect() as connection:
-            return [refund._message(row) for row in connection.execute(refund._TO_ASK).all()]
+            return [refund._message(row) for row in connection.execute(refund._DUE, {"rung_before": math.inf}).all()]
 
     def upload(self, frontend: str, *, at: datetime) -> int:
         """One slice: detail that is due goes to the centre; how many claims."""

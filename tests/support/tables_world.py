@@ -14,6 +14,7 @@ from domain.visit import Discharge, Registration
 from producers.his.tables.place import Patron, open_tables, patrons
 from producers.his.tables.poller import QUIET_SECONDS, Turns
 from producers.his.tables.shared import SharedTables
+from producers.his.tables.unread import unread_rows
 from tests.support.frontend import HOSPITAL, NOON, shelf
 from tests.support.visits import registered
 from workers import deliver, desk, visits
@@ -70,7 +71,10 @@ class TablesWorld:
 
     def settle(self, visit_no: str, *, final: bool = False, code: str = HOSPITAL) -> Any:
         """The operator settles; the centre answers at once, and the result is handed out."""
-        outcome = visits.settle_visit(self.engine, code, visit_no, final=final, at=self.at, unread=self.turns._unread)
+        unread = unread_rows(self.tables, [visit_no])
+        outcome = visits.settle_visit(
+            self.engine, code, visit_no, final=final, at=self.at, unread=lambda *_: unread[visit_no]
+        )
         self.centre_answers(code)
         self.turn()
         return outcome

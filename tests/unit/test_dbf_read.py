@@ -1,6 +1,8 @@
 """Reading DBF files: what difficult records mean, and which files are refused."""
 
+import gc
 import struct
+import weakref
 from datetime import date
 from decimal import Decimal, InvalidOperation, localcontext
 
@@ -361,3 +363,16 @@ def test_no_change_of_a_byte_makes_the_reader_stumble(data):
     except dbf.DbfProblem:
         return
     assert len(list(table.rows())) == len(table)
+
+
+def test_a_table_is_gone_with_its_last_reader():
+    """A front-end's collector runs seldom, and a busy hospital's files are megabytes that are read every second."""
+    table = dbf.parse(dbf_bytes([AMOUNT, DAY], b"       1.0020250301"), "T.DBF")
+    assert [list(row) for row in table.rows()] == [["JE", "FYRQ"]]
+    gone = weakref.ref(table)
+    gc.disable()
+    try:
+        del table
+        assert gone() is None
+    finally:
+        gc.enable()

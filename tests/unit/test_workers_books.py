@@ -68,6 +68,16 @@ def test_lines_are_reported_of_the_institutions_asked_for_only(engine):
     assert len(reported.totals) == 2
 
 
+def test_only_what_was_settled_before_the_moment_asked_for_is_in_the_books(engine):
+    assert asked(engine, day=DAY, lines_of=(HOSPITAL,), before=NOON) == BooksReported(
+        day=DAY, totals=(), lines_of=(HOSPITAL,), before=NOON
+    )
+
+    whole = asked(engine, day=DAY, lines_of=(HOSPITAL,))
+    after = asked(engine, day=DAY, lines_of=(HOSPITAL,), before=NOON + timedelta(microseconds=1))
+    assert (after.totals, after.lines) == (whole.totals, whole.lines)
+
+
 def test_an_empty_day_is_an_empty_report(engine):
     day = DAY - timedelta(days=1)
 
@@ -77,6 +87,6 @@ def test_an_empty_day_is_an_empty_report(engine):
 
 
 def test_the_report_travels(engine):
-    reported = asked(engine, day=DAY, lines_of=(HOSPITAL, CLINIC))
+    reported = asked(engine, day=DAY, lines_of=(HOSPITAL, CLINIC), before=NOON + timedelta(hours=1))
 
     assert decode(encode(reported), BooksReported) == reported

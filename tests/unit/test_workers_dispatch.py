@@ -13,7 +13,7 @@ from domain.fairness import LEAST_QUANTUM, LOWEST, NOISY_IN_FLIGHT
 from domain.lifecycle import ClaimState
 from tests.support.frontend import CLINIC, HOSPITAL, NOON, PHARMACY, hand_in, new_frontend, shelf
 from workers import desk, tenants
-from workers.dispatch import GATHER_SECONDS, SLOW_SECONDS, Dispatch
+from workers.dispatch import GATHER_SECONDS, LOOK_SECONDS, LOOKS_WHILE_OWED, SLOW_SECONDS, Dispatch
 from workers.tables import claim, institution, tenant_conduct, tenant_use
 
 BATCH, WITHIN, NOW = 5, 8.0, 1_000_000.0
@@ -101,10 +101,11 @@ def test_enough_unanswered_claims_stop_an_institution_and_nobody_else(engine, di
     assert took == [5, 5, 5, 5]
     assert take(engine, dispatch, HOSPITAL) is None
     assert take(engine, dispatch, CLINIC) == 1
-    assert dispatch.due(now=NOW) == []
+    assert dispatch.due(now=NOW + LOOK_SECONDS) == []
     answer(engine, HOSPITAL)
-    assert dispatch.due(now=NOW) == [HOSPITAL]
-    assert dispatch.due(now=NOW) == [], "it is told once"
+    assert dispatch.due(now=NOW + LOOK_SECONDS) == [], "it was looked at a moment ago"
+    assert dispatch.due(now=NOW + 2 * LOOK_SECONDS) == [HOSPITAL]
+    assert dispatch.due(now=NOW + 3 * LOOK_SECONDS) == [], "it is told once"
     assert take(engine, dispatch, HOSPITAL) == 5
 
 
@@ -124,13 +125,25 @@ def test_for_a_slow_centre_claims_are_gathered_and_not_for_long(engine, dispatch
     assert take(engine, dispatch, HOSPITAL, now=NOW + GATHER_SECONDS) == 2
 
 
+def test_the_longer_the_centre_owes_an_answer_the_more_rarely_it_is_looked_for(engine, dispatch):
+    hand_in(engine, HOSPITAL, 1)
+    take(engine, dispatch, HOSPITAL)
+    hand_in(engine, HOSPITAL, 1, prefix="meanwhile")
+    owed = GATHER_SECONDS / 2
+    assert take(engine, dispatch, HOSPITAL, now=NOW + owed) is None
+    answer(engine, HOSPITAL)
+    again = NOW + owed + owed / LOOKS_WHILE_OWED
+    assert dispatch.due(now=again - 0.01) == []
+    assert dispatch.due(now=again) == [HOSPITAL]
+
+
 @pytest.mark.parametrize("happens", ["answered", "whole turn", "clock set back"])
 def test_gathering_ends_as_soon_as_there_is_no_reason_to(engine, dispatch, happens):
     hand_in(engine, HOSPITAL, 1)
     take(engine, dispatch, HOSPITAL)
     hand_in(engine, HOSPITAL, 1, prefix="meanwhile")
-    later = NOW + SLOW_SECONDS
-    assert take(engine, dispatch, HOSPITAL, now=later) is None
+    assert take(engine, dispatch, HOSPITAL, now=NOW + SLOW_SECONDS) is None
+    later = NOW + SLOW_SECONDS + LOOK_SECONDS
     if happens == "answered":
         answer(engine, HOSPITAL)
     elif happens == "whole turn":

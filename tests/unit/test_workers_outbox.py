@@ -156,8 +156,7 @@ def test_a_broker_that_goes_away_in_the_middle_costs_only_time(engine, post, swe
     assert sweep.run(now=START + AFTER + 1) == CLAIMS_PER_ENVELOPE
 
     post.goes_away_after, post.away = None, False
-    again = sum(sweep.run(now=START + AFTER + 1 + wait) for wait in range(1, 40))
-    assert again >= 5
+    assert sweep.run(now=START + AFTER + 2) == 5, "what could not be sent is due at once"
     assert len(set(claims_sent(post))) == CLAIMS_PER_ENVELOPE + 5
     assert {row.state for row in rows(engine, claim.c.state)} == {"totalled"}
 

@@ -43,7 +43,7 @@ LONGEST_WAIT_SECONDS = 30.0
 ASK_ANYWAY_SECONDS = 60.0
 """A prepared claim is asked about so often (real seconds) whatever its time is: our clock may have been wrong."""
 
-_UNDECIDED = (
+_DUE = (
     select(
         claim.c.claim_id,
         claim.c.institution_code,
@@ -53,10 +53,22 @@ _UNDECIDED = (
         claim.c.phase,
         claim.c.attempts,
     )
-    .where(IS_UNDECIDED)
+    .where(
+        IS_UNDECIDED,
+        or_(claim.c.attempts == 0, claim.c.rung_at < bindparam("rung_before")),
+        or_(
+            claim.c.phase != Phase.PREPARE,
+            claim.c.state == ClaimState.TOTALLED,
+            and_(
+                claim.c.state == ClaimState.PREPARED,
+                or_(claim.c.expires_at <= bindparam("at"), claim.c.rung_at < bindparam("asked_before")),
+            ),
+        ),
+    )
     .order_by(claim.c.claim_id)
     .limit(MOST)
 )
+_DUE_OF = _DUE.where(claim.c.institution_code == bindparam("code"))
 _SENT = (
     update(claim)
     .where(claim.c.claim_id == bindparam("id"), claim.c.phase == bindparam("of_phase"))
@@ -96,21 +108,10 @@ def send_prepare(
 def send_due(frontend: Sending, *, now: float, after_seconds: float, institution_code: str = "") -> int:
     """Send decisions that are new or unanswered for a while, and ask about claims that were sent to be prepared and
     were not answered, or whose time is up; how many. Of one institution or all."""
-    due = _UNDECIDED.where(
-        or_(claim.c.attempts == 0, claim.c.rung_at < now - after_seconds),
-        or_(
-            claim.c.phase != Phase.PREPARE,
-            claim.c.state == ClaimState.TOTALLED,
-            and_(
-                claim.c.state == ClaimState.PREPARED,
-                or_(claim.c.expires_at <= frontend.now(), claim.c.rung_at < now - ASK_ANYWAY_SECONDS),
-            ),
-        ),
-    )
-    if institution_code:
-        due = due.where(claim.c.institution_code == institution_code)
+    due = _DUE_OF if institution_code else _DUE
+    moments = {"at": frontend.now(), "rung_before": now - after_seconds, "asked_before": now - ASK_ANYWAY_SECONDS}
     with reading(frontend.engine) as connection:
-        found = connection.execute(due).all()
+        found = connection.execute(due, {"code": institution_code, **moments}).all()
     if not found:
         return 0
     with frontend.engine.begin() as connection:

@@ -8,9 +8,10 @@ that takes any one unread row takes the valid one, and so does a reader that tak
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from datetime import datetime
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError, InternalError, ProgrammingError
 
 from infra.database import reading
@@ -18,7 +19,7 @@ from infra.reference import NothingPublished
 from producers.his.dbf import Value
 from producers.his.fields import Layout, layout
 from producers.his.records import row_of
-from producers.his.tables.objects import LINES, VIEWS
+from producers.his.tables.objects import DISCHARGES, LINES, REGISTRATIONS, RESULTS, VIEWS
 from producers.his.tables.place import Patron
 from producers.his.tables.shared import SharedTables
 from workers import catalogue_views, visits
@@ -29,6 +30,8 @@ log = logging.getLogger("tables")
 MATCHES = "VIEW_MATCH"
 STAYS_LINES = LINES[0]
 """Lines of stays come from the HIS alone: the insurance system may not write there."""
+IN_ORDER = (*REGISTRATIONS, *LINES, *RESULTS, *DISCHARGES)
+"""What a visit gets in each table comes after what it gets in those before."""
 AT_ONCE = 200
 NOT_SAID = "不详"
 """What a required column of words says where nobody said anything: XM and CYZD1 may not be empty."""
@@ -75,17 +78,33 @@ class Outgoing:
         return [hand_out_id for each in waiting for hand_out_id in self._write([each])]
 
     def _write_together(self, waiting: list[visits.HandOut]) -> None:
+        """A cancellation is written after what comes before it; everything else table by table."""
         with self._tables.acting() as connection:
+            rows: dict[str, list[visits.HandOut]] = defaultdict(list)
             for each in waiting:
-                columns = layout(layout(each.table).counterpart)
+                table = layout(each.table).counterpart
                 if each.kind is Kind.CANCELLATION:
-                    self._tables.cancel(connection, columns.table, each.visit_no)
-                elif columns.table != STAYS_LINES:
-                    self._tables.put(connection, columns.table, [_row(columns, record) for record in each.records])
-                grade = next((record[GWYJB] for record in each.records if record.get(GWYJB)), None)
-                if grade is not None:
-                    owner = self._patron.institution_code
-                    self._tables.put_grade(connection, columns.table, each.visit_no, owner, str(grade))
+                    self._put(connection, rows)
+                    self._tables.cancel(connection, table, each.visit_no)
+                else:
+                    rows[table].append(each)
+            self._put(connection, rows)
+
+    def _put(self, connection: Connection, waiting: dict[str, list[visits.HandOut]]) -> None:
+        """Write what waits for each table, and nothing waits any more."""
+        for table in (table for table in IN_ORDER if table in waiting):
+            columns, of_table = layout(table), waiting.pop(table)
+            if table != STAYS_LINES:
+                rows = [_row(columns, record) for each in of_table for record in each.records]
+                self._tables.put(connection, table, rows)
+            grades = {
+                each.visit_no: str(record[GWYJB])
+                for each in of_table
+                for record in reversed(each.records)
+                if record.get(GWYJB)
+            }
+            if grades:
+                self._tables.put_grades(connection, table, self._patron.institution_code, grades)
 
 
 def _row(columns: Layout, record: Record) -> dict[str, Value]:

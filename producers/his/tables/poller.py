@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from prometheus_client import Counter, Gauge, start_http_server
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from domain.refusals import VisitRefusal
@@ -301,7 +301,10 @@ class Turns:
             return
         code = seat.patron.institution_code
         asked = [visits.ToSettle(institution_code=code, visit_no=visit_no) for visit_no in due]
-        outcomes = visits.settle_visits(self._frontend.engine, asked, at=at, unread=self._unread)
+        unread = unread_rows(self._tables, due)
+        outcomes = visits.settle_visits(
+            self._frontend.engine, asked, at=at, unread=lambda _connection, _code, visit_no: unread[visit_no]
+        )
         settling = 0
         for visit_no, outcome in zip(due, outcomes, strict=True):
             del seat.due[visit_no]
@@ -315,9 +318,6 @@ class Turns:
                     log.warning("not_settled_at_once", extra={"visit": visit_no, "reasons": " ".join(outcome.codes)})
         if settling:
             self._frontend.doorbell.ring(code)
-
-    def _unread(self, _connection: Connection, _institution_code: str, visit_no: str) -> int:
-        return unread_rows(self._tables, visit_no)
 
     def _outpatients(self, visit_nos: Iterable[str]) -> list[str]:
         wanted = sorted(visit_nos)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,24 +62,32 @@ class PostgresTables(SharedTables):
         """See SharedTables."""
         return f"gwyjb.{table}" if table == LIMITED_USE else f"{ddl.SCHEMA}.{table}"
 
-    def supersede(self, connection: Connection, table: str, visit_no: str, before: int) -> None:
+    def supersede(self, connection: Connection, table: str, newest: Mapping[str, int]) -> None:
         """See SharedTables."""
         connection.execute(
-            text(f"SELECT {ddl.OWN_SCHEMA}.supersede_{table}(:visit, :before)"), {"visit": visit_no, "before": before}
+            text(
+                f"SELECT {ddl.OWN_SCHEMA}.supersede_{table}(visit, before)"
+                " FROM unnest(CAST(:visits AS text[]), CAST(:before AS int[])) AS newest (visit, before)"
+            ),
+            {"visits": list(newest), "before": list(newest.values())},
         )
 
     def cancel(self, connection: Connection, table: str, visit_no: str) -> None:
         """See SharedTables."""
         connection.execute(text(f"SELECT {ddl.OWN_SCHEMA}.cancel_{table}(:visit)"), {"visit": visit_no})
 
-    def put_grade(self, connection: Connection, table: str, visit_no: str, institution_code: str, grade: str) -> None:
+    def put_grades(self, connection: Connection, table: str, institution_code: str, grades: Mapping[str, str]) -> None:
         """See SharedTables."""
+        rows = [
+            {"visit": visit_no, "institution": institution_code, "grade": grade_of(grade)}
+            for visit_no, grade in grades.items()
+        ]
         connection.execute(
             text(
                 f"INSERT INTO {ddl.OWN_SCHEMA}.grade (jydjh, yybh, gwyjb) VALUES (:visit, :institution, :grade) "
                 "ON CONFLICT DO NOTHING"
             ),
-            {"visit": visit_no, "institution": institution_code, "grade": grade_of(grade)},
+            rows,
         )
 
     def published_version(self, connection: Connection) -> str:

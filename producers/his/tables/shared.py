@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, bindparam, text
 
 from producers.his.dbf import shorten
 from producers.his.fields import layout
@@ -71,8 +71,8 @@ class SharedTables(ABC):
         """The table's full name."""
 
     @abstractmethod
-    def supersede(self, connection: Connection, table: str, visit_no: str, before: int) -> None:
-        """Mark the results of a visit before this batch as read: the newest one is the valid one."""
+    def supersede(self, connection: Connection, table: str, newest: Mapping[str, int]) -> None:
+        """Mark the results before the newest batch of each of these visits as read: the newest one is the valid one."""
 
     @abstractmethod
     def cancel(self, connection: Connection, table: str, visit_no: str) -> None:
@@ -160,17 +160,13 @@ class SharedTables(ABC):
         )
         return int(unread), int(failed)
 
-    def unread_of(self, connection: Connection, table: str, visit_no: str) -> int:
-        """How many rows of a visit are neither imported nor refused."""
-        return int(
-            connection.execute(
-                text(
-                    f"SELECT count(*) FROM {self.name(table)} WHERE jydjh = :visit AND {self.unread} "
-                    f"AND NOT ({self.entered(table)})"
-                ),
-                {"visit": visit_no},
-            ).scalar_one()
-        )
+    def unread_of(self, connection: Connection, table: str, visits: Sequence[str]) -> dict[str, int]:
+        """How many rows of these visits are neither imported nor refused; a visit that has none is not among them."""
+        asked = text(
+            f"SELECT jydjh, count(*) FROM {self.name(table)} WHERE jydjh IN :visits AND {self.unread} "
+            f"AND NOT ({self.entered(table)}) GROUP BY jydjh"
+        ).bindparams(bindparam("visits", expanding=True))
+        return {visit_no: int(rows) for visit_no, rows in connection.execute(asked, {"visits": list(visits)})}
 
     def refused_by_his(self, connection: Connection, owners: Sequence[str]) -> int:
         """How many registrations, results and discharges a HIS flagged as failed to read (AMB-62)."""
@@ -191,23 +187,21 @@ class SharedTables(ABC):
 
         Of the results of a visit only the newest stands unread: those before it are superseded by its coming.
         """
-        written_ = 0
-        for row in rows:
-            if table == "HIS_MZXM" and self._has_line(connection, row):
-                continue
-            written_ += self._insert(connection, self.name(table), table, row)
-        if table in RESULTS:
+        if table == "HIS_MZXM":  # the database takes a line twice: the first of each is ours to choose
+            first = {(row["JYDJH"], row["XMXH"]): row for row in reversed(rows)}
+            rows = [row for row in reversed(first.values()) if not self._has_line(connection, row)]
+        written_ = self._insert(connection, table, rows)
+        if rows and table in RESULTS:
             newest: dict[str, int] = {}
             for row in rows:
                 visit_no, batch_no = str(row["JYDJH"]), int(str(row["FYPC"]))
                 newest[visit_no] = max(batch_no, newest.get(visit_no, 0))
-            for visit_no, batch_no in newest.items():
-                self.supersede(connection, table, visit_no, batch_no)
+            self.supersede(connection, table, newest)
         return written_
 
     @abstractmethod
-    def put_grade(self, connection: Connection, table: str, visit_no: str, institution_code: str, grade: str) -> None:
-        """Note the civil-servant grade of a registered visit, for the dress that shows it."""
+    def put_grades(self, connection: Connection, table: str, institution_code: str, grades: Mapping[str, str]) -> None:
+        """Note the civil-servant grades of registered visits, for the dress that shows them."""
 
     def publish(self, connection: Connection, version: str, rows: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
         """Show this catalogue version in the views and nothing else, from the commit on."""
@@ -232,12 +226,19 @@ class SharedTables(ABC):
         )
         return there.first() is not None
 
-    def _insert(self, connection: Connection, name: str, table: str, row: Mapping[str, Value]) -> int:
-        columns = [field for field in layout(table) if row.get(field.code) not in (None, "")]
-        values = {field.code.lower(): stored_as(field, row[field.code], native=self.native) for field in columns}
+    def _insert(self, connection: Connection, table: str, rows: Iterable[Mapping[str, Value]]) -> int:
+        """Rows that have the same columns go in one statement: a table may be far away."""
+        alike: dict[tuple[str, ...], list[dict[str, object]]] = defaultdict(list)
+        for row in rows:
+            columns = [field for field in layout(table) if row.get(field.code) not in (None, "")]
+            values = {field.code.lower(): stored_as(field, row[field.code], native=self.native) for field in columns}
+            alike[tuple(values)].append(values)
         key = ", ".join(code.lower() for code in KEYS[table])
         conflict = "" if table == "HIS_MZXM" else f" ON CONFLICT ({key}) DO NOTHING"
-        return connection.execute(text(_insert_sql(name, list(values)) + conflict), values).rowcount
+        return sum(
+            connection.execute(text(_insert_sql(self.name(table), columns_) + conflict), values_).rowcount
+            for columns_, values_ in alike.items()
+        )
 
     @abstractmethod
     def _owned(self) -> str:

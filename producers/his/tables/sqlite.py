@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -98,12 +98,12 @@ class SqliteTables(SharedTables):
         """See SharedTables."""
         return table
 
-    def supersede(self, connection: Connection, table: str, visit_no: str, before: int) -> None:
+    def supersede(self, connection: Connection, table: str, newest: Mapping[str, int]) -> None:
         """See SharedTables."""
         with _deciding(connection):
             connection.execute(
                 text(f"UPDATE {table} SET DRBZ = 1 WHERE JYDJH = :visit AND FYPC < :before AND DRBZ IS NOT 1"),
-                {"visit": visit_no, "before": before},
+                [{"visit": visit_no, "before": before} for visit_no, before in newest.items()],
             )
 
     def cancel(self, connection: Connection, table: str, visit_no: str) -> None:
@@ -113,14 +113,14 @@ class SqliteTables(SharedTables):
                 text(f"UPDATE {table} SET BZ3 = '{CANCELLED}' WHERE JYDJH = :visit"), {"visit": visit_no}
             )
 
-    def put_grade(self, connection: Connection, table: str, visit_no: str, institution_code: str, grade: str) -> None:
+    def put_grades(self, connection: Connection, table: str, institution_code: str, grades: Mapping[str, str]) -> None:
         """See SharedTables. A file without that column has no use for it."""
         columns = {row[1] for row in connection.exec_driver_sql(f"PRAGMA table_info({table})")}
         if table in REGISTRATIONS and GRADE_COLUMN in columns:
             with _deciding(connection):
                 connection.execute(
                     text(f"UPDATE {table} SET {GRADE_COLUMN} = :grade WHERE JYDJH = :visit"),
-                    {"visit": visit_no, "grade": grade_of(grade)},
+                    [{"visit": visit_no, "grade": grade_of(grade)} for visit_no, grade in grades.items()],
                 )
 
     def published_version(self, connection: Connection) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
 from infra.database import reading
@@ -30,7 +33,7 @@ class UnreadRows:
         tables = self._open.get(url)
         if tables is None:
             tables = self._open[url] = open_tables(url)
-        return unread_rows(tables, visit_no)
+        return unread_rows(tables, [visit_no]).get(visit_no, 0)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -38,7 +41,10 @@ class UnreadRows:
             self._open.popitem()[1].close()
 
 
-def unread_rows(tables: SharedTables, visit_no: str) -> int:
-    """How many rows of the visit are neither imported nor refused, in both tables of lines."""
+def unread_rows(tables: SharedTables, visit_nos: Sequence[str]) -> Counter[str]:
+    """How many rows of each of the visits are neither imported nor refused, in both tables of lines."""
+    found: Counter[str] = Counter()
     with reading(tables.engine) as connection:
-        return sum(tables.unread_of(connection, table, visit_no) for table in LINES)
+        for table in LINES:
+            found.update(tables.unread_of(connection, table, visit_nos))
+    return found
