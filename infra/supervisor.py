@@ -433,7 +433,11 @@ def spawn(service: Service, out: IO[bytes], *, dying_by: signal.Signals) -> subp
 
 
 def dying_with_parent(argv: Sequence[str], number: signal.Signals = signal.SIGTERM) -> list[str]:
-    """The same command, sent this signal by the kernel when the thread that starts it is gone (Linux)."""
+    """The same command, sent this signal by the kernel when the thread that starts it is gone (Linux).
+
+    A parent killed in the milliseconds before setpriv has asked for it leaves the process behind; the next run
+    in the same folder ends that one, as it ends any that did not listen.
+    """
     setpriv = _setpriv()
     return [setpriv, "--pdeathsig", number.name.removeprefix("SIG"), "--", *argv] if setpriv else list(argv)
 

@@ -18,7 +18,7 @@ def shell(name, script="exec sleep 60", **rest):
     return Service(name=name, argv=["sh", "-c", script], **rest)
 
 
-def eventually(is_so, within=5.0):
+def eventually(is_so, within=30.0):
     deadline = time.monotonic() + within
     while not is_so():
         assert time.monotonic() < deadline, "it did not come to pass"
@@ -230,6 +230,7 @@ def test_a_run_that_is_asked_to_stop_stops_its_services(run, number):
 
 def test_no_service_outlives_a_run_that_is_killed(run):
     process, worker = run()
+    eventually(lambda: command_of(worker).startswith("sleep"))  # by then the kernel has been asked
 
     process.kill()
 
