@@ -241,7 +241,7 @@ CANCEL_BY_KEY: Route = {
 OUTCOMES: Route = {
     "responses": {
         200: _json("OutcomeListOut", "one for a key, or all that are not finished"),
-        **_problems(*_ALWAYS, "parameters-invalid"),
+        **_problems(*_ALWAYS, "parameters-invalid", "moved", "arriving"),
     },
     "openapi_extra": _SECURE,
 }

@@ -18,6 +18,7 @@ from producers.api.reading import document, preferred_wait
 from producers.api.site import Site
 from producers.api.wire import CANCELLATION_IN, OutcomeListOut, OutcomeOut, claim_answered, claim_seen
 from workers.claims import ClaimView, claim_no, open_claims, show, under_key
+from workers.moving.standing import against_unknown_key
 from workers.outcomes.decide import Against, Buried, Decided, Decision, Unknown, cancel_key, is_buried
 from workers.outcomes.decide import cancel as cancel_claim
 from workers.outcomes.decide import confirm as confirm_claim
@@ -58,15 +59,18 @@ async def cancel_by_key(site: Site, caller: Caller, headers: Headers, raw: bytes
         buried: OutcomeOut = {"key": key, "state": "cancelled", "claim": None}
         return Reply(200, _written.encode(buried), {})
     if isinstance(decision, NotReady):
-        raise arriving() if VisitRefusal.ARRIVING in decision.codes else Problem("moved", detail=decision.words)
+        raise _elsewhere(decision)
     view = await _cancelled(site, caller, _noted(decision), wait)
     return Reply(200 if view.state in FINAL else 202, _written.encode(_outcome(key, view)), {})
 
 
 async def ask(site: Site, caller: Caller, key: str, limit: int) -> Reply:
-    """What became of the claim sent under a key; without a key, of all the caller's that are not finished."""
+    """What became of the claim sent under a key; without a key, of all the caller's that are not finished.
 
-    def found(connection: Connection) -> OutcomeListOut:
+    Raises Problem for a key nothing came under at a front-end that would not take it: another may know more.
+    """
+
+    def found(connection: Connection) -> OutcomeListOut | NotReady:
         if not key:
             views = open_claims(connection, caller.institution_code, limit)
             return {"outcomes": [_outcome(each_key, view) for each_key, view in views]}
@@ -75,12 +79,15 @@ async def ask(site: Site, caller: Caller, key: str, limit: int) -> Reply:
         if view is not None:
             return {"outcomes": [_outcome(key, view)]}
         buried = is_buried(connection, caller.institution_code, key)
-        return {"outcomes": [{"key": key, "state": "cancelled" if buried else "unknown", "claim": None}]}
+        elsewhere = None if buried else against_unknown_key(connection, caller.institution_code, key)
+        return elsewhere or {"outcomes": [{"key": key, "state": "cancelled" if buried else "unknown", "claim": None}]}
 
     try:
         body = await site.read(found)
     except Away as error:
         raise try_again() from error
+    if isinstance(body, NotReady):
+        raise _elsewhere(body)
     return Reply(200, _written.encode(body), {})
 
 
@@ -113,6 +120,10 @@ def _noted(decision: Decision) -> Decided:
             raise Problem(decision.value, headers={"Retry-After": "2"})
         case _:
             raise Problem(decision.value)
+
+
+def _elsewhere(against: NotReady) -> Problem:
+    return arriving() if VisitRefusal.ARRIVING in against.codes else Problem("moved", detail=against.words)
 
 
 def _told(view: ClaimView) -> Reply:

@@ -160,6 +160,19 @@ def test_a_key_is_cancelled_whether_its_claim_came_or_not(api):
     assert post(api, "/v1/cancellations", {"key": "came"}).json()["state"] == "cancelled"
 
 
+@pytest.mark.parametrize(("standing", "status", "code"), [("moved", 421, "moved"), ("moving_in", 503, "arriving")])
+def test_a_key_nothing_came_under_is_not_called_unknown_where_its_claim_would_not_be_taken(api, standing, status, code):
+    number = prepared(api, "came")
+    with api.site.engine.begin() as connection:
+        here = tables.institution.c.institution_code == HOSPITAL
+        connection.execute(update(tables.institution).where(here).values(standing=standing, moved_to="shared"))
+
+    never, came = (api.call("GET", f"/v1/outcomes?key={key}") for key in ("never", "came"))
+
+    assert (never.status_code, never.json()["code"]) == (status, code)
+    assert came.json()["outcomes"][0]["claim"]["claim_no"] == number
+
+
 def test_a_batch_of_a_registered_visit_is_not_cancelled_here(api):
     number = prepared(api)
     with api.site.engine.begin() as connection:

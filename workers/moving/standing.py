@@ -58,8 +58,8 @@ def against_key(connection: Connection, of: Any, key: str) -> NotReady | None:
     return elsewhere
 
 
-def against_cancelling(connection: Connection, institution_code: str, key: str) -> NotReady | None:
-    """Why a key is not cancelled here under which nothing came: it would be taken elsewhere, or is on its way."""
+def against_unknown_key(connection: Connection, institution_code: str, key: str) -> NotReady | None:
+    """Why nothing is said here of a key under which nothing came: it would be taken elsewhere, or is on its way."""
     of = connection.execute(select(institution).where(institution.c.institution_code == institution_code)).first()
     return None if of is None else against_key(connection, of, key)
 

@@ -20,7 +20,7 @@ from domain.refusals import Refusal, sentence
 from infra.codec import pack
 from workers import audit
 from workers.claims import split_claim_no
-from workers.moving.standing import against_cancelling
+from workers.moving.standing import against_unknown_key
 from workers.numbers import wait_for_turn
 from workers.tables import claim, tombstone
 from workers.visits.outcomes import NotReady
@@ -137,7 +137,7 @@ def cancel_key(engine: Engine, institution_code: str, key: str, *, at: datetime)
             return _cancelled(connection, found, at=at)
         if is_buried(connection, institution_code, key):
             return Buried()
-        elsewhere = against_cancelling(connection, institution_code, key)
+        elsewhere = against_unknown_key(connection, institution_code, key)
         if elsewhere is not None:
             return elsewhere
         connection.execute(
