@@ -22,11 +22,12 @@ check: lint ## everything that needs no service: style, types, import rules, con
 	$(bin)/pytest tests/unit -n 2
 
 # Two at a time on two cores, file by file, the longest first (tests/conftest.py): what a test looks back at was done by
-# the tests before it. Integration tests start processes, kill them and look at the clock: they come afterwards.
-at_once := -n 2 --dist loadfile --no-loadscope-reorder
+# the tests before it. Integration tests start processes, kill them and look at the clock: they come afterwards, three at
+# a time, since one or the other always waits.
+at_once := --dist loadfile --no-loadscope-reorder
 test: lint ## what CI runs: check, and the contract, database, simulation and integration tests
-	$(bin)/pytest tests --ignore=tests/integration $(at_once)
-	$(bin)/pytest tests/integration $(at_once) -p no:schemathesis
+	$(bin)/pytest tests --ignore=tests/integration -n 2 $(at_once)
+	$(bin)/pytest tests/integration -n 3 $(at_once) -p no:schemathesis
 
 lint: setup
 	$(bin)/ruff check .

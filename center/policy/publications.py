@@ -155,7 +155,8 @@ def withdraw(connection: Connection, version: str, *, by: str, at: datetime, not
 def activate(connection: Connection, day: date) -> tuple[str, ...]:
     """Bring every published set whose day has come into force, each in place of its predecessor; what changed."""
     due = {set_of(row.version): row.version for row in publications(connection) if row.effective_date <= day}
-    changed = tuple(version for set_id, version in due.items() if _in_force(connection).get(set_id) != version)
+    in_force = _in_force(connection)
+    changed = tuple(version for set_id, version in due.items() if in_force.get(set_id) != version)
     for version in changed:
         held = (reference.c.kind == POLICY, reference.c.in_force, _is_of(set_of(version)))
         connection.execute(update(reference).where(*held).values(in_force=False, retired_on=day))

@@ -47,7 +47,7 @@ WITHOUT_CLOSING = 400.0
 """Simulated seconds between two looks at the periods of the clearing, in a seed in which none of them closes."""
 
 LEAST_SECONDS = 0.5
-SELDOM = {"waited": 2.0, "tenants": 20.0}
+SELDOM = {"waited": 2.0, "tenants": 60.0}
 """No timer is rung more often than this, some still more seldom: ten looks a second say nothing more here."""
 
 

@@ -236,6 +236,7 @@ class Run:
             sweep_every_seconds=30.0,
             sweep_after_seconds=8.0,
             reference_every_seconds=180.0,
+            link_every_seconds=12.0,
         )
 
     # ── What others ask of it ──
