@@ -37,6 +37,7 @@ LONGEST_FIRST = (
     "integration/test_crash_points.py",
     "integration/test_scale_out.py",
     "integration/test_moving_processes.py",
+    "integration/test_midnight_processes.py",
     "integration/test_dbf_killed.py",
 )
 """Files of many seconds. A file stays on one worker: whichever begins last is what all others wait for."""

@@ -38,6 +38,7 @@ from infra.supervisor import Supervisor
 from tests.bench import pipeline
 from tests.bench.claims import HOSPITAL, PERSONS, POLICY, STARTS_AT, as_json, claims
 from tests.bench.load import Plan, claim_request, generate
+from tests.bench.machine import pace_ms
 from tests.bench.site import API_KEY, FRONTEND, Site, Stuck
 
 BATCH = 500
@@ -108,12 +109,15 @@ class _Load:
         self._through(300)
 
     def turn(self) -> dict[str, Any]:
+        pace = pace_ms()
         found = self._through(self._count)
         by_party = found["cpu_us_by_party"]
         return {
             "claims_per_second": found["claims_per_second"],
             "cpu_us": found["cpu_us_total"],
             "centre_cpu_us": by_party["centre"] + by_party["database"],
+            "frontend_cpu_us": by_party["front-end"],
+            "pace_ms": pace,
         }
 
     def _through(self, count: int) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import insert, select
@@ -16,37 +15,22 @@ from domain.messages import ClaimTotals
 from domain.visit import VisitType
 from domain.ways import Way
 from infra import lanes
-from infra.clock import SHANGHAI
 from infra.codec import unpack
 from tests.support.center import fill_center, person_row, rows_of
-from tests.support.frontend import HOSPITAL, ITEMS, POLICY, line, short_code, submission
+from tests.support.frontend import HOSPITAL, ITEMS, POLICY, short_code
+from tests.support.new_year import BEGINS, NEW, NEW_YEAR, OF_2027, OLD, handed_in
 from tests.support.publishing import fetching_line, publish_catalogue
 from tests.support.ways import Ways
 from workers import entitlement, intake
 from workers.tables import claim
 
-BEFORE = datetime(2026, 12, 31, 23, 59, 50, tzinfo=SHANGHAI)
-NEW_YEAR = date(2027, 1, 1)
-OLD, NEW = BEFORE.date(), NEW_YEAR
-_HUNDRED = 'amount = "100.00", per = "year", from = 2020-01-01'
-OF_2027 = (  # a set that is published says of every fact where it is from, or that it is assumed
-    POLICY.replace(_HUNDRED, f"{_HUNDRED}, to = 2026-12-31").rstrip().removesuffix("]")
-    + """
-  { kind = "deductible", scheme = "employee", amount = "200.00", per = "year", from = 2027-01-01, src = "TEST" },
-  { kind = "line_split", scheme = "any", over_limit = "own_expense", from = 2027-01-01, src = "TEST" },
-]
-"""
-).replace('src = "TEST"', 'src = "TEST", assumed = true')
-"""The same city from 2027 on: twice the deductible, and what is over a price limit reported inside the own expense."""
-
+BEFORE = BEGINS - timedelta(seconds=10)
 CLAIMS = (
     # visit type, first day, accepted before midnight
     pytest.param(VisitType.OUTPATIENT, OLD, True, 0, 10_000, id="a visit of the old year, settled in the new one"),
     pytest.param(VisitType.OUTPATIENT, NEW, False, 5000, 20_000, id="a visit of the new year"),
     pytest.param(VisitType.INPATIENT, OLD - timedelta(days=9), True, 5000, 20_000, id="a stay settled after midnight"),
 )
-LINES = [(1, "L001", 5_000_000, 100, 50_000), (2, "L004", 700_000, 100, 7_000)]
-"""500.00 of class A, and 70.00 for what the catalogue limits to 20.00."""
 
 
 @pytest.fixture(scope="module")
@@ -129,19 +113,8 @@ def visit_no_of(way, number):
 
 
 def hand_in(site, way, number, kind, day):
-    lines = [
-        line(
-            no, charge_date=day, local_item_code=code, unit_price_1e4=price, quantity_1e2=quantity, line_amount_fen=fen
-        )
-        for no, code, price, quantity, fen in LINES
-    ]
-    made = submission(
-        HOSPITAL, f"{way}-{number}", lines=lines, visit_no=visit_no_of(way, number), batch_no=1,
-        person=person(way, number),
-    )  # fmt: skip
-    visit = replace(made.visit, visit_type=kind, visit_date=day)
-    ends = NEW if kind is VisitType.INPATIENT else None
-    intake.accept(site.engine, [replace(made, visit=visit, covers_to=ends)], at=site.clock.now())
+    made = handed_in(f"{way}-{number}", visit_no_of(way, number), person(way, number), kind, day)
+    intake.accept(site.engine, [made], at=site.clock.now())
 
 
 def of(site, way, number):
