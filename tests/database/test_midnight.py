@@ -18,7 +18,7 @@ from infra import lanes
 from infra.codec import unpack
 from tests.support.center import fill_center, person_row, rows_of
 from tests.support.frontend import HOSPITAL, ITEMS, POLICY, short_code
-from tests.support.new_year import BEGINS, NEW, NEW_YEAR, OF_2027, OLD, handed_in
+from tests.support.new_year import BEGINS, NEW, OF_2027, OLD, handed_in
 from tests.support.publishing import fetching_line, publish_catalogue
 from tests.support.ways import Ways
 from workers import entitlement, intake
@@ -90,7 +90,7 @@ def params():
 def publish_ahead(engine):
     with engine.begin() as connection:
         if OF_2027 not in published(connection):
-            policies.publish(connection, OF_2027, effective_date=NEW_YEAR, by="office", at=BEFORE - timedelta(days=30))
+            policies.publish(connection, OF_2027, effective_date=NEW, by="office", at=BEFORE - timedelta(days=30))
         back = center.tables.reference
         version = policies.parse(POLICY).version
         of_kind = back.c.kind == "policy"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import select, text, update
@@ -15,18 +13,14 @@ from center.offline import cases
 from center.settling.settle import settle_submitted
 from domain.identity import synthetic_citizen_id
 from domain.link import LinkState
-from infra.clock import clock_from
 from infra.database import reading
-from tests.faults.proxy import Line, Wire
 from tests.support.center import OTHER_FRONTEND, fill_center, rows_of, submitted, totals
 from tests.support.cut_off import TERMS
-from tests.support.frontend import CLINIC, HOSPITAL, line, short_code, submission
-from tests.support.site import FRONTEND, site
+from tests.support.frontend import CLINIC, HOSPITAL, line, submission
+from tests.support.site import site
 from tests.support.waiting import eventually
-from workers import intake
+from tests.support.wired import QUICK_LINK, WiredCity, link_to
 from workers.claims import ClaimView, show
-from workers.doorbell import Doorbell
-from workers.link import standing
 from workers.tables import entitlement, institution
 
 BALANCE = 20_000
@@ -35,12 +29,8 @@ BUYER, SPENDER, PATIENT = (synthetic_citizen_id(number) for number in (1, 2, 3))
 
 @pytest.fixture
 def wire(clean_valkey):
-    """The link: between the front-end and the centre's broker."""
-    thread = Line()
-    made = Wire(thread, "link", urlsplit(clean_valkey).port, random.Random(1))
-    yield made
-    made.close()
-    thread.close()
+    with link_to(clean_valkey) as made:
+        yield made
 
 
 @pytest.fixture
@@ -50,19 +40,9 @@ def city(tmp_path, clean_valkey, center_engine, center_database_url, wire):
     with site(tmp_path, clean_valkey, HOSPITAL, center_database_url=center_database_url) as made:
         _allow(center_engine, center.tables.institution)
         _allow(made.engine, institution)
-        made.environment |= {
-            "JIESUAN_CLOCK": f"2026-03-02T09:30:00+08:00@{time.time()}x1.0",
-            "JIESUAN_FRONTEND_BROKER_URL": clean_valkey,
-            "JIESUAN_LINK_EVERY_SECONDS": "0.3",
-            "JIESUAN_LINK_UNSURE_SECONDS": "0.6",
-            "JIESUAN_LINK_DOWN_SECONDS": "1.2",
-            "JIESUAN_DRAIN_PAUSE_SECONDS": "0.2",
-            "JIESUAN_SWEEP_EVERY_SECONDS": "0.3",
-        }
-        made.start("center-settle", "center-detail")
-        through = clean_valkey.replace(f":{wire.target_port}", f":{wire.port}")
-        made.environment |= {"JIESUAN_CENTER_BROKER_URL": through}
-        made.start("desk", "link")
+        clock = f"2026-03-02T09:30:00+08:00@{time.time()}x1.0"
+        made.environment |= QUICK_LINK | {"JIESUAN_CLOCK": clock, "JIESUAN_SWEEP_EVERY_SECONDS": "0.3"}
+        City.start(made, wire, "center-settle", "center-detail")
         yield City(made, center_engine, shelf)
 
 
@@ -72,24 +52,19 @@ def _allow(engine, table):
         connection.execute(update(table).where(table.c.institution_code == HOSPITAL).values(**terms))
 
 
-class City:
+class City(WiredCity):
     """What a cashier and an operator see of it."""
 
     def __init__(self, made, center_engine, shelf):
-        self.site, self.center, self.shelf = made, center_engine, shelf
-        self.clock = clock_from(made.environment["JIESUAN_CLOCK"])
-        self._count = 0
+        super().__init__(made, center_engine)
+        self.shelf = shelf
 
     def buys(self, person: str, fen: int) -> str:
         """Hand a purchase in and ring; the visit number."""
-        self._count += 1
-        visit_no = f"{short_code(HOSPITAL)}{self._count:010d}"
+        visit_no = self.next_visit(HOSPITAL)
         lines = [line(1, unit_price_1e4=fen * 100, quantity_1e2=100, line_amount_fen=fen)]
         handed = submission(HOSPITAL, visit_no, lines=lines, person=person, visit_no=visit_no)
-        handed = replace(handed, visit=replace(handed.visit, visit_type="4", person_category="1"))
-        (outcome,) = intake.accept(self.site.engine, [handed], at=self.clock.now())
-        assert isinstance(outcome, intake.Accepted)
-        Doorbell(self.site.post, FRONTEND).ring(HOSPITAL)
+        self.accept(replace(handed, visit=replace(handed.visit, visit_type="4", person_category="1")))
         return visit_no
 
     def view(self, visit_no: str) -> ClaimView:
@@ -97,10 +72,6 @@ class City:
             found = show(connection, HOSPITAL, f"{visit_no}-1")
         assert found is not None
         return found
-
-    def link(self) -> LinkState:
-        with reading(self.site.engine) as connection:
-            return standing(connection, at=self.clock.now()).state
 
     def leases(self) -> int:
         with reading(self.site.engine) as connection:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 import time
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import select
@@ -16,18 +14,14 @@ from domain.lifecycle import ClaimState
 from domain.link import LinkState
 from domain.messages import ClaimTotals
 from domain.visit import VisitType
-from infra.clock import clock_from
 from infra.codec import unpack
 from infra.database import reading
-from tests.faults.proxy import Line, Wire
 from tests.support.center import fill_center, rows_of
-from tests.support.frontend import HOSPITAL, POLICY, short_code
-from tests.support.new_year import BEGINS, NEW, NEW_YEAR, OF_2027, OLD, handed_in
-from tests.support.site import FRONTEND, site
+from tests.support.frontend import HOSPITAL, POLICY
+from tests.support.new_year import BEGINS, NEW, OF_2027, OLD, handed_in
+from tests.support.site import site
 from tests.support.waiting import eventually
-from workers import intake
-from workers.doorbell import Doorbell
-from workers.link import standing
+from tests.support.wired import QUICK_LINK, WiredCity, link_to
 from workers.tables import claim, reference
 
 SECONDS_BEFORE = 20
@@ -37,12 +31,8 @@ link. On a slower machine midnight comes earlier in the test, and nothing it say
 
 @pytest.fixture
 def wire(clean_valkey):
-    """The link: between the front-end and the centre's broker."""
-    thread = Line()
-    made = Wire(thread, "link", urlsplit(clean_valkey).port, random.Random(1))
-    yield made
-    made.close()
-    thread.close()
+    with link_to(clean_valkey) as made:
+        yield made
 
 
 @pytest.fixture
@@ -50,46 +40,24 @@ def city(tmp_path, clean_valkey, center_engine, center_database_url, wire):
     """A centre with its timetable and a front-end, each role a process, shortly before the new year."""
     fill_center(center_engine)
     with site(tmp_path, clean_valkey, HOSPITAL, center_database_url=center_database_url) as made:
-        made.environment |= {
-            "JIESUAN_FRONTEND_BROKER_URL": clean_valkey,
-            "JIESUAN_LINK_EVERY_SECONDS": "0.3",
-            "JIESUAN_LINK_UNSURE_SECONDS": "0.6",
-            "JIESUAN_LINK_DOWN_SECONDS": "1.2",
-            "JIESUAN_DRAIN_PAUSE_SECONDS": "0.2",
-            "JIESUAN_WINDOW_TICK_SECONDS": "1",
-        }
         starts_at = (BEGINS - timedelta(seconds=SECONDS_BEFORE)).isoformat()
-        made.environment["JIESUAN_CLOCK"] = f"{starts_at}@{time.time()}x1.0"
-        made.start("center-settle", "center-detail", "beat")
-        made.environment["JIESUAN_CENTER_BROKER_URL"] = clean_valkey.replace(f":{wire.target_port}", f":{wire.port}")
-        made.start("desk", "link")
+        clock = f"{starts_at}@{time.time()}x1.0"
+        made.environment |= QUICK_LINK | {"JIESUAN_CLOCK": clock, "JIESUAN_WINDOW_TICK_SECONDS": "1"}
+        City.start(made, wire, "center-settle", "center-detail", "beat")
         yield City(made, center_engine)
 
 
-class City:
+class City(WiredCity):
     """What the hospital and the office do in it, and see of it."""
 
-    def __init__(self, made, center_engine):
-        self.site, self.center = made, center_engine
-        self.clock = clock_from(made.environment["JIESUAN_CLOCK"])
-        self._count = 0
-
     def hand_in(self, kind, day) -> str:
-        self._count += 1
-        visit_no = f"{short_code(HOSPITAL)}{self._count:010d}"
-        made = handed_in(visit_no, visit_no, synthetic_citizen_id(self._count), kind, day)
-        (outcome,) = intake.accept(self.site.engine, [made], at=self.clock.now())
-        assert isinstance(outcome, intake.Accepted)
-        Doorbell(self.site.post, FRONTEND).ring(HOSPITAL)
+        visit_no = self.next_visit(HOSPITAL)
+        self.accept(handed_in(visit_no, visit_no, synthetic_citizen_id(int(visit_no[-10:])), kind, day))
         return visit_no
 
     def claim(self, visit_no):
         with reading(self.site.engine) as connection:
             return connection.execute(select(claim).where(claim.c.visit_no == visit_no)).one()
-
-    def link(self):
-        with reading(self.site.engine) as connection:
-            return standing(connection, at=self.clock.now()).state
 
     def holds(self):
         """The policies that are in force at the front-end."""
@@ -109,7 +77,7 @@ def test_who_was_cut_off_at_midnight_learns_of_the_new_policy_by_its_claims(city
 
     wire.cut()
     with city.center.begin() as connection:
-        new = policies.publish(connection, OF_2027, effective_date=NEW_YEAR, by="office", at=city.clock.now())
+        new = policies.publish(connection, OF_2027, effective_date=NEW, by="office", at=city.clock.now())
     eventually(lambda: city.link() is LinkState.DOWN, within=60)
     waiting = city.hand_in(VisitType.OUTPATIENT, OLD)
     eventually(lambda: city.claim(waiting).state == ClaimState.TOTALLED, within=60)

@@ -10,9 +10,8 @@ from infra.clock import SHANGHAI
 from tests.support.frontend import HOSPITAL, POLICY, line, submission
 from workers.intake import Submission
 
-NEW_YEAR = date(2027, 1, 1)
+OLD, NEW = date(2026, 12, 31), date(2027, 1, 1)
 BEGINS = datetime(2027, 1, 1, tzinfo=SHANGHAI)
-OLD, NEW = date(2026, 12, 31), NEW_YEAR
 _HUNDRED = 'amount = "100.00", per = "year", from = 2020-01-01'
 OF_2027 = (  # a set that is published says of every fact where it is from, or that it is assumed
     POLICY.replace(_HUNDRED, f"{_HUNDRED}, to = 2026-12-31").rstrip().removesuffix("]")

@@ -12,17 +12,11 @@ import time
 import pytest
 
 from infra.supervisor import FolderInUse, Service, ServiceFailed, Supervisor, birth_mark, command_of, touched
+from tests.support.waiting import eventually
 
 
 def shell(name, script="exec sleep 60", **rest):
     return Service(name=name, argv=["sh", "-c", script], **rest)
-
-
-def eventually(is_so, within=30.0):
-    deadline = time.monotonic() + within
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.01)
 
 
 @pytest.fixture
