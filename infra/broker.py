@@ -14,7 +14,7 @@ from uuid import uuid4
 import msgpack
 from amqp.exceptions import ChannelError
 from celery import Celery, Task
-from kombu import Queue, serialization
+from kombu import serialization
 from kombu.exceptions import OperationalError
 
 from infra.codec import UnreadableMessage
@@ -25,6 +25,9 @@ CONTENT_TYPE = "application/x-msgpack"
 TASK_TIME_LIMIT = 60
 VISIBILITY_TIMEOUT = 5 * TASK_TIME_LIMIT
 TRY_ONCE_MORE = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
+
+FAR_POLL_SECONDS = 3
+"""How long one question of a far worker for messages waits at its broker: an answer comes at once all the same."""
 
 BrokerAway = (OperationalError, ConnectionError, TimeoutError)
 """What sending raises when the broker is away, full or silent; the row stays where it is and is sent again."""
@@ -73,11 +76,12 @@ class QuietTask(Task[Any, Any]):
             set_aside(str(self.name), type(exc).__name__, msgpack.packb([list(args), kwargs], default=repr))
 
 
-def build_app(name: str, broker_url: str, *, queues: tuple[str, ...] = (), member: str = "") -> Celery:
-    """A Celery application on the broker; `queues` are those its worker consumes from the start.
+def build_app(name: str, broker_url: str, *, member: str = "", is_far: bool = False) -> Celery:
+    """A Celery application on the broker.
 
     `member` is the front-end it belongs to: what it has not acknowledged lies apart from everybody else's, and nobody
-    orders its workers about by a broadcast. Its login need be good for nothing more (`infra.broker_rights`).
+    orders its workers about by a broadcast. Its login need be good for nothing more (`infra.broker_rights`). One that
+    `is_far` from its broker leaves no note there of what it has taken: what dies with it, its rows ask for again.
     """
     register_codec()
     app = Celery(name, broker=broker_url, task_cls="infra.broker:QuietTask", set_as_current=False)
@@ -96,8 +100,7 @@ def build_app(name: str, broker_url: str, *, queues: tuple[str, ...] = (), membe
         task_soft_time_limit=TASK_TIME_LIMIT - 15,
         task_create_missing_queues=True,
         task_default_queue="admin",
-        task_queues=[Queue(queue, queue_arguments=queue_arguments(broker_url)) for queue in queues],
-        task_create_missing_queue_type=queue_arguments(broker_url).get("x-queue-type"),
+        task_create_missing_queue_type=_queue_type(broker_url),
         task_store_errors_even_if_ignored=False,
         task_track_started=True,
         worker_send_task_events=True,
@@ -118,14 +121,14 @@ def build_app(name: str, broker_url: str, *, queues: tuple[str, ...] = (), membe
         task_publish_retry_policy=TRY_ONCE_MORE,
         timezone="Asia/Shanghai",
         enable_utc=True,
-        broker_transport_options=transport_options(broker_url, member),
+        broker_transport_options=transport_options(broker_url, name, member, is_far=is_far),
     )
     return app
 
 
-def queue_arguments(broker_url: str) -> dict[str, str]:
-    """What a queue is declared with: on RabbitMQ a quorum queue, which survives the loss of a node; Redis has lists."""
-    return {"x-queue-type": "quorum"} if broker_url.startswith(("amqp", "pyamqp")) else {}
+def _queue_type(broker_url: str) -> str | None:
+    """On RabbitMQ a lane is a quorum queue, which survives the loss of a node; Redis has lists."""
+    return "quorum" if broker_url.startswith(("amqp", "pyamqp")) else None
 
 
 def unacked_keys(member: str = "") -> tuple[str, str, str]:
@@ -134,13 +137,24 @@ def unacked_keys(member: str = "") -> tuple[str, str, str]:
     return f"unacked{end}", f"unacked_index{end}", f"unacked_mutex{end}"
 
 
-def transport_options(broker_url: str, member: str = "") -> dict[str, Any]:
-    """Bounded waits on Redis; confirmed publishing on RabbitMQ; whoever finds no broker tries once more and says so."""
+def client_name(name: str, member: str = "") -> str:
+    """What a Redis or Valkey server calls the connections of an application (`CLIENT LIST`)."""
+    return f"{name}.{member}" if member else name
+
+
+def transport_options(broker_url: str, name: str, member: str = "", *, is_far: bool = False) -> dict[str, Any]:
+    """Bounded waits on Redis; confirmed publishing on RabbitMQ; whoever finds no broker tries once more and says so.
+
+    On Redis kombu copies each message a consumer has taken to the broker, and looks every few seconds for copies nobody
+    works on any more: for one that `is_far` this is most of what the link carries, and it does without.
+    """
     if not broker_url.startswith(("redis", "rediss", "valkey")):
         return {"confirm_publish": True, **TRY_ONCE_MORE}
     unacked, unacked_index, unacked_mutex = unacked_keys(member)
     return {
         **TRY_ONCE_MORE,
+        **({"ack_emulation": False, "polling_interval": FAR_POLL_SECONDS} if is_far else {}),
+        "client_name": client_name(name, member),
         "unacked_key": unacked,
         "unacked_index_key": unacked_index,
         "unacked_mutex_key": unacked_mutex,

@@ -321,7 +321,7 @@ def _take_turn(frontend: Frontend, task: Any, institution: str, allowed: Allowed
 def link_app(frontend: Frontend) -> Celery:
     """The application of the link: the centre's answers, grants and questions to this front-end."""
     frontend.keep_quarantine()
-    app = build_app("link", frontend.settings.center_broker_url, member=frontend.code)
+    app = build_app("link", frontend.settings.center_broker_url, member=frontend.code, is_far=True)
     _answer_restored_center(app, frontend)
     _record_outcomes(app, frontend)
     _reconcile(app, frontend)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from center.tables import settlement
 from domain.messages import ClaimAnswer, ClaimDetail, ClaimsAnswered, ClaimTotals, DetailUploaded, TotalsSubmitted
 from domain.visit import pack_lines
 from infra import lanes
-from infra.broker import Post, build_app
+from infra.broker import Post, build_app, client_name
 from infra.codec import encode, unpack
 from infra.database import reading
 from infra.envelope import seal
@@ -34,17 +35,20 @@ from workers.tables import claim
 SCRATCH = "bench.scales"
 KEY = bytes(32)
 OUTPATIENT_LINES = 5
+IDLE_SECONDS = 20.0
 
 
 def run(site: Site, broker_url: str, count: int, *, first: int) -> dict[str, Any]:
     """Weigh so many claims of 20 lines on both lanes, and their lines in every way; bytes per claim and ratios."""
     with redis.Redis.from_url(broker_url) as client:
         scales = _Scales(client, broker_url)
+        idle = _idle(client)
         up, down = _weigh_lanes(site, client, count, first)
         alone = _weigh_alone(site.frontend, scales)
         lines = {number: _weigh_lines(scales, number) for number in (LINES, OUTPATIENT_LINES)}
     both = up["bytes_per_claim"] + down["bytes_per_claim"]
     return {
+        "idle_bytes_per_second": idle,
         "totals": up,
         "answers": down,
         "bytes_per_claim": round(both),
@@ -59,6 +63,21 @@ def run(site: Site, broker_url: str, count: int, *, first: int) -> dict[str, Any
             for number, weights in lines.items()
         },
     }
+
+
+def _idle(client: redis.Redis) -> int:
+    """What a front-end's connections to the centre's broker carry while nothing happens, both ways together."""
+    names = {client_name(name, FRONTEND) for name in ("link", "to-center")}
+
+    def carried() -> Counter[str]:
+        return Counter(
+            {row["id"]: int(row["tot-net-in"]) + int(row["tot-net-out"])
+             for row in client.client_list() if row["name"] in names}
+        )  # fmt: skip
+
+    before = carried()
+    time.sleep(IDLE_SECONDS)
+    return round((carried() - before).total() / IDLE_SECONDS)
 
 
 def _weigh_lanes(site: Site, client: redis.Redis, count: int, first: int) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -211,7 +211,9 @@ def _bytes(found: Found) -> Sheet:
             percents = [str(weighed[of][number][way]) for of in ("percent_of", "percent_of_alone")]
             rows.append([f"{number} lines: {way}", f"{weight:,.0f}", *percents])
     rows = [row + [""] * (len(columns) - len(row)) for row in rows]
-    return Sheet("Bytes per claim between front-end and centre, as the broker holds them", columns, rows)
+    idle = weighed["idle_bytes_per_second"]
+    note = f"While nothing happens a front-end's connections to the centre's broker carry {idle} bytes a second."
+    return Sheet("Bytes per claim between front-end and centre, as the broker holds them", columns, rows, note)
 
 
 def _steps(found: Found) -> Sheet:

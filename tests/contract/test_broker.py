@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import redis
 from amqp.exceptions import PreconditionFailed
 from kombu import Consumer
 
-from infra.broker import BrokerAway, Post, build_app
+from infra.broker import FAR_POLL_SECONDS, BrokerAway, Post, build_app
 from infra.embedded import valkey
 from infra.supervisor import Supervisor
 from tests.support import rabbitmq
@@ -45,13 +46,13 @@ def rabbitmq_url(tmp_path_factory):
         yield url
 
 
-@pytest.fixture(params=["memory", "valkey", pytest.param("rabbitmq", marks=NO_RABBITMQ)])
+@pytest.fixture(params=["memory", "valkey", "far valkey", pytest.param("rabbitmq", marks=NO_RABBITMQ)])
 def url(request):
     if request.param == "memory":
         with empty_memory_broker() as address:
             yield address
     else:
-        yield request.getfixturevalue(f"{request.param}_url")
+        yield request.getfixturevalue(f"{request.param.removeprefix('far ')}_url")
 
 
 @pytest.fixture(params=["valkey", pytest.param("rabbitmq", marks=NO_RABBITMQ)])
@@ -65,8 +66,8 @@ def queue():
 
 
 @pytest.fixture
-def app(url):
-    app = build_app("contract", url)
+def app(request, url):
+    app = build_app("contract", url, is_far="far" in request.node.callspec.params["url"])
     yield app
     app.close()
 
@@ -211,9 +212,10 @@ def test_queues_take_turns_however_full_one_of_them_is(app, post, queue):
 
 
 @contextmanager
-def noting(url, file, *queues, visibility_seconds=300):
+def noting(url, file, *queues, visibility_seconds=300, distance="near"):
     """A real worker process; gives the process."""
-    command = [sys.executable, "-m", "tests.support.noting_worker", url, str(file), str(visibility_seconds), *queues]
+    how = [url, str(file), str(visibility_seconds), distance]
+    command = [sys.executable, "-m", "tests.support.noting_worker", *how, *queues]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield process
@@ -239,18 +241,61 @@ def test_when_a_worker_is_killed_in_the_middle_another_does_its_work(real_url, q
     app.close()
 
 
-def test_a_worker_that_is_asked_to_stop_ends_its_task_first(real_url, queue, tmp_path):
+def test_what_a_far_worker_has_taken_is_noted_nowhere_and_dies_with_it(valkey_url, queue, tmp_path):
+    """A front-end asks its rows for what is missing, long before any broker would send it again."""
+    app, file = build_app("contract", valkey_url), tmp_path / "notes"
+    Post(app).send("note", queue=queue, shown={}, name="a", seconds=0.5)
+
+    with noting(valkey_url, file, queue, distance="far") as first, redis.Redis.from_url(valkey_url) as client:
+        eventually(lambda: notes(file) == ["begin a"])
+        noted, called = client.keys("unacked*"), {row["name"] for row in client.client_list()}
+        first.kill()
+    with noting(valkey_url, file, queue, visibility_seconds=1, distance="far"):
+        send(Post(app), queue, "b")
+        eventually(lambda: notes(file) == ["begin a", "begin b", "end b"])
+
+    assert noted == []
+    assert "noting.front-end" in called, "the server's list of clients says who is who"
+    app.close()
+
+
+def test_a_far_worker_that_waits_asks_seldom_and_is_answered_at_once(valkey_url, queue, tmp_path):
+    app, file = build_app("contract", valkey_url), tmp_path / "notes"
+    send(Post(app), queue, "a")
+
+    with noting(valkey_url, file, queue, distance="far"), redis.Redis.from_url(valkey_url) as client:
+        eventually(lambda: notes(file) == ["begin a", "end a"])
+        time.sleep(1)
+        before = said_by_others(client)
+        time.sleep(3 * FAR_POLL_SECONDS)
+        asked = said_by_others(client) - before
+        send(Post(app), queue, "b")
+        eventually(lambda: "end b" in notes(file), within=FAR_POLL_SECONDS / 2)
+
+    assert set(asked) <= {"brpop", "ping", "publish"}, "nothing is looked for that a dead worker might have left"
+    assert asked["brpop"] <= 4
+    app.close()
+
+
+def said_by_others(client):
+    """How often each command was called at that broker, by its name."""
+    calls = {name.removeprefix("cmdstat_"): row["calls"] for name, row in client.info("commandstats").items()}
+    return Counter({name: count for name, count in calls.items() if name != "info"})
+
+
+@pytest.mark.parametrize("distance", ["near", "far"])
+def test_a_worker_that_is_asked_to_stop_ends_its_task_first(real_url, queue, tmp_path, distance):
     app, file = build_app("contract", real_url), tmp_path / "notes"
     Post(app).send("note", queue=queue, shown={}, name="a", seconds=1.0)
     send(Post(app), queue, "b")
 
-    with noting(real_url, file, queue) as worker:
+    with noting(real_url, file, queue, distance=distance) as worker:
         eventually(lambda: notes(file) == ["begin a"])
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(timeout=20) == 0
 
     assert notes(file)[:2] == ["begin a", "end a"]
-    with noting(real_url, file, queue):
+    with noting(real_url, file, queue, distance=distance):
         eventually(lambda: sorted(notes(file)) == ["begin a", "begin b", "end a", "end b"])
     app.close()
 

@@ -1,6 +1,6 @@
 """A worker whose task notes in a file that it began and that it ended.
 
-`python -m tests.support.noting_worker URL FILE VISIBILITY_SECONDS QUEUE...`
+`python -m tests.support.noting_worker URL FILE VISIBILITY_SECONDS near|far QUEUE...`
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from infra.broker import build_app
 from infra.worker import run
 
 
-def main(url: str, file: str, visibility_seconds: str, *queues: str) -> int:
+def main(url: str, file: str, visibility_seconds: str, distance: str, *queues: str) -> int:
     """Serve `note` until told to stop."""
-    app = build_app("noting", url)
+    is_far = distance == "far"
+    app = build_app("noting", url, member="front-end" if is_far else "", is_far=is_far)
     if url.startswith("redis"):
         app.conf.broker_transport_options["visibility_timeout"] = float(visibility_seconds)
 
@@ -25,7 +26,7 @@ def main(url: str, file: str, visibility_seconds: str, *queues: str) -> int:
         time.sleep(seconds)
         _write(file, f"end {name}")
 
-    return run(app, role=f"noting{os.getpid()}", queues=queues, log_level="WARNING")
+    return run(app, role=f"noting{os.getpid()}", queues=queues, log_level="WARNING", is_far=is_far)
 
 
 def _write(file: str, line: str) -> None:

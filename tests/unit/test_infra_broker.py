@@ -73,6 +73,27 @@ def test_a_wait_on_redis_is_bounded_and_the_queues_take_turns(option, value):
     assert build_app("any", URL).conf.broker_transport_options[option] == value
 
 
+@pytest.mark.parametrize(
+    ("is_far", "option", "value"),
+    [
+        pytest.param(True, "ack_emulation", False, id="what is taken is not copied back over the link"),
+        pytest.param(True, "polling_interval", 3, id="and messages are asked for every three seconds"),
+        pytest.param(False, "ack_emulation", None, id="near by it is noted"),
+        pytest.param(False, "polling_interval", None, id="and asked for every second"),
+    ],
+)
+def test_who_is_far_from_its_broker_says_little(is_far, option, value):
+    assert build_app("any", URL, is_far=is_far).conf.broker_transport_options.get(option) == value
+
+
+def test_a_server_calls_connections_by_application_and_front_end():
+    names = [
+        build_app("link", URL, member=member).conf.broker_transport_options["client_name"] for member in ("", "F1")
+    ]
+
+    assert names == ["link", "link.F1"]
+
+
 def test_publishing_to_rabbitmq_is_confirmed():
     assert build_app("any", "amqp://127.0.0.1").conf.broker_transport_options["confirm_publish"] is True
 

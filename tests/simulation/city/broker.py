@@ -1,7 +1,8 @@
 """A broker as Celery's Redis transport uses one, with its loss window, its redeliveries and its empty restarts.
 
 A message is taken from its list first and written to `unacked` then: whoever dies in between, or whose link breaks,
-has lost it. What is unacknowledged for too long comes back, whether or not somebody still works on it.
+has lost it. What is unacknowledged for too long comes back, whether or not somebody still works on it. Of what a far
+worker takes there is no note: what it has not done when it dies is gone.
 """
 
 from __future__ import annotations
@@ -90,8 +91,10 @@ class Broker:
         self.city.network.travel(process.host, self.host)
         return len(self.queues.get(queue, ()))
 
-    def take(self, process: Process, queues: Sequence[str], timeout: float) -> tuple[int, Message] | None:
-        """BRPOP over the queues in turn, then `unacked`; None when nothing came in time."""
+    def take(
+        self, process: Process, queues: Sequence[str], timeout: float, *, is_far: bool
+    ) -> tuple[int, Message] | None:
+        """BRPOP over the queues in turn, then `unacked` unless it is far; None when nothing came in time."""
         city = self.city
         until = city.loop.now + timeout
         while True:
@@ -107,11 +110,11 @@ class Broker:
                 if not city.network.is_open(self.host, process.host) or city.chance(city.profile.window_loss):
                     city.note("lost in the window", process, message.task)
                     continue
-                self._tags += 1
-                self.unacked[self._tags] = (queue, message, city.loop.now)
                 if message.expires_at < city.loop.now:
-                    self.unacked.pop(self._tags)
                     continue
+                self._tags += 1
+                if not is_far:
+                    self.unacked[self._tags] = (queue, message, city.loop.now)
                 return self._tags, message
             left = until - city.loop.now
             if left <= 0:
@@ -121,8 +124,8 @@ class Broker:
     def acknowledge(self, process: Process, tag: int) -> None:
         """Remove it from `unacked`; where the broker is not reached it stays there, and comes again."""
         self.city.point(process, "before ack")
-        if self._reaches(process):
-            self.unacked.pop(tag, None)
+        if tag in self.unacked and self._reaches(process):
+            self.unacked.pop(tag)
             self.city.point(process, "acked")
 
     def put_back(self, process: Process, tag: int) -> None:
@@ -134,10 +137,6 @@ class Broker:
     def is_down(self) -> bool:
         """Whether it answers nobody."""
         return self.down_until > self.city.loop.now
-
-    def is_empty(self) -> bool:
-        """Whether nothing waits and nothing is worked on."""
-        return not self.unacked and not any(self.queues.values())
 
     def _reaches(self, process: Process) -> bool:
         return not self.is_down() and self.city.network.is_open(process.host, self.host)

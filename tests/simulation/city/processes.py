@@ -54,9 +54,9 @@ SELDOM = {"waited": 2.0, "tenants": 60.0}
 class Book:
     """Stands where a Celery application does: the tasks by name, and the settings."""
 
-    def __init__(self, name: str, url: str, **_: Any) -> None:
+    def __init__(self, name: str, url: str, *, is_far: bool = False, **_: Any) -> None:
         being = Being.current()
-        self.name, self.process = name, being.process
+        self.name, self.process, self.is_far = name, being.process, is_far
         self.broker = being.city.brokers[url.removeprefix("simulated://")]
         self.tasks: dict[str, Callable[..., None]] = {}
         self.conf: dict[str, Any] = {}
@@ -254,7 +254,7 @@ class Role:
                     due[number] = self.city.loop.now + max(timer.every_seconds, SELDOM.get(timer.name, LEAST_SECONDS))
             wait = min([moment - self.city.loop.now for moment in due], default=30.0)
             names = self._queues(queues, being)
-            taken = app.broker.take(self.process, names, max(wait, 0.0))
+            taken = app.broker.take(self.process, names, max(wait, 0.0), is_far=app.is_far)
             if taken is not None:
                 self._handle(app.broker, app.tasks, *taken)
 
