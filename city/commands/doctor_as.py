@@ -90,7 +90,8 @@ def _show_need(console: Console, need: Needs) -> None:
     )
     console.print(
         f"线路：高峰 {need.link_bits_a_second_peak / 1e3:,.1f} kbit/s；"
-        f"全天 {need.link_bytes_a_day / 1e6:,.1f} MB，其中错峰上传的明细 {need.detail_bytes_a_day / 1e6:,.1f} MB"
+        f"全天 {need.link_bytes_a_day / 1e6:,.1f} MB，其中错峰上传的明细 {need.detail_bytes_a_day / 1e6:,.1f} MB，"
+        f"连接空闲也有的 {need.idle_bytes_a_day / 1e6:,.1f} MB"
     )
 
 

@@ -23,6 +23,7 @@ PEAK_DAY = 1.4
 """A Monday of a busy month against an average day."""
 LINES_OUTPATIENT, LINES_STAY = 5, 300
 DAYS_OPEN, YEARS_KEPT = 365, 2
+SECONDS_A_DAY = 86_400
 TENANTS = 30
 """Institutions on a shared server, at most (section 3.3); each reckoned at the upper end of small."""
 HALF = 0.5
@@ -40,6 +41,8 @@ class Needs:
     memory_mib: int
     disk_gb: int
     link_bytes_a_day: int
+    idle_bytes_a_day: int
+    """Of them, what the connections carry on a day on which nobody comes."""
     detail_bytes_a_day: int
     link_bits_a_second_peak: int
 
@@ -63,6 +66,7 @@ def needs(size: Size | None) -> Needs:
     detail = lines_a_day * figures["link_bytes_a_claim"]["detail"] * line
     # Off the peak a message carries one claim: the dearer figure is the honest one for a single institution.
     totals = claims_a_day * figures["link_bytes_a_claim"]["totals and answer, alone"]
+    idle = figures["link_idle_bytes_a_second"]
     stored = figures["stored_bytes_a_claim"]["front-end"] * line
     return Needs(
         visits_a_day=visits,
@@ -71,9 +75,10 @@ def needs(size: Size | None) -> Needs:
         cores=max(1, ceil(a_second * front_end_us / 1e6 / HALF)),
         memory_mib=ceil(figures["memory_mib"]["front-end"] / HALF),
         disk_gb=ceil(lines_a_day / PEAK_DAY * DAYS_OPEN * YEARS_KEPT * stored / 1e9 / HALF),
-        link_bytes_a_day=round(totals + detail),
+        link_bytes_a_day=round(totals + detail + idle * SECONDS_A_DAY),
+        idle_bytes_a_day=idle * SECONDS_A_DAY,
         detail_bytes_a_day=round(detail),
-        link_bits_a_second_peak=round(totals * BUSIEST_HOUR / 3600 * 8),
+        link_bits_a_second_peak=round((totals * BUSIEST_HOUR / 3600 + idle) * 8),
     )
 
 

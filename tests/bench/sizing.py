@@ -34,6 +34,7 @@ def write(found: dict[str, Any], path: Path) -> None:
             "totals and answer, alone": round(sum(link["alone"].values())),
             "detail": round(link["lines"]["20"]["detail chunks, compressed"]),
         },
+        "link_idle_bytes_a_second": link["idle_bytes_per_second"],
         "stored_bytes_a_claim": {place: figure["bytes_a_claim"] for place, figure in found["stored"].items()},
         "memory_mib": {place: figure["memory_mib"] for place, figure in found["stored"].items()},
     }

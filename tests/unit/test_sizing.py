@@ -60,6 +60,12 @@ def _numbers(need):
     return [getattr(need, name) for name in need.__slots__]
 
 
+def test_a_small_institution_s_line_carries_what_its_connections_say_while_nobody_comes():
+    small, extra = needs(Size.SMALL), needs(Size.EXTRA_LARGE)
+    assert small.idle_bytes_a_day == extra.idle_bytes_a_day > 0
+    assert small.link_bytes_a_day > small.idle_bytes_a_day + small.detail_bytes_a_day
+
+
 def test_a_machine_below_the_minimum_is_told_where():
     lines, _ = advice(Size.LARGE, civil_servants=True)
     need = needs(Size.LARGE)
