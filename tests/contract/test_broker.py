@@ -267,13 +267,13 @@ def test_a_far_worker_that_waits_asks_seldom_and_is_answered_at_once(valkey_url,
         eventually(lambda: notes(file) == ["begin a", "end a"])
         time.sleep(1)
         before = said_by_others(client)
-        time.sleep(3 * FAR_POLL_SECONDS)
+        time.sleep(2 * FAR_POLL_SECONDS)
         asked = said_by_others(client) - before
         send(Post(app), queue, "b")
         eventually(lambda: "end b" in notes(file), within=FAR_POLL_SECONDS / 2)
 
     assert set(asked) <= {"brpop", "ping", "publish"}, "nothing is looked for that a dead worker might have left"
-    assert asked["brpop"] <= 4
+    assert asked["brpop"] <= 3
     app.close()
 
 
@@ -283,19 +283,23 @@ def said_by_others(client):
     return Counter({name: count for name, count in calls.items() if name != "info"})
 
 
-@pytest.mark.parametrize("distance", ["near", "far"])
-def test_a_worker_that_is_asked_to_stop_ends_its_task_first(real_url, queue, tmp_path, distance):
-    app, file = build_app("contract", real_url), tmp_path / "notes"
+@pytest.mark.parametrize(
+    ("broker", "distance"),
+    [("valkey_url", "near"), ("valkey_url", "far"), pytest.param("rabbitmq_url", "near", marks=NO_RABBITMQ)],
+)
+def test_a_worker_that_is_asked_to_stop_ends_its_task_first(request, queue, tmp_path, broker, distance):
+    url = request.getfixturevalue(broker)
+    app, file = build_app("contract", url), tmp_path / "notes"
     Post(app).send("note", queue=queue, shown={}, name="a", seconds=1.0)
     send(Post(app), queue, "b")
 
-    with noting(real_url, file, queue, distance=distance) as worker:
+    with noting(url, file, queue, distance=distance) as worker:
         eventually(lambda: notes(file) == ["begin a"])
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(timeout=20) == 0
 
     assert notes(file)[:2] == ["begin a", "end a"]
-    with noting(real_url, file, queue, distance=distance):
+    with noting(url, file, queue, distance=distance):
         eventually(lambda: sorted(notes(file)) == ["begin a", "begin b", "end a", "end b"])
     app.close()
 
