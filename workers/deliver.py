@@ -104,7 +104,7 @@ def record_answers(connection: Connection, answered: ClaimsAnswered, *, at: date
     if refused:
         recorded += connection.execute(_REFUSED, refused).rowcount
     if failed:
-        recorded += line_answers.record_failed(connection, failed, numbers)
+        recorded += line_answers.record_failed(connection, failed, numbers, at=at)
     if held_up:
         execute_many(connection, _HELD_UP, held_up)
     return recorded

@@ -1,10 +1,10 @@
 """The epoch of the centre, as this front-end knows it, and what it sends a centre that was restored from a backup.
 
 A restored centre has forgotten what it answered after its backup: settlements, and refusals, which were told to the
-HIS as final. Nothing of that is lost: the claim, its totals and the answer are here. The centre asks for them page by
-page, so nobody floods it, and a page that gets lost is asked for again; nothing is marked here, so sending a page twice
-is sending it once. With the first page whatever else it had answered since is sent again: books, what was said of
-clearings.
+HIS as final, those of single lines too. Nothing of that is lost: the claim, its totals and the answer are here. The
+centre asks for them page by page, so nobody floods it, and a page that gets lost is asked for again; nothing is marked
+here, so sending a page twice is sending it once. With the first page whatever else it had answered since is sent again:
+books, what was said of clearings.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
+from domain.codes import PASSED
 from domain.lifecycle import ClaimState
 from domain.messages import (
     ClaimAnswer,
@@ -26,13 +27,14 @@ from domain.messages import (
     Resent,
     ResentRefusal,
 )
+from domain.refusals import Refusal, sentence
 from infra.clock import SHANGHAI
 from infra.codec import unpack
 from infra.database import execute_many
 from workers.clearings import saying
 from workers.detail_states import DETAIL_AT_CENTER, DETAIL_DUE
 from workers.reconciling import books
-from workers.tables import IS_NOT_SETTLED, center_epoch, claim, entitlement
+from workers.tables import CENTER_REFUSED, center_epoch, claim, entitlement, verdict
 
 log = logging.getLogger("frontend")
 
@@ -70,13 +72,15 @@ _REFUSED_PAGE = (
         claim.c.refusal,
         claim.c.submission,
         claim.c.contra_of,
+        verdict.c.codes,
     )
+    .outerjoin(verdict, verdict.c.claim_id == claim.c.claim_id)
     .where(
         claim.c.claim_id > bindparam("after"),
-        IS_NOT_SETTLED,
+        CENTER_REFUSED,
         claim.c.kind.in_(("normal", "contra")),
         claim.c.totals.is_not(None),
-        claim.c.refusal.is_not(None),
+        or_(claim.c.refusal.is_not(None), claim.c.state == ClaimState.RETURNED),
         or_(claim.c.refused_at.is_(None), claim.c.refused_at >= bindparam("since")),
     )
     .order_by(claim.c.claim_id)
@@ -170,10 +174,14 @@ def _resent(row: Any) -> Resent:
 
 
 def _resent_refusal(row: Any) -> ResentRefusal:
+    refusal, detail = row.refusal, unpack(row.answer, ClaimAnswer).detail if row.answer is not None else ""
+    if refusal is None:
+        failed = sum(code != PASSED for code, _ in unpack(row.codes, list[tuple[str, tuple[str, ...]]]))
+        refusal, detail = Refusal.LINES_FAILED, sentence(Refusal.LINES_FAILED, str(failed))
     return ResentRefusal(
         claim=unpack(row.totals, ClaimTotals),
-        refusal=row.refusal,
-        detail=unpack(row.answer, ClaimAnswer).detail if row.answer is not None else "",
+        refusal=refusal,
+        detail=detail,
         submission=row.submission,
         contra_of=row.contra_of,
     )

@@ -36,7 +36,7 @@ _SPLIT = (
 _RETURNED = (
     update(claim)
     .where(claim.c.claim_id == bindparam("id"), claim.c.state == ClaimState.TOTALLED)
-    .values(state=ClaimState.RETURNED, waits_for=None)
+    .values(state=ClaimState.RETURNED, waits_for=None, refused_at=bindparam("at"))
 )
 
 
@@ -61,7 +61,9 @@ def record_splits(connection: Connection, answers: Sequence[ClaimAnswer], *, at:
             _keep_warnings(connection, row, [Warned(*each) for each in split.warned], at)
 
 
-def record_failed(connection: Connection, answers: Sequence[ClaimAnswer], numbers: Mapping[Key, int]) -> int:
+def record_failed(
+    connection: Connection, answers: Sequence[ClaimAnswer], numbers: Mapping[Key, int], *, at: datetime
+) -> int:
     """Give these claims back with the codes of their lines, as the desk would have; how many there were.
 
     `numbers` are the submissions that were answered, 0 where none is said: a later one is not given back for it.
@@ -75,7 +77,7 @@ def record_failed(connection: Connection, answers: Sequence[ClaimAnswer], number
     for row in failed:
         codes = {line.at: line.codes for line in told[row.visit_no, row.charge_batch_no].failed}
         verdicts = [(codes[at][0], codes[at]) if codes.get(at) else (PASSED, ()) for at in range(row.line_count)]
-        connection.execute(_RETURNED, {"id": row.claim_id})
+        connection.execute(_RETURNED, {"id": row.claim_id, "at": at})
         connection.execute(insert(verdict).values(claim_id=row.claim_id, codes=pack(verdicts)))
     reopen(connection, [row.claim_id for row in failed])
     return len(failed)

@@ -242,7 +242,10 @@ claim = Table(
 IS_OPEN = text("claim.state IN ('accepted', 'totalled')")
 DETAIL_IS_DUE = text("claim.state = 'settled' AND claim.detail_state = 0")
 REFUND_IS_OPEN = text("claim.kind = 'contra' AND claim.state = 'totalled'")
-IS_NOT_SETTLED = text("claim.state IN ('refused', 'cancelled')")
+CENTER_REFUSED = text(
+    "(claim.state IN ('refused', 'cancelled') OR (claim.state = 'returned' AND claim.refused_at IS NOT NULL))"
+)
+"""Returned with a moment: its lines failed at the centre, or it was refused and its institution gave it up."""
 IS_UNDECIDED = text("claim.phase <> 'settle' AND claim.state IN ('totalled', 'prepared')")
 TO_HAND_BACK = text("claim.channel = 'dbf' AND NOT claim.handed_back")
 IS_QUEUED = text("claim.state IN ('accepted', 'totalled') AND claim.queued_at IS NOT NULL")
@@ -259,7 +262,7 @@ def _partly(name: str, condition: TextClause, *columns: Column[Any]) -> None:
 
 _partly("ix_claim_open", IS_OPEN, claim.c.state, claim.c.institution_code, claim.c.claim_id)
 _partly("ix_claim_refund_open", REFUND_IS_OPEN, claim.c.state, claim.c.institution_code, claim.c.claim_id)
-_partly("ix_claim_not_settled", IS_NOT_SETTLED, claim.c.claim_id)
+_partly("ix_claim_refused", CENTER_REFUSED, claim.c.claim_id)
 _partly("ix_claim_undecided", IS_UNDECIDED, claim.c.institution_code, claim.c.claim_id)
 _partly("ix_claim_detail_due", DETAIL_IS_DUE, claim.c.institution_code, claim.c.settled_at, claim.c.claim_id)
 _partly("ix_claim_to_hand_back", TO_HAND_BACK, claim.c.institution_code, claim.c.claim_id)

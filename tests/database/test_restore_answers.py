@@ -13,28 +13,40 @@ from center.backup import metrics
 from center.backup.progress import waive
 from center.backup.restoring import restore, wrong_with
 from center.backup.snapshot import backup
+from center.catalogue.shelf import CatalogueShelf
 from center.outcomes.ask import tell
 from center.outcomes.decide import decide
 from center.outcomes.expiry import expire
 from center.outcomes.prepare import prepare
+from center.settling.lines import Published, settle_lines
 from center.settling.refund import refund as refund_at_center
 from center.settling.settle import settle_submitted
 from city.commands.doctor import _epoch
 from domain.identity import synthetic_citizen_id
-from domain.messages import ClaimKey, InstitutionLine, OutcomeAsked, OutcomeDecided, OutcomeDecision, PrepareAsked
+from domain.lifecycle import GIVEN_UP
+from domain.messages import (
+    ClaimKey,
+    InstitutionLine,
+    LinesSubmitted,
+    OutcomeAsked,
+    OutcomeDecided,
+    OutcomeDecision,
+    PrepareAsked,
+)
 from domain.refusals import Refusal
 from infra.database import open_database
 from infra.settings import Settings
 from tests.support.center import AT, FRONTEND, OTHER_FRONTEND, SUSPENDED, fill_center, rows_of
 from tests.support.databases import FreshDatabase
-from tests.support.frontend import HOSPITAL, shelf
+from tests.support.frontend import HOSPITAL, line, shelf, submission
 from tests.support.migrating import migrations_once
 from tests.support.restored import City
+from workers import desk, intake, refund
 from workers import epochs as front_epochs
-from workers import refund
 from workers.outcomes import told as recording
 from workers.reconciling import books
 from workers.reconciling.tables import institution_book
+from workers.tables import claim, institution
 
 SECRET = b"\x07" * 32
 PERSON = synthetic_citizen_id(0)
@@ -107,6 +119,46 @@ def test_what_was_refused_after_the_backup_stays_refused_though_its_reason_be_go
     assert rows_of(city.center, "SELECT 1 FROM settlement") == []
     anew = replace(late, claims=(late.claims[0]._replace(submission=1),))
     assert settled_at(city, anew).refusal == ""
+
+
+def test_lines_that_failed_after_the_backup_stay_failed_though_they_would_pass_today(city, restored):
+    site = city.sites[FRONTEND]
+    with site.begin() as connection:
+        connection.execute(update(institution).values(way="centralized"))
+    ahead = line(1, charge_date=TODAY.date() + timedelta(days=1))
+    intake.accept(site, [submission(HOSPITAL, "early", lines=[ahead], person=PERSON)], at=TODAY)
+    turn = desk.preprocess(site, shelf(), HOSPITAL, limit=5, at=TODAY, now=0.0)
+    sent = LinesSubmitted(prepare=False, claims=tuple(turn.whole))
+    published = Published(city.shelf, CatalogueShelf())
+    answered = settle_lines(city.center, published, sent, frontend=FRONTEND, at=TODAY)
+    assert answered.answers[0].refusal == Refusal.LINES_FAILED
+    city.deliver(FRONTEND, answered, at=TODAY)
+    assert city.states(FRONTEND) == ["returned"]
+    restored()
+    city.bring_up_to_date(at=RESTORED_AT)
+
+    tomorrow = TODAY + timedelta(days=1)
+    (late,) = settle_lines(
+        city.center, Published(city.shelf, CatalogueShelf()), sent, frontend=FRONTEND, at=tomorrow
+    ).answers
+
+    assert (late.refusal, late.detail) == (Refusal.LINES_FAILED, answered.answers[0].detail)
+    assert rows_of(city.center, "SELECT 1 FROM settlement") == []
+
+
+def test_what_was_refused_and_given_up_after_the_backup_stays_refused(city, restored):
+    city.hand_in(FRONTEND, [synthetic_citizen_id(SUSPENDED)], fen=5_000, at=TODAY)
+    late = city.open_totals(FRONTEND)
+    (refused,) = city.settle(FRONTEND, at=TODAY).answers
+    with city.sites[FRONTEND].begin() as connection:
+        connection.execute(update(claim).values(state=GIVEN_UP[1]))
+    restored()
+    city.bring_up_to_date(at=RESTORED_AT)
+
+    entitled(city, True)
+
+    assert settled_at(city, late).refusal == refused.refusal
+    assert rows_of(city.center, "SELECT 1 FROM settlement") == []
 
 
 def test_what_was_cancelled_after_the_backup_stays_cancelled(city, restored):

@@ -318,6 +318,12 @@ GUARDS = (
         (f"{STORED}test_restore_answers.py",),
     ),
     Guard(
+        "a restored centre is told which lines it refused, and what was given up", TWICE, "workers/tables.py",
+        "('refused', 'cancelled') OR (claim.state = 'returned' AND claim.refused_at IS NOT NULL))",
+        "('refused', 'cancelled'))",
+        (f"{STORED}test_restore_answers.py",),
+    ),
+    Guard(
         "the postings of a document balance", FEN, "center/migrations/versions/r0007_ledger.py",
         "FROM inserted GROUP BY document_no HAVING sum(amount_fen) <> 0", "FROM inserted GROUP BY 1 HAVING false",
         (f"{STORED}test_center_schema.py",),

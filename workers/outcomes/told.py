@@ -91,7 +91,7 @@ def _record_one(connection: Connection, outcome: ToldOutcome, row: Any, came: Re
                 came.doubted.append(unpack(row.totals, ClaimTotals).citizen_id_no)
         case OutcomeState.REFUSED if outcome.answer is not None and outcome.answer.failed:
             numbers = {(outcome.visit_no, outcome.charge_batch_no): outcome.submission}
-            came.recorded += line_answers.record_failed(connection, [outcome.answer], numbers)
+            came.recorded += line_answers.record_failed(connection, [outcome.answer], numbers, at=at)
         case OutcomeState.REFUSED if row.submission <= outcome.submission:
             number = outcome.submission
             values = {"submission": number, "refused_at": at}

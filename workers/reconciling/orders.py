@@ -124,6 +124,7 @@ def _resubmit(connection: Connection, ordered: RepairOrdered, at: datetime) -> O
         .where(claim.c.claim_id == row.claim_id, claim.c.state == row.state)
         .values(
             state=states[ClaimState(row.state)],
+            refused_at=None,
             rung_at=0,
             attempts=0,
             submission=claim.c.submission + int(row.state == was),

@@ -88,6 +88,7 @@ _ASK_AGAIN = (
     .values(
         state=ASKED_AGAIN[1],
         refusal=None,
+        refused_at=None,
         answer=None,
         local=None,
         rung_at=0,
