@@ -117,6 +117,11 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
 
+    @property
+    def is_closed(self) -> bool:
+        """Nothing can be asked over it any more."""
+        return bool(self.transport.is_closing())
+
     def ask(self, request: bytes, since: float) -> None:
         self.since = since
         self.transport.write(request)
@@ -168,25 +173,35 @@ async def _open(plan: Plan, tally: _Tally) -> int:
     loop = asyncio.get_running_loop()
     finished = loop.create_future()
     late: deque[tuple[bytes, float]] = deque()
+    closed = 0
 
     def answered(connection: _Connection, status: str, body: bytes) -> None:
+        nonlocal closed
         tally.count(status, body, loop.time() - connection.since)
         connection.since = 0.0
-        if late:
+        if connection.is_closed:
+            closed += 1
+        elif late:
             connection.ask(*late.popleft())
         else:
             idle.append(connection)
         if len(tally.seconds) == len(plan.requests):
             finished.set_result(None)
 
-    idle = deque(await _connect(plan, answered, plan.connections))
+    idle = await _connect(plan, answered, plan.connections)
     start = loop.time() + 0.1
     for request, after in zip(plan.requests, plan.arrivals, strict=True):
         intended = start + after
         if (early := intended - loop.time()) > 0:
             await asyncio.sleep(early)
+        while idle and idle[-1].is_closed:  # by the server, which keeps none open for ever
+            idle.pop()
+            closed += 1
+        if not idle and closed:
+            idle += await _connect(plan, answered, 1)
+            closed -= 1
         if idle:
-            idle.popleft().ask(request, intended)
+            idle.pop().ask(request, intended)
         else:
             late.append((request, intended))
     await asyncio.wait({finished}, timeout=plan.longest_seconds)
