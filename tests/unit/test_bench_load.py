@@ -9,7 +9,7 @@ import pytest
 from tests.bench import load
 from tests.bench.load import Plan, claim_request
 
-IDLE_SECONDS = 0.1
+IDLE_SECONDS = 0.3
 
 
 async def forgetful(reader, writer):
@@ -41,7 +41,7 @@ async def played(arrivals, *, connections):
         return outcome
 
 
-@pytest.mark.parametrize("arrivals", [[0.0, 0.4, 0.8], [0.0, 0.0, 0.0, 0.4, 0.4, 0.4]], ids=["one by one", "bursts"])
+@pytest.mark.parametrize("arrivals", [[0.0, 0.6, 1.2], [0.0, 0.0, 0.0, 0.6, 0.6, 0.6]], ids=["one by one", "bursts"])
 def test_a_connection_the_server_has_closed_meanwhile_is_opened_anew(arrivals, monkeypatch):
     monkeypatch.setattr(load, "LEAD_SECONDS", 0.0)
 
