@@ -20,7 +20,12 @@ T = TypeVar("T")
 ATTEMPTS = 6
 LONGEST_PAUSE_SECONDS = 0.2
 
-IN_THE_WAY = (errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation)
+
+class LookAgain(Exception):
+    """What was looked at changed before it was locked: whom to lock, or how lines are split, has to be found anew."""
+
+
+IN_THE_WAY = (LookAgain, errors.SerializationFailure, errors.DeadlockDetected, errors.UniqueViolation)
 """What two transactions do to each other. A unique key met means somebody was faster: look again, it is there now."""
 
 
@@ -31,11 +36,10 @@ def in_transaction(engine: Engine, work: Callable[[Connection], T]) -> T:
         try:
             with engine.begin() as connection:
                 return work(connection)
-        except (DBAPIError, psycopg.Error) as error:
-            cause = driver_error(error)
-            if not isinstance(cause, IN_THE_WAY) or attempt == ATTEMPTS:
+        except (LookAgain, DBAPIError, psycopg.Error) as error:
+            if not isinstance(driver_error(error), IN_THE_WAY) or attempt == ATTEMPTS:
                 raise
-            log.info("transaction_repeated", extra={"attempt": attempt, "sqlstate": cause.sqlstate})
+            log.info("transaction_repeated", extra={"attempt": attempt, "why": sqlstate_of(error)})
             time.sleep(random.uniform(0, LONGEST_PAUSE_SECONDS * attempt / ATTEMPTS))
     raise AssertionError("unreachable")
 

@@ -11,7 +11,7 @@ from center.approving import proposals
 from center.approving.actions import Action, CannotDo, Payload
 from center.ledger import audit
 from center.outcomes import rows
-from center.outcomes.decide import PreparedMeanwhile, decide_one
+from center.outcomes.decide import decide_one
 from center.outcomes.rows import Key, OutcomeRow
 from center.served import frontend_of
 from center.settling import records
@@ -60,10 +60,7 @@ def execute(
     confirm = bool(payload["confirm"])
     decision = OutcomeDecision(row.institution_code, row.visit_no, row.charge_batch_no, confirm)
     frontend = frontend_of(connection, row.institution_code) or row.frontend
-    try:
-        told = decide_one(records.cursor_of(connection), decision, frontend=frontend, at=at, by=approved_by)
-    except PreparedMeanwhile:
-        raise CannotDo("该笔正在处理，请稍后再批") from None
+    told = decide_one(records.cursor_of(connection), decision, frontend=frontend, at=at, by=approved_by)
     done = OutcomeState.CONFIRMED if confirm else OutcomeState.CANCELLED
     if told.state != done:
         raise CannotDo(told.detail or f"该笔现为 {told.state}")

@@ -23,7 +23,7 @@ from center.settling import records
 from center.settling.records import Institution, InsuredPerson
 from center.settling.settle import record
 from center.settling.well_formed import MAX_INTEGER, Refused, is_code, refuse
-from center.transactions import ATTEMPTS, in_transaction
+from center.transactions import LookAgain, in_transaction
 from domain.messages import OutcomeDecided, OutcomeDecision, OutcomeTold, ToldOutcome
 from domain.outcomes import EDGES, OutcomeState
 from domain.refusals import Refusal
@@ -48,18 +48,14 @@ def _decided(engine: Engine, decision: OutcomeDecision, frontend: str, at: datet
         cursor = records.cursor_of(connection)
         return epochs.current(cursor).number, decide_one(cursor, decision, frontend=frontend, at=at)
 
-    for _ in range(ATTEMPTS):
-        try:
-            return in_transaction(engine, decide_now)
-        except PreparedMeanwhile:
-            log.info("decision_repeated")
-    raise PreparedMeanwhile
+    return in_transaction(engine, decide_now)
 
 
 def decide_one(
     cursor: psycopg.Cursor[Any], decision: OutcomeDecision, *, frontend: str, at: datetime, by: str = ""
 ) -> ToldOutcome:
-    """Confirm or cancel one claim in the caller's transaction, and tell what it came to. Raises PreparedMeanwhile.
+    """Confirm or cancel one claim in the caller's transaction, and tell what it came to. Raises LookAgain when it was
+    prepared between the first look and the locks.
 
     `by` is who forces it at the centre; else it is the front-end of the institution.
     """
@@ -100,12 +96,8 @@ def _locked(cursor: psycopg.Cursor[Any], key: Key) -> tuple[OutcomeRow | None, d
     records.lock_visits(cursor, [key[1]])
     row = rows.read(cursor, [key], lock=True).get(key)
     if row is not None and row.state == OutcomeState.PREPARED and not set(row.persons()) <= set(persons):
-        raise PreparedMeanwhile
+        raise LookAgain
     return row, persons
-
-
-class PreparedMeanwhile(Exception):
-    """The claim was prepared between the first look and the locks; to be looked at again."""
 
 
 class _Deciding:
@@ -170,7 +162,7 @@ class _Deciding:
             self._cursor, row.key, to, at=self._at, by=self._by, settlement_no=settlement_no, answer=answer
         )
         if not moved:
-            raise PreparedMeanwhile
+            raise LookAgain
 
 
 def _key_of(settled: records.Settled) -> Key:

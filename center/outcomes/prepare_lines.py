@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from center.outcomes.prepare import joined, park_internal, prepare_all
 from center.settling import records
 from center.settling.halving import in_halves
-from center.settling.lines import Published, gathered, unmoved
+from center.settling.lines import Published, gathered
 from domain.messages import ClaimLines, LinesSubmitted, OutcomeTold, bare_of
 
 
@@ -27,4 +27,4 @@ def prepare_lines(
     def park_now(connection: Connection, claims: Sequence[ClaimLines]) -> OutcomeTold:
         return park_internal(connection, [bare_of(claim) for claim in claims], frontend, at)
 
-    return joined(unmoved(lambda: in_halves(engine, submitted.claims, prepare_now, park_now)), frontend=frontend)
+    return joined(in_halves(engine, submitted.claims, prepare_now, park_now), frontend=frontend)

@@ -7,10 +7,10 @@ of its own here, so nothing of them is ever stale.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import psycopg
 from sqlalchemy import Connection, Engine
@@ -23,19 +23,13 @@ from center.settling.records import Content
 from center.settling.settle import joined, park_internal, settle_all
 from center.settling.taking_lines import Payer, Reading, Taken, take
 from center.settling.well_formed import Refused, refuse
-from center.transactions import ATTEMPTS
+from center.transactions import LookAgain
 from domain.messages import ClaimLines, ClaimsAnswered, ClaimTotals, LinesSubmitted, TotalsSubmitted, bare_of
 from domain.refusals import Refusal
 from infra.codec import unpack
 from infra.reference import CATALOGUE, NothingPublished, Reference, ReferenceShelf
 
 log = logging.getLogger("center")
-
-T = TypeVar("T")
-
-
-class PersonsMoved(Exception):
-    """A person or an institution changed between the first look and the locks; the lines are to be split again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +56,16 @@ def settle_lines(
     def park_now(connection: Connection, claims: Sequence[ClaimLines]) -> ClaimsAnswered:
         return park_internal(connection, [bare_of(claim) for claim in claims], frontend=frontend, at=at)
 
-    answered = joined(unmoved(lambda: in_halves(engine, submitted.claims, settle_now, park_now)))
+    answered = joined(in_halves(engine, submitted.claims, settle_now, park_now))
     refused = sum(1 for answer in answered.answers if answer.refusal)
     log.info("lines_settled", extra={"frontend": frontend, "claims": len(answered.answers), "refused": refused})
     return answered
 
 
-def unmoved(work: Callable[[], T]) -> T:
-    """What `work` returns; done again while persons move between its looks. What is committed is not done twice."""
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return work()
-        except PersonsMoved:
-            log.info("lines_split_again", extra={"attempt": attempt})
-    raise PersonsMoved
-
-
 def gathered(
     connection: Connection, published: Published, claims: Sequence[ClaimLines], *, frontend: str, at: datetime
 ) -> LinesCounter:
-    """The counter the claims stand at, with everything under its locks. Raises PersonsMoved, NothingPublished."""
+    """The counter the claims stand at, with everything under its locks. Raises LookAgain, NothingPublished."""
     reference = published.references.current(connection, records.versions_in_force(records.cursor_of(connection)))
     return counter_of(connection, reference, published.catalogues, claims, frontend=frontend, at=at)
 
@@ -140,10 +124,10 @@ class LinesCounter(Counter):
         self._malformed |= {each.claim: each.malformed for each in taken if each.malformed}
 
     def gather(self, cursor: psycopg.Cursor[Any]) -> None:
-        """As any counter. Raises PersonsMoved where lines were split for somebody who is not so any more."""
+        """As any counter. Raises LookAgain where lines were split for somebody who is not so any more."""
         super().gather(cursor)
         if any(each.split is not None and each.payer != self._payer_of(each.claim) for each in self._taken.values()):
-            raise PersonsMoved
+            raise LookAgain
 
     def _payer_of(self, claim: ClaimTotals) -> Payer | None:
         insured = self._insured.get(claim.citizen_id_no)

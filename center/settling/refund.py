@@ -23,12 +23,12 @@ from center.outcomes import holds
 from center.outcomes.states import state_of
 from center.settling import contra, records, refund_refusals
 from center.settling.contra import CONTRA, Original
-from center.settling.lines import counter_of, unmoved
+from center.settling.lines import counter_of
 from center.settling.permits import is_permitted
 from center.settling.records import NORMAL, Institution
 from center.settling.settle import settle_all, settle_batch
 from center.settling.well_formed import MAX_INTEGER, Refused, is_code, refuse
-from center.transactions import in_transaction
+from center.transactions import LookAgain, in_transaction
 from domain.messages import ClaimAnswer, RefundAnswered, RefundAsked, TotalsSubmitted, with_lines
 from domain.money import yuan
 from domain.outcomes import OutcomeState
@@ -89,7 +89,7 @@ def refund(
         refund_refusals.keep(cursor, answered, frontend, at)
         return replace(answered, epoch=epochs.current(cursor).number)
 
-    answered = unmoved(lambda: in_transaction(engine, refund_now))
+    answered = in_transaction(engine, refund_now)
     log.info("refunded", extra={"frontend": frontend, "refusal": answered.refusal, "kept": len(asked.kept)})
     return answered
 
@@ -167,11 +167,11 @@ class _Refund:
         return self._against(original, rows) or self._held_up(original) or original
 
     def _locked(self) -> list[_Row]:
-        """The settlements of the visit, read after everybody concerned is locked, in the order of settling."""
-        visit_no = self._asked.visit_no
+        """The settlements of the visit, read after everybody concerned is locked, in the order of settling. Raises
+        LookAgain when the one that is asked about came between the look and the locks: its person is not locked."""
+        visit_no, batch_no = self._asked.visit_no, self._asked.charge_batch_no
         self._cursor.execute(
-            "SELECT settlement_no FROM settlement WHERE visit_no = %s AND charge_batch_no = %s",
-            [visit_no, self._asked.charge_batch_no],
+            "SELECT settlement_no FROM settlement WHERE visit_no = %s AND charge_batch_no = %s", [visit_no, batch_no]
         )
         numbers = [number for (number,) in self._cursor.fetchall()]
         self._insured = contra.lock_concerned(self._cursor, numbers, [visit_no])
@@ -181,7 +181,10 @@ class _Refund:
             " FROM settlement WHERE visit_no = %s",
             [visit_no],
         )
-        return [_Row._make(row) for row in self._cursor.fetchall()]
+        rows = [_Row._make(row) for row in self._cursor.fetchall()]
+        if any(row.charge_batch_no == batch_no and row.settlement_no not in numbers for row in rows):
+            raise LookAgain
+        return rows
 
     def _against_frontend(self) -> Refused | None:
         code = self._asked.institution_code

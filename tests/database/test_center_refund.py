@@ -104,6 +104,26 @@ def standing(engine, person):
     return dict(sums), balance
 
 
+def test_what_is_settled_between_the_look_and_the_locks_is_looked_at_again_and_its_person_locked(
+    center_engine, shelf, settle, take_back, monkeypatch
+):
+    """As where a restored centre takes a settlement up while its refund is handed in."""
+    late, locked = claim(), []
+    lock = refunding.contra.lock_concerned
+
+    def settled_meanwhile(cursor, numbers, visit_nos):
+        locked.append(list(numbers))
+        if len(locked) == 1:
+            assert settle(late)[0].refusal == ""
+        return lock(cursor, numbers, visit_nos)
+
+    monkeypatch.setattr(refunding.contra, "lock_concerned", settled_meanwhile)
+    answered = take_back(asking(late))
+
+    assert answered.refusal == ""
+    assert [len(numbers) for numbers in locked] == [0, 1], "nobody was locked at the first look"
+
+
 def test_a_refund_is_the_negative_twin_and_everything_is_back_where_it_was(center_engine, settle, take_back):
     person = next(_persons)
     of = claim(person)
