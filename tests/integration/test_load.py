@@ -9,6 +9,7 @@ import re
 from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
+import pytest
 from rich.console import Console
 
 from city.load.comparison import compared, comparison_of
@@ -64,6 +65,7 @@ def holds_its_contract(page, found):
     return read.shown, pictures
 
 
+@pytest.mark.timeout(400)
 def test_a_short_day_is_played_proven_and_told(tmp_path):
     said = io.StringIO()
     to = tmp_path / "reports" / "day.html"
