@@ -13,7 +13,7 @@ PATIENCE = 3
 
 
 def eventually(happened: Callable[[], T], *, within: float = 20.0, every: float = 0.05) -> T:
-    """Ask until the answer is true, and return it; fail when the time is up. `within` is the time of a quiet machine."""
+    """Ask until the answer is true, and return it; fail when the time is up: `within`, were the machine quiet."""
     deadline = time.monotonic() + within * PATIENCE
     while True:
         answer = happened()
