@@ -149,14 +149,14 @@ def test_c11_a_cancel_that_comes_first_refuses_its_original(city, original):
 
 def test_c12_a_confirmation_after_the_expiry_settles_nothing_and_says_so(city):
     city.everybody()
-    city.arm("center-settle", "", "", JIESUAN_PREPARE_SECONDS="1.0")
+    city.arm("center-settle", "", "", JIESUAN_PREPARE_SECONDS="5.0")
     serial = city.new("prepare")
     city.ask("prepare", serial)
     city.becomes(serial, OPERATIONS["prepare"].after)
     city.arm("center-settle", "before-commit", "OutcomeDecided")
     city.ask("confirm", serial)
     dies(city, "center-settle")
-    time.sleep(1.0)
+    time.sleep(5.0)
     city.everybody()
 
     eventually(lambda: city.state(serial).frontend == "cancelled")
