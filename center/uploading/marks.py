@@ -23,8 +23,12 @@ log = logging.getLogger("center")
 LEAST_SECONDS = 2.0
 """Counted at most so often (real seconds)."""
 
+MOST_SECONDS = 60.0
+"""Counted at least so often, whatever it costs: a count that was slow by chance, because the database had just been
+started again, must not hold back the next for minutes, while slices go to front-ends that owe nothing any more."""
+
 SHARE_OF_TIME = 50
-"""Counting takes at most one part in so many of the time."""
+"""Between the two, counting takes at most one part in so many of the time."""
 
 LOOK_BACK = timedelta(days=1)
 """What was being committed while it was counted is found the next time."""
@@ -86,7 +90,7 @@ def count_when_due(connection: Connection, *, at: datetime, now: float, deadline
     `now` is real seconds. The row of the pace has to be there.
     """
     counted = connection.execute(select(upload_pace.c.counted_at, upload_pace.c.counting_seconds)).one()
-    wait = max(LEAST_SECONDS, SHARE_OF_TIME * counted.counting_seconds)
+    wait = min(max(LEAST_SECONDS, SHARE_OF_TIME * counted.counting_seconds), MOST_SECONDS)
     if counted.counted_at is not None and counted.counted_at <= now < counted.counted_at + wait:
         return
     began = _clock(connection)

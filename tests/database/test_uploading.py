@@ -131,13 +131,16 @@ def test_counting_looks_back_to_the_oldest_and_a_day(center_engine, settle):
     assert counted(center_engine, now=300.0) == [(HOSPITAL, 1, 5, 0)]
 
 
-def test_counting_that_takes_long_is_done_less_often(center_engine, settle):
+@pytest.mark.parametrize(
+    ("took", "wait"), [(0.03, 2), (0.5, 25), (4, 60)], ids=["quick", "slow", "slow by chance, it may be"]
+)
+def test_counting_that_takes_long_is_done_less_often_but_every_minute(center_engine, settle, took, wait):
     counted(center_engine, now=100.0)
     with center_engine.begin() as connection:
-        connection.execute(text("UPDATE upload_pace SET counting_seconds = 3"))
+        connection.execute(text(f"UPDATE upload_pace SET counting_seconds = {took}"))
     settle(1)
-    assert counted(center_engine, now=249.0) == []
-    assert counted(center_engine, now=251.0) != []
+    assert counted(center_engine, now=99.0 + wait) == []
+    assert counted(center_engine, now=101.0 + wait) != []
 
 
 def test_overdue_is_said_once_an_hour_and_when_it_is_over(center_engine, settle, caplog):
