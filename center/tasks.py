@@ -625,9 +625,7 @@ def _serving(center: Center) -> None:
         now = center.clock.seconds()
 
         def hear(connection: Connection) -> tuple[messages.TermsSent | None, list[moves.Due]]:
-            sent = terms.heard(connection, asked, frontend=frontend, at=center.now())
-            if moves.advance(connection, at=center.now()):
-                sent = terms.of_frontend(connection, frontend)
+            sent = moves.heard(connection, asked, frontend=frontend, at=center.now())
             return sent, moves.due(connection, now=now, opened=opened)
 
         sent, due = center.committed(lanes.TERMS_ASK, hear)

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import psycopg
@@ -46,7 +48,7 @@ from infra.reference import Reference, ReferenceShelf
 log = logging.getLogger("center")
 
 AT_ONCE = 300
-"""Documents looked at in one transaction."""
+"""Most documents of a run."""
 TAKING = 7372
 """The advisory lock of taking up: one at a time, or the order of the numbers were lost."""
 
@@ -92,8 +94,11 @@ class _Differs(Exception):
 
 
 def take_up(engine: Engine, shelf: ReferenceShelf, policies: PolicyShelf, *, at: datetime) -> int:
-    """Take up the next documents that wait, as far as one transaction goes; how many. Nothing until every front-end
-    is through, or the centre is open: an earlier number may be still to come. The last opens the centre."""
+    """Take up the next documents that wait and were settled together; how many. Nothing until every front-end is
+    through, or the centre is open: an earlier number may be still to come. The last opens the centre.
+
+    A run is a transaction: one that goes on to the next run's persons, holding those of the first, could wait in a
+    circle with what comes in and is answered meanwhile."""
     return in_transaction(engine, lambda connection: _take_next(connection, shelf, policies, at))
 
 
@@ -103,22 +108,14 @@ def _take_next(connection: Connection, shelf: ReferenceShelf, policies: PolicySh
     epoch = epochs.current(cursor)
     if not (epoch.is_open or _is_everybody_through(cursor, epoch.number)):
         return 0
-    waiting = _waiting(cursor, epoch.number)
-    if not waiting:
+    run = _next_run(cursor, epoch.number)
+    if not run:
         if not epoch.is_open:
             cursor.execute("UPDATE epoch SET opened_at = %s WHERE epoch = %s", [at, epoch.number])
             log.warning("epoch_open", extra={"epoch": epoch.number})
         return 0
-    taking = _Taking(
-        connection, shelf.current(connection, records.versions_in_force(cursor)), policies, epoch.number, at
-    )
-    taken = 0
-    while waiting:
-        count = taking.take(_run(waiting))
-        waiting, taken = waiting[count:], taken + count
-        if epoch.is_open:
-            break  # others settle: what this transaction has written holds the head of a chain, and persons come first
-    return taken
+    reference = shelf.current(connection, records.versions_in_force(cursor))
+    return _Taking(connection, reference, policies, epoch.number, at).take(run)
 
 
 def _is_everybody_through(cursor: psycopg.Cursor[Any], epoch: int) -> bool:
@@ -128,31 +125,29 @@ def _is_everybody_through(cursor: psycopg.Cursor[Any], epoch: int) -> bool:
     return cursor.fetchone() is None
 
 
-def _waiting(cursor: psycopg.Cursor[Any], epoch: int) -> list[Waiting]:
+def _next_run(cursor: psycopg.Cursor[Any], epoch: int) -> list[Waiting]:
+    """The next that were settled together: of one front-end, at one moment, under one policy; a contra by itself."""
     cursor.execute(
         "SELECT document_no, frontend, content FROM resent WHERE epoch = %s AND outcome = ''"
         " ORDER BY document_no LIMIT %s",
         [epoch, AT_ONCE],
     )
-    return [Waiting(number, frontend, unpack(content, Resent)) for number, frontend, content in cursor.fetchall()]
-
-
-def _run(waiting: Sequence[Waiting]) -> list[Waiting]:
-    """Those at the front that were settled together: of one front-end, at one moment, under one policy."""
-    first = waiting[0]
-
-    def same(other: Waiting) -> bool:
-        return (
-            other.resent.kind != contra.CONTRA
-            and (other.frontend, other.settled_at) == (first.frontend, first.settled_at)
-            and other.resent.policy_version == first.resent.policy_version
-            and other.resent.catalogue_version == first.resent.catalogue_version
-        )
-
+    waiting = (Waiting(number, frontend, unpack(content, Resent)) for number, frontend, content in cursor)
+    first = next(waiting, None)
+    if first is None:
+        return []
     if first.resent.kind == contra.CONTRA:
         return [first]
-    end = next((place for place, other in enumerate(waiting) if not same(other)), len(waiting))
-    return list(waiting[:end])
+    return [first, *takewhile(partial(_is_settled_with, first), waiting)]
+
+
+def _is_settled_with(first: Waiting, other: Waiting) -> bool:
+    return (
+        other.resent.kind != contra.CONTRA
+        and (other.frontend, other.settled_at) == (first.frontend, first.settled_at)
+        and other.resent.policy_version == first.resent.policy_version
+        and other.resent.catalogue_version == first.resent.catalogue_version
+    )
 
 
 class _Taking:

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from center.serving import terms
 from center.serving.tables import drained_claim, move, move_bundle, moved_visit, served_by, terms_report
 from center.tables import reference
-from domain.messages import BundleKept, HandedOver, HandOverAsked, HandOverReported
+from domain.messages import BundleKept, HandedOver, HandOverAsked, HandOverReported, TermsAsked, TermsSent
 from domain.moving import UNDER_WAY, Facts, Kind, MoveState, Sides, after, sides, wanted_bundle
 from domain.terms import Standing
 from infra.codec import decode, encode, unpack
@@ -37,8 +37,20 @@ class Due(NamedTuple):
     message: HandOverAsked | HandedOver
 
 
+def lock(connection: Connection) -> bool:
+    """Whether a move is under way; then nobody else changes terms until the transaction ends.
+
+    Before any row is locked, as by whoever changes terms: a step of a move changes them."""
+    under_way = connection.execute(select(move.c.move_no).where(move.c.state.in_(UNDER_WAY)).limit(1)).first()
+    if under_way is not None:
+        terms.renewing(connection)
+    return under_way is not None
+
+
 def advance(connection: Connection, *, at: datetime) -> list[int]:
-    """Let every move take the steps it can; the moves that took one."""
+    """Let every move take the steps it can; the moves that took one. `lock` is taken if it is not yet."""
+    if not lock(connection):
+        return []
     moved = []
     rows = connection.execute(
         select(move).where(move.c.state.in_(UNDER_WAY)).order_by(move.c.move_no).with_for_update(skip_locked=True)
@@ -108,6 +120,15 @@ def due(connection: Connection, *, now: float, opened: Vault) -> list[Due]:
     return found
 
 
+def heard(connection: Connection, asked: TermsAsked, *, frontend: str, at: datetime) -> TermsSent | None:
+    """Note which terms a front-end holds, and let moves that waited for it go on; the centre's, if they are others."""
+    is_under_way = lock(connection)
+    sent = terms.heard(connection, asked, frontend=frontend, at=at)
+    if is_under_way and advance(connection, at=at):
+        return terms.of_frontend(connection, frontend)
+    return sent
+
+
 def take(
     connection: Connection, handed: HandedOver, *, frontend: str, at: datetime, sealed: Vault, opened: Vault
 ) -> list[Due]:
@@ -132,6 +153,7 @@ def take(
 
 def reported(connection: Connection, told: HandOverReported, *, frontend: str, at: datetime) -> None:
     """Note what the source still holds open; when that is nothing, it has seen through all it had accepted."""
+    lock(connection)
     row = _under_way(connection, told.move_no)
     if row is None or row.source != frontend or told.bundle_no != row.taken + 1:
         return
@@ -143,6 +165,7 @@ def reported(connection: Connection, told: HandOverReported, *, frontend: str, a
 
 def kept(connection: Connection, told: BundleKept, *, frontend: str, at: datetime, opened: Vault) -> list[Due]:
     """The target has bundles: they are not needed here any more; what is to be sent next, of a copy nothing."""
+    lock(connection)
     row = _under_way(connection, told.move_no)
     if row is None or row.target != frontend or not row.kept < told.bundle_no <= row.taken:
         return []

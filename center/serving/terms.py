@@ -128,6 +128,7 @@ def of_frontend(connection: Connection, frontend: str) -> TermsSent:
 
 def heard(connection: Connection, asked: TermsAsked, *, frontend: str, at: datetime) -> TermsSent | None:
     """Note which terms a front-end holds; those of the centre, if they are others."""
+    _learn(connection, asked, frontend)
     values = {
         "digest": asked.digest,
         "heard_at": at,
@@ -138,7 +139,6 @@ def heard(connection: Connection, asked: TermsAsked, *, frontend: str, at: datet
     }
     adding = insert(terms_report).values(frontend=frontend, **values)
     connection.execute(adding.on_conflict_do_update(index_elements=["frontend"], set_=values))
-    _learn(connection, asked, frontend)
     sent = of_frontend(connection, frontend)
     return None if digest_of(sent.terms) == asked.digest else sent
 

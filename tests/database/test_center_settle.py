@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date, timedelta
@@ -44,6 +43,7 @@ from tests.support.center import (
     submitted,
     synthetic_citizen_id,
     totals,
+    until_somebody_waits,
 )
 from tests.support.frontend import POLICY
 
@@ -243,7 +243,7 @@ def test_the_unique_key_is_the_last_guard(center_engine, shelf, settle):
             reference = shelf.current(connection)
             settle_batch(submitted(good), frontend=FRONTEND, connection=connection, reference=reference, at=AT)
             waiting = pool.submit(settle, of_another)
-            _until_somebody_waits(center_engine)
+            until_somebody_waits(center_engine)
         (answer,) = waiting.result()
 
     assert answer.refusal == Refusal.VISIT_OF_ANOTHER
@@ -260,7 +260,7 @@ def test_two_persons_under_one_new_visit_number_at_once_the_second_is_refused(ce
             reference = shelf.current(connection)
             settle_batch(submitted(good), frontend=FRONTEND, connection=connection, reference=reference, at=AT)
             waiting = pool.submit(settle, of_another)
-            _until_somebody_waits(center_engine)
+            until_somebody_waits(center_engine)
         (answer,) = waiting.result()
 
     assert answer.refusal == Refusal.VISIT_OF_ANOTHER
@@ -599,7 +599,7 @@ def test_persons_are_locked_in_the_order_of_their_key(center_engine, shelf):
         with center_engine.connect() as holder, holder.begin():
             holder.execute(lock, {"ids": [lowest]})
             waiting = pool.submit(_lock_all, center_engine, [*others, lowest])
-            _until_somebody_waits(center_engine)
+            until_somebody_waits(center_engine)
             with center_engine.connect() as other, other.begin():
                 assert other.execute(lock, {"ids": others}).scalar() == len(others)
         assert list(waiting.result()) == [lowest, *others]
@@ -608,10 +608,3 @@ def test_persons_are_locked_in_the_order_of_their_key(center_engine, shelf):
 def _lock_all(engine, ids):
     with engine.begin() as connection:
         return records.lock_persons(records.cursor_of(connection), ids)
-
-
-def _until_somebody_waits(engine):
-    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    deadline = time.monotonic() + 5
-    while not first(rows_of(engine, query)):
-        assert time.monotonic() < deadline, "nobody waits"

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from shutil import copy
 
 import pytest
-from sqlalchemy import insert, make_url, select, update
+from sqlalchemy import insert, make_url, select, text, update
 
-from center.serving import beginning
+from center.serving import beginning, moves
 from center.serving.beginning import Wish
-from center.serving.terms import Rules, TermsRefused, change
+from center.serving.terms import Rules, TermsRefused, change, renewing
 from center.settling.settle import settle_submitted
 from center.tables import person, reference
 from city import cli
-from domain.messages import BooksAsked, HandedOver, TotalsSubmitted
+from domain.messages import BooksAsked, BundleKept, HandedOver, HandOverReported, TotalsSubmitted
 from domain.refusals import Refusal, VisitRefusal
 from domain.terms import PARTS
 from infra.database import open_database
@@ -31,12 +33,14 @@ from tests.support.center import (
     fill_center,
     person_row,
     rows_of,
+    until_somebody_waits,
 )
 from tests.support.databases import FreshDatabase
 from tests.support.frontend import CLINIC, HOSPITAL, PERSON, new_frontend, published, shelf, short_code, submission
 from tests.support.moving import Movers, announce
 from tests.support.visits import charge, deliver, delivery, registered, registration
 from workers import books, desk, intake, visits
+from workers import terms as obeyed
 from workers.deliver import record_answers
 from workers.outcomes import decide
 from workers.refund import refund
@@ -205,6 +209,35 @@ def upload_all(engine):
     """As if a window had been open: the detail is at the centre."""
     with engine.begin() as connection:
         connection.execute(update(claim).where(claim.c.state == "settled").values(detail_state=1))
+
+
+@pytest.mark.parametrize("told", ["tick", "terms", "report", "kept"])
+def test_a_step_waits_for_whoever_changes_terms_before_it_locks_anything(movers, told):
+    """Or the two would wait for each other: an operator who takes a move back has the terms, and wants the move."""
+    move_no = movers.begin()
+    with movers.source.begin() as connection:
+        asked = obeyed.asking(connection)
+    of = {"move_no": move_no, "institution_code": HOSPITAL, "bundle_no": 1}
+    left = HandOverReported(**of, open_claims=0, results_waiting=0, details_due=0, visits_behind=0)
+    step = {
+        "tick": moves.advance,
+        "terms": partial(moves.heard, asked=asked, frontend=FRONTEND),
+        "report": partial(moves.reported, told=left, frontend=FRONTEND),
+        "kept": partial(moves.kept, told=BundleKept(**of), frontend=OTHER_FRONTEND, opened=bytes),
+    }[told]
+
+    def steps():
+        with movers.center.begin() as connection:
+            return step(connection, at=movers.at)
+
+    with ThreadPoolExecutor(1) as pool:
+        with movers.center.begin() as operator:
+            renewing(operator)
+            waiting = pool.submit(steps)
+            until_somebody_waits(movers.center)
+            for table in ("move", "served_by", "terms_report"):
+                operator.execute(text(f"SELECT FROM {table} FOR UPDATE NOWAIT"))
+        waiting.result()
 
 
 def test_a_bundle_repeated_or_late_changes_nothing_and_one_of_another_move_is_not_taken(movers):

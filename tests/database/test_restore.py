@@ -16,8 +16,10 @@ from center.backup import catching_up, epochs, taking
 from center.backup.progress import waive
 from center.backup.restoring import NewerArchive, NotEmpty, restore, wrong_with
 from center.backup.snapshot import backup, verify
+from center.backup.taking import take_up
 from center.partitions import Place
 from center.persons import entitlements
+from center.policy.shelf import PolicyShelf
 from center.settling.records import cursor_of
 from domain.identity import synthetic_citizen_id
 from domain.messages import ClaimAnswer, PersonAsked
@@ -286,6 +288,22 @@ def test_pages_that_get_lost_or_come_twice_and_a_taking_up_that_dies_change_noth
     upload_all(city, at=RESTORED_AT)
 
     assert books_of(empty) == books_of(twin)
+
+
+def test_what_was_settled_together_is_taken_up_by_itself(city, tmp_path, empty):
+    """Or a transaction would hold the persons of one while it waits for those of the next: a circle, with others."""
+    lose_today(city, tmp_path, empty)
+    city.ask_all(at=RESTORED_AT)
+    settled = "SELECT settlement_no, frontend, settled_at FROM settlement"
+    runs, before = 0, {row[0] for row in rows_of(empty, settled)}
+
+    while take_up(empty, city.shelf, PolicyShelf(), at=RESTORED_AT):
+        new = [row for row in rows_of(empty, settled) if row[0] not in before]
+        assert len({row[1:] for row in new}) <= 1
+        runs, before = runs + bool(new), before | {row[0] for row in new}
+
+    assert epoch_of(empty).is_open
+    assert runs > 3
 
 
 class Died(Exception):

@@ -280,6 +280,13 @@ GUARDS = (
         (f"{STORED}test_restore_answers.py",),
     ),
     Guard(
+        "what was settled together is taken up by itself", LOST, "center/backup/taking.py",
+        "return _Taking(connection, reference, policies, epoch.number, at).take(run)",
+        "taken, taking = 0, _Taking(connection, reference, policies, epoch.number, at)\n    while run:\n"
+        "        taken += taking.take(run)\n        run = _next_run(cursor, epoch.number)\n    return taken",
+        (f"{STORED}test_restore.py::test_what_was_settled_together_is_taken_up_by_itself",),
+    ),
+    Guard(
         "a contra taken up after a restore keeps the answer that was told", CONTRA, "center/settling/contra.py",
         '"answer": pack(told or answer),', '"answer": pack(answer),',
         (f"{STORED}test_restore.py::"
@@ -1129,6 +1136,11 @@ GUARDS = (
         "nothing is handed over for another move", MOVES, "workers/moving/handing.py",
         "row.move_no != asked.move_no or ", "",
         (f"{STORED}test_moving.py::test_a_bundle_repeated_or_late_changes_nothing_and_one_of_another_move_is_not_taken",),
+    ),
+    Guard(
+        "a step of a move locks the terms before any row", MOVES, "center/serving/moves.py",
+        "    if under_way is not None:\n        terms.renewing(connection)\n", "",
+        (f"{STORED}test_moving.py::test_a_step_waits_for_whoever_changes_terms_before_it_locks_anything",),
     ),
     Guard(
         "a bundle comes from the source of its move", MOVES, "center/serving/moves.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -96,3 +97,11 @@ def first(rows: Iterable[tuple[Any, ...]]) -> Any:
     """The only value of the only row."""
     ((value,),) = rows
     return value
+
+
+def until_somebody_waits(engine: Engine) -> None:
+    """Return when a transaction in the database waits for a lock."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    deadline = time.monotonic() + 15
+    while not first(rows_of(engine, query)):
+        assert time.monotonic() < deadline, "nobody waits"

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine, insert, select
 
-from center.serving import beginning, moves, terms
+from center.serving import beginning, moves
 from center.serving.tables import move, terms_report
 from domain import messages
 from domain.terms import Standing
@@ -62,8 +62,7 @@ class Movers:
         if self.lost("terms.asked"):
             return
         with self.center.begin() as connection:
-            sent = terms.heard(connection, asked, frontend=frontend, at=self.at)
-            moves.advance(connection, at=self.at)
+            sent = moves.heard(connection, asked, frontend=frontend, at=self.at)
         if sent is not None and not self.lost("terms.sent"):
             with engine.begin() as connection:
                 obeyed.keep(connection, sent)
