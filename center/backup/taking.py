@@ -322,16 +322,8 @@ class _Taking:
     def _done(self, run: Sequence[Waiting], outcome: Outcome, words: str = "") -> int:
         self._cursor.execute(
             "UPDATE resent SET outcome = %s, words = %s, taken_at = %s"
-            " FROM unnest(%s::bigint[], %s::text[]) AS done (number, frontend)"
-            " WHERE epoch = %s AND document_no = done.number AND resent.frontend = done.frontend",
-            [
-                outcome,
-                words,
-                self._at,
-                [each.document_no for each in run],
-                [each.frontend for each in run],
-                self._epoch,
-            ],
+            " WHERE epoch = %s AND outcome = '' AND document_no = ANY(%s::bigint[]) AND frontend = %s",
+            [outcome, words, self._at, self._epoch, [each.document_no for each in run], run[0].frontend],
         )
         log.info("taken_up", extra={"documents": len(run), "outcome": str(outcome)})
         return len(run)
