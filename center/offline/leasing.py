@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import psycopg
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection, delete, select, tuple_
 
 from center.offline.tables import offline_lease
 from center.served import SPEAKS
@@ -85,8 +85,10 @@ def _known(cursor: psycopg.Cursor[Any], frontend: str, citizens: list[str], at: 
 
 
 def prune(connection: Connection, *, at: datetime) -> int:
-    """Let go of leases of which nothing can be posted any more; how many."""
-    return connection.execute(delete(offline_lease).where(offline_lease.c.until <= at)).rowcount
+    """Let go of leases of which nothing can be posted any more, but those that are being renewed just now; how many."""
+    key = offline_lease.c.person_no, offline_lease.c.frontend
+    over = select(*key).where(offline_lease.c.until <= at).with_for_update(skip_locked=True)
+    return connection.execute(delete(offline_lease).where(tuple_(*key).in_(over))).rowcount
 
 
 def held(connection: Connection, *, at: datetime) -> dict[int, list[Grant]]:

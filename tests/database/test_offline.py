@@ -389,6 +389,17 @@ def test_two_front_ends_never_lease_more_than_the_account_holds(pharmacy, clinic
         assert prune(connection, at=later) >= 2
 
 
+def test_pruning_waits_for_nobody_who_is_leasing(pharmacy):
+    leased(pharmacy)
+    later = pharmacy.at + timedelta(days=30)
+    with pharmacy.center.begin() as leasing, pharmacy.center.begin() as pruning:
+        leasing.execute(text("SELECT FROM offline_lease FOR UPDATE"))
+        pruning.execute(text("SET LOCAL lock_timeout = '5s'"))
+        assert prune(pruning, at=later) == 0
+    with pharmacy.center.begin() as pruning:
+        assert prune(pruning, at=later) >= 1
+
+
 def test_a_smaller_lease_does_not_take_back_a_larger_one(pharmacy):
     """Nobody knows whether the answer with the smaller one arrives."""
     person = leased(pharmacy)
