@@ -3,22 +3,27 @@
 One page of a front-end is under way at a time, and the cursor is kept here: a question or a page that gets lost is
 repeated, a page that comes twice is kept once, and nobody is flooded. When all are through, what came is taken up
 (`center.backup.taking`) and the centre opens; then the detail it lacks is asked for in the same way.
+
+A front-end may have been answered for an institution that it does not serve here: what an operator decided after the
+backup, a move most often, was lost. Its documents wait until that is done again; then it is asked for all of them anew.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import psycopg
 from sqlalchemy import Connection
 
+from center.backup import epochs
 from center.served import institutions_of
 from center.settling import refund_refusals
 from center.settling.records import ParkedRow, cursor_of, park
 from center.settling.settle import parked_row
-from center.settling.well_formed import Refused, malformed
+from center.settling.well_formed import Refused, is_code, malformed
 from domain.messages import (
     ClaimKey,
     DetailsAsked,
@@ -63,9 +68,29 @@ _ROWS = (
 )
 
 
+_AGAIN = (
+    "UPDATE catching_up SET after_id = 0, complete_at = NULL, done_at = NULL, asked_at = 0, strange = '{}'"
+    " WHERE epoch = %(epoch)s AND frontend IN (SELECT frontend FROM catching_up AS c"
+    "  WHERE epoch = %(epoch)s AND strange <> '{}' AND strange <@ ARRAY("
+    "   SELECT institution_code FROM served_by WHERE served_by.frontend = c.frontend) FOR UPDATE SKIP LOCKED)"
+)
+_ALSO = (
+    "INSERT INTO catching_up (epoch, frontend) SELECT DISTINCT %(epoch)s::bigint, frontend"
+    " FROM served_by JOIN institution USING (institution_code) WHERE institution.active"
+    " AND NOT EXISTS (SELECT FROM catching_up AS c WHERE (c.epoch, c.frontend) = (%(epoch)s, served_by.frontend))"
+    " ON CONFLICT DO NOTHING"
+)
+
+
 def tick(connection: Connection, *, now: float) -> list[tuple[str, Question]]:
-    """The questions to ask now, by front-end: of those that have not answered the last one for a while."""
+    """The questions to ask now, by front-end: of those that have not answered the last one for a while, that serve now
+    whom they were strange to, and that have come to serve somebody since the restore."""
     cursor = cursor_of(connection)
+    epoch = epochs.current(cursor)
+    if epoch == epochs.NEVER_RESTORED:
+        return []
+    cursor.execute(_AGAIN, {"epoch": epoch.number})
+    cursor.execute(_ALSO, {"epoch": epoch.number})
     cursor.execute(_ROWS + " AND c.asked_at < %s ORDER BY c.frontend FOR UPDATE OF c SKIP LOCKED", [
         now - ASK_AGAIN_SECONDS
     ])  # fmt: skip
@@ -158,9 +183,12 @@ def _keep(connection: Connection, page: DocumentsResent, row: _Row, frontend: st
     (first_no,) = cursor.fetchone() or (0,)
     own = institutions_of(connection, frontend)
     _park(cursor, page, own, frontend, at)
-    good = [each for each in page.documents if _is_storable(each, own, first_no)]
-    if len(good) < len(page.documents):
-        log.error("not_ours_to_take", extra={"frontend": frontend, "documents": len(page.documents) - len(good)})
+    storable = [each for each in page.documents if _is_storable(each, first_no)]
+    if len(storable) < len(page.documents):
+        log.error("not_ours_to_take", extra={"frontend": frontend, "documents": len(page.documents) - len(storable)})
+    good = [each for each in storable if each.claim.institution_code in own]
+    if len(good) < len(storable):
+        _note_strange(cursor, row, {each.claim.institution_code for each in storable} - own)
     if not good:
         return 0
     columns: list[list[Any]] = [
@@ -178,6 +206,16 @@ def _keep(connection: Connection, page: DocumentsResent, row: _Row, frontend: st
         [row.epoch, frontend, at, *columns],
     )
     return cursor.rowcount
+
+
+def _note_strange(cursor: psycopg.Cursor[Any], row: _Row, codes: Collection[str]) -> None:
+    """The front-end was answered for institutions it does not serve here."""
+    log.error("answered_for_strangers", extra={"frontend": row.frontend, "institutions": sorted(codes)})
+    cursor.execute(
+        "UPDATE catching_up SET strange = ARRAY(SELECT DISTINCT unnest(strange || %s::varchar[]) ORDER BY 1)"
+        " WHERE epoch = %s AND frontend = %s",
+        [sorted(codes), row.epoch, row.frontend],
+    )
 
 
 def _park(cursor: psycopg.Cursor[Any], page: DocumentsResent, own: set[str], frontend: str, at: datetime) -> None:
@@ -216,12 +254,12 @@ def _is_refusal(resent: ResentRefusal, own: set[str]) -> bool:
     return final and claim.institution_code in own and not malformed(claim)
 
 
-def _is_storable(resent: Resent, own: set[str], first_no: int) -> bool:
-    """Whether it names one of the front-end's institutions, a number of an earlier epoch, and amounts that fit."""
+def _is_storable(resent: Resent, first_no: int) -> bool:
+    """Whether it names an institution, a number of an earlier epoch, and amounts that fit."""
     claim, answer = resent.claim, resent.answer
     return (
         resent.kind in ("normal", "contra", "resettled")
-        and claim.institution_code in own
+        and is_code(claim.institution_code, 18)
         and (claim.visit_no, claim.charge_batch_no) == (answer.visit_no, answer.charge_batch_no)
         and 0 < len(claim.visit_no) <= 16
         and claim.visit_no.isprintable()

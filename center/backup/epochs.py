@@ -7,6 +7,7 @@ taken up nothing new is settled, because the accumulators of whoever settled in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -17,7 +18,10 @@ from center import partitions
 from center.backup.tables import catching_up, epoch
 from center.partitions import Place
 from center.served import frontends
+from center.serving.tables import terms_report
 from center.serving.terms import renew_all
+from center.settling.well_formed import Refused, refuse
+from domain.refusals import Refusal
 
 FIRST = 1
 RECOVERING = "中心刚从备份恢复，正在收回各前置机已结算的记录，请稍候，无需重新提交"
@@ -28,6 +32,8 @@ NUMBERS_A_SECOND, AHEAD = 300, timedelta(days=1)
 never gets there first, so no number is given twice, even where the year began after the backup, or where one archive
 is restored a second time; and a whole year of it fits into the numbers of the year."""
 LEAST_JUMP = 100_000
+
+RECENTLY = timedelta(days=1)
 
 IN_FLIGHT = timedelta(hours=1)
 """A transaction open while the snapshot was taken settled no earlier than this before it; it ends within a minute."""
@@ -41,6 +47,12 @@ class Epoch(NamedTuple):
 
 
 NEVER_RESTORED = Epoch(FIRST, is_open=True)
+
+
+def lacking(epoch: Epoch, refusal: Refusal) -> Refused:
+    """The refusal for want of something an operator entered; while the centre recovers that may be among what was lost,
+    and nothing is refused for it: later, then."""
+    return refuse(refusal) if epoch.is_open else Refused(Refusal.BUSY, RECOVERING)
 
 
 def current(cursor: psycopg.Cursor[Any]) -> Epoch:
@@ -74,10 +86,16 @@ def begin(connection: Connection, *, snapshot_at: datetime, archive: str, by: st
         )
     )
     renew_all(connection)
-    rows = [{"epoch": number, "frontend": frontend} for frontend in frontends(connection, also_former=True)]
-    if rows:
-        connection.execute(insert(catching_up), rows)
+    asked = {*frontends(connection, also_former=True), *_heard(connection, snapshot_at - RECENTLY)}
+    if asked:
+        connection.execute(insert(catching_up), [{"epoch": number, "frontend": each} for each in sorted(asked)])
     return number
+
+
+def _heard(connection: Connection, since: datetime) -> Sequence[str]:
+    """Front-ends that were heard from: one that served nobody then may have been moved to since."""
+    heard = select(terms_report.c.frontend).where(terms_report.c.heard_at >= since)
+    return connection.execute(heard).scalars().all()
 
 
 def _on_the_line(connection: Connection, at: datetime) -> int:

@@ -14,7 +14,7 @@ from infra.metrics import gauge
 def readings(connection: Connection) -> Iterator[Metric]:
     """The epoch, whether it settles, and what is still to come."""
     found = progress(connection)
-    owing = [each for each in found.frontends if not (each.is_complete or each.waived_by)]
+    owing = [each for each in found.frontends if each.is_owing]
     yield gauge("jiesuan_epoch", "The life of the database: 1, or higher after a restore.", float(found.epoch))
     yield gauge(
         "jiesuan_epoch_open",

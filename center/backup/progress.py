@@ -34,10 +34,19 @@ class FrontendProgress:
     waived_by: str
     is_done: bool
     """The missing detail is asked for, too."""
+    strange: Sequence[str] = ()
+    """Institutions it was answered for, and does not serve here: to be entered, or moved to it, again."""
+
+    @property
+    def is_owing(self) -> bool:
+        """Whether the centre waits for it, or for what an operator has to do again first."""
+        return not self.waived_by and (bool(self.strange) or not self.is_complete)
 
     @property
     def words(self) -> str:
         """For the operators' table."""
+        if self.strange and not self.waived_by:
+            return f"请补做：{'、'.join(self.strange)} 由它服务的登记或迁移（备份之后所做，已随中心丢失）"
         if self.is_done:
             return "已补齐"
         if self.is_complete:
@@ -89,7 +98,7 @@ def progress(connection: Connection) -> Progress:
         text(
             "SELECT c.frontend, c.documents, count(r.epoch) FILTER (WHERE r.outcome = ''),"
             " count(r.epoch) FILTER (WHERE r.outcome IN ('told', 'open')), c.complete_at IS NOT NULL,"
-            " coalesce(c.waived_by, ''), c.done_at IS NOT NULL"
+            " coalesce(c.waived_by, ''), c.done_at IS NOT NULL, c.strange"
             " FROM catching_up c LEFT JOIN resent r USING (epoch, frontend) WHERE c.epoch = :epoch"
             " GROUP BY c.epoch, c.frontend ORDER BY c.frontend"
         ),
@@ -104,7 +113,7 @@ def waive(connection: Connection, frontend: str, *, by: str, reason: str) -> int
         text(
             "UPDATE catching_up SET waived_by = :by, waived_reason = :reason"
             " WHERE epoch = (SELECT max(epoch) FROM epoch WHERE opened_at IS NULL) AND frontend = :frontend"
-            " AND complete_at IS NULL AND waived_by IS NULL RETURNING epoch"
+            " AND (complete_at IS NULL OR strange <> '{}') AND waived_by IS NULL RETURNING epoch"
         ),
         {"by": by, "reason": reason, "frontend": frontend},
     ).scalar()

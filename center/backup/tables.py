@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Column,
     DateTime,
@@ -47,6 +48,13 @@ catching_up = Table(
     Column("waived_reason", Text),
     Column("detail_after_no", BigInteger, nullable=False, server_default="0", comment="detail is asked up to here"),
     Column("done_at", DateTime(timezone=True), comment="when the missing detail was asked for, too"),
+    Column(
+        "strange",
+        ARRAY(String(18)),
+        nullable=False,
+        server_default="{}",
+        comment="institutions it was answered for and does not serve here: that was lost, and is to be done again",
+    ),
     comment="Which front-end has sent what this epoch lacks.",
 )
 

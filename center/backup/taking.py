@@ -120,7 +120,9 @@ def _take_next(connection: Connection, shelf: ReferenceShelf, policies: PolicySh
 
 def _is_everybody_through(cursor: psycopg.Cursor[Any], epoch: int) -> bool:
     cursor.execute(
-        "SELECT FROM catching_up WHERE epoch = %s AND complete_at IS NULL AND waived_by IS NULL LIMIT 1", [epoch]
+        "SELECT FROM catching_up"
+        " WHERE epoch = %s AND (complete_at IS NULL OR strange <> '{}') AND waived_by IS NULL LIMIT 1",
+        [epoch],
     )
     return cursor.fetchone() is None
 

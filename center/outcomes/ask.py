@@ -47,8 +47,10 @@ def tell(connection: Connection, asked: OutcomeAsked, *, frontend: str, at: date
 
     def told(key: Key) -> ToldOutcome:
         institution = institutions.get(key[0])
-        if key not in good or institution is None or not institution.has_heard(frontend):
+        if key not in good:
             return told_unknown(key, refuse(Refusal.NOT_SERVED))
+        if institution is None or not institution.has_heard(frontend):
+            return told_unknown(key, epochs.lacking(epoch, Refusal.NOT_SERVED))
         if key in settled:
             return told_settled(key, settled[key])
         if key in outcomes:

@@ -83,9 +83,10 @@ def _against(cursor: psycopg.Cursor[Any], key: Key, frontend: str) -> Refused | 
     if not (is_code(code, 18) and is_code(visit_no, 16) and 0 <= batch_no <= MAX_INTEGER):
         return refuse(Refusal.MALFORMED, "医院编号、就医登记号、费用批次")
     institution: Institution | None = records.institutions(cursor, [code]).get(code)
-    if institution is None:
-        return refuse(Refusal.INSTITUTION_UNKNOWN)
-    return None if institution.has_heard(frontend) else refuse(Refusal.NOT_SERVED)
+    if institution is not None and institution.has_heard(frontend):
+        return None
+    why = Refusal.INSTITUTION_UNKNOWN if institution is None else Refusal.NOT_SERVED
+    return epochs.lacking(epochs.current(cursor), why)
 
 
 def _locked(cursor: psycopg.Cursor[Any], key: Key) -> tuple[OutcomeRow | None, dict[int, InsuredPerson]]:

@@ -52,6 +52,8 @@ from infra.reference import Reference
 
 log = logging.getLogger("center")
 
+MOVING_IN = "本医药机构正在迁入该前置机，迁入完成后自动结算，请稍候，无需重新提交"
+
 SCHEME_WORDS = {"employee": "职工医保", "resident": "居民医保"}
 _PLAIN = (None, None, True, (), ())
 """What makes a claim the same claim besides its key and its sums, where the visit is an ordinary one."""
@@ -322,11 +324,14 @@ class Counter:
     def _is_of_this_frontend(self, claim: ClaimTotals) -> Refused | None:
         institution = self._institutions.get(claim.institution_code)
         if institution is None:
-            return refuse(Refusal.INSTITUTION_UNKNOWN)
+            return epochs.lacking(self.epoch, Refusal.INSTITUTION_UNKNOWN)
         if claim.institution_code in self._speaks_for and claim.visit_no not in self._live_elsewhere:
             return None
-        was_accepted = (claim.visit_no, claim.charge_batch_no) in self._accepted_before
-        return None if was_accepted else refuse(Refusal.NOT_SERVED)
+        if (claim.visit_no, claim.charge_batch_no) in self._accepted_before:
+            return None
+        if institution.standing_of(self.frontend) == records.MOVING_IN:
+            return Refused(Refusal.BUSY, MOVING_IN)  # of a move that was lost with a restore, and is made again
+        return epochs.lacking(self.epoch, Refusal.NOT_SERVED)
 
     def _is_of_its_visit(self, claim: ClaimTotals) -> Refused | None:
         owner = self._owners.get(claim.visit_no)

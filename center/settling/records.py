@@ -55,7 +55,7 @@ class Standing(NamedTuple):
     version: int
 
 
-SENDS_NEW = frozenset({"open", "moving_out"})
+SENDS_NEW, MOVING_IN = frozenset({"open", "moving_out"}), "moving_in"
 """How a front-end stands to an institution whose new claims it may send (domain.terms.Standing)."""
 _SERVED = (
     "ARRAY(SELECT CASE WHEN until IS NULL THEN standing ELSE 'ended' END || ' ' || frontend FROM served_by"
@@ -80,8 +80,9 @@ class Institution(NamedTuple):
         return next((standing for standing, _, each in named if each == frontend), "")
 
     def has_heard(self, frontend: str) -> bool:
-        """Whether the front-end may speak of what it once had settled here: it serves the institution, or once did."""
-        return self.standing_of(frontend) not in ("", "moving_in")
+        """Whether the front-end may speak of what it once had settled here: it serves the institution, or once did, or
+        is to: of a move that a restored centre lost and makes again it has settled already."""
+        return self.standing_of(frontend) != ""
 
 
 class Content(NamedTuple):

@@ -189,10 +189,11 @@ class _Refund:
     def _against_frontend(self) -> Refused | None:
         code = self._asked.institution_code
         institution: Institution | None = records.institutions(self._cursor, [code]).get(code)
+        epoch = epochs.current(self._cursor)
         if institution is None:
-            return refuse(Refusal.INSTITUTION_UNKNOWN)
+            return epochs.lacking(epoch, Refusal.INSTITUTION_UNKNOWN)
         self._institution = institution
-        return None if institution.has_heard(self._frontend) else refuse(Refusal.NOT_SERVED)
+        return None if institution.has_heard(self._frontend) else epochs.lacking(epoch, Refusal.NOT_SERVED)
 
     def _why_no_original(self, rows: Iterable[_Row]) -> Refusal:
         asked = self._asked

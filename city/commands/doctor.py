@@ -186,12 +186,16 @@ def _epoch(settings: Settings) -> Iterator[Finding]:
             found = progress(connection)
     except (SQLAlchemyError, OSError):
         return  # said above
-    owing = [each.frontend for each in found.frontends if not (each.is_complete or each.waived_by)]
+    awaited = [each for each in found.frontends if each.is_owing]
+    owing = [each.frontend for each in awaited if not each.strange]
+    again = [f"{each.frontend}（{'、'.join(each.strange)}）" for each in awaited if each.strange]
     details = sum(not each.is_done for each in found.frontends)
     words = found.words
+    if again:
+        words += f"；备份之后的登记或迁移已丢失，请补做：{'、'.join(again[:5])}（jiesuan epoch show）"
     if owing:
         words += f"；未报送的前置机 {len(owing)} 台：{'、'.join(owing[:5])}（jiesuan epoch show）"
-    elif details:
+    elif details and not again:
         words += f"；{details} 台前置机的明细尚待补齐"
     yield Finding("纪元", found.is_open, words)
 

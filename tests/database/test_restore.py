@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import inspect, select, text, update
 
 from center import partitions
-from center.backup import catching_up, epochs, taking
+from center.backup import catching_up, epochs, progress, taking
 from center.backup.progress import waive
 from center.backup.restoring import NewerArchive, NotEmpty, restore, wrong_with
 from center.backup.snapshot import backup, verify
@@ -20,6 +20,7 @@ from center.backup.taking import take_up
 from center.partitions import Place
 from center.persons import entitlements
 from center.policy.shelf import PolicyShelf
+from center.serving.terms import change
 from center.settling.records import cursor_of
 from domain.identity import synthetic_citizen_id
 from domain.messages import ClaimAnswer, PersonAsked
@@ -27,14 +28,17 @@ from domain.refusals import Refusal
 from infra.archive import BadArchive
 from infra.codec import pack, unpack
 from infra.database import open_database
+from infra.reference import catalogue_row
 from tests.support.center import AT, FRONTEND, OTHER_FRONTEND, fill_center, rows_of
 from tests.support.databases import FreshDatabase
-from tests.support.frontend import CLINIC, shelf
+from tests.support.frontend import CLINIC, HOSPITAL, published, shelf, short_code
 from tests.support.migrating import migrations_once
+from tests.support.moving import Movers, announce
 from tests.support.restored import City
 from workers import epochs as front_epochs
 from workers import refund
 from workers.tables import claim
+from workers.tables import reference as kept
 
 SECRET = b"\x07" * 32
 PEOPLE = [synthetic_citizen_id(number) for number in range(12)]
@@ -288,6 +292,83 @@ def test_pages_that_get_lost_or_come_twice_and_a_taking_up_that_dies_change_noth
     upload_all(city, at=RESTORED_AT)
 
     assert books_of(empty) == books_of(twin)
+
+
+def test_a_move_that_was_lost_is_waited_for_and_made_again(city, tmp_path, empty):
+    """What the target settled meanwhile comes back to the fen, though no row here says that it served anybody."""
+    movers = before_a_move(city)
+    a_day(city, YESTERDAY)
+    file = tmp_path / "center.backup"
+    backup(city.center, file, center_secret=SECRET, at=YESTERDAY + timedelta(hours=2, minutes=30))
+    movers.begin()
+    movers.go(6)
+    for hour in range(2):
+        (refunded, *_) = city.hand_in(
+            OTHER_FRONTEND, PEOPLE, fen=8_000 + hour, at=TODAY + timedelta(hours=hour), institution=HOSPITAL
+        )
+        city.settle(OTHER_FRONTEND, at=TODAY + timedelta(hours=hour))
+        city.refund(OTHER_FRONTEND, refunded, at=TODAY + timedelta(hours=hour, minutes=5))
+    twin, city.center = city.center, empty
+    city.hand_in(OTHER_FRONTEND, PEOPLE[:1], fen=4_000, at=RESTORED_AT, institution=HOSPITAL)
+    restore(empty, file, center_secret=SECRET, by="R", reason="drill", at=RESTORED_AT)
+
+    city.ask_all(at=RESTORED_AT)
+    assert city.take_up(at=RESTORED_AT) == 0
+    with empty.connect() as connection:
+        found = {row.frontend: row for row in progress.progress(connection).frontends}
+    assert found[OTHER_FRONTEND].strange == [HOSPITAL]
+    assert found[OTHER_FRONTEND].is_owing
+    assert HOSPITAL in found[OTHER_FRONTEND].words
+    assert not found[FRONTEND].is_owing
+    assert city.settle(OTHER_FRONTEND, at=RESTORED_AT).answers[0].refusal == Refusal.BUSY
+
+    again = replace(movers, center=empty)
+    again.begin()
+    assert city.settle(OTHER_FRONTEND, at=RESTORED_AT).answers[0].refusal == Refusal.BUSY
+    city.bring_up_to_date(at=RESTORED_AT)
+
+    assert epoch_of(empty).is_open
+    assert rows_of(empty, "SELECT DISTINCT outcome FROM resent ORDER BY 1") == [("taken",), ("there",)]
+    assert rows_of(empty, "SELECT words FROM difference_case") == []
+    assert sums_of(empty) == sums_of(twin)
+    assert again.go(6) == "draining"
+    assert again.opens() == {OTHER_FRONTEND}
+    assert city.settle(OTHER_FRONTEND, at=RESTORED_AT).answers[0].settlement_no
+    assert wrong_with(empty, at=RESTORED_AT) == []
+
+
+def test_whoever_comes_to_serve_after_the_restore_is_asked_too(city, tmp_path, empty):
+    lose_today(city, tmp_path, empty)
+    with empty.begin() as connection:
+        connection.execute(text("DELETE FROM catching_up WHERE frontend = :name"), {"name": OTHER_FRONTEND})
+        asked = catching_up.tick(connection, now=1e9)
+    assert [frontend for frontend, _ in asked] == [FRONTEND, OTHER_FRONTEND]
+
+
+def test_the_office_may_go_on_without_what_is_strange(city, tmp_path, empty):
+    lose_today(city, tmp_path, empty)
+    with empty.begin() as connection:
+        connection.execute(text("DELETE FROM served_by WHERE frontend = :name"), {"name": OTHER_FRONTEND})
+    city.ask_all(at=RESTORED_AT)
+    assert city.take_up(at=RESTORED_AT) == 0
+    with empty.begin() as connection:
+        waive(connection, OTHER_FRONTEND, by="office", reason="it is closed")
+    assert city.take_up(at=RESTORED_AT) > 0
+    assert epoch_of(empty).is_open
+
+
+def before_a_move(city):
+    """The city with what a move needs: both front-ends heard from, and the target with matches of both institutions."""
+    with city.center.begin() as connection:
+        for code in (HOSPITAL, CLINIC):
+            change(connection, code, {"short_code": short_code(code)}, by="甲", reason="登记", at=AT)
+    for frontend in (FRONTEND, OTHER_FRONTEND):
+        announce(city.center, frontend)
+    target = city.sites[OTHER_FRONTEND]
+    with target.begin() as connection:
+        both = catalogue_row(published([HOSPITAL, CLINIC]))["content"]
+        connection.execute(update(kept).where(kept.c.kind == "catalogue").values(content=both))
+    return Movers(city.center, city.sites[FRONTEND], target)
 
 
 def test_what_was_settled_together_is_taken_up_by_itself(city, tmp_path, empty):

@@ -54,9 +54,11 @@ class City:
 
     # ── The day's work ──
 
-    def hand_in(self, frontend: str, persons: Sequence[str], *, fen: int, at: datetime) -> list[str]:
+    def hand_in(
+        self, frontend: str, persons: Sequence[str], *, fen: int, at: datetime, institution: str = ""
+    ) -> list[str]:
         """One claim for each person, totalled at the desk, in the order given; the visit numbers."""
-        code = SEATS[frontend]
+        code = institution or SEATS[frontend]
         good = line(1, unit_price_1e4=fen * 100, quantity_1e2=100, line_amount_fen=fen)
         batch = []
         for person in persons:

@@ -1,0 +1,28 @@
+"""A restored centre notes for which institutions a front-end was answered that it does not serve here any more."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "r0025"
+down_revision = "r0024"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column(
+        "catching_up",
+        sa.Column(
+            "strange",
+            sa.ARRAY(sa.String(18)),
+            server_default="{}",
+            nullable=False,
+            comment="institutions it was answered for and does not serve here: that was lost, and is to be done again",
+        ),
+    )
+
+
+def downgrade() -> None:
+    op.drop_column("catching_up", "strange")
