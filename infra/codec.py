@@ -79,7 +79,7 @@ _LEFT_OUT: dict[type[Any], tuple[str, ...]] = {
     messages.UploadGranted: ("bytes", "shares"),
     messages.DetailUploaded: ("chunk",),
     messages.DetailReceived: ("chunk",),
-    messages.DocumentsResent: ("refusals",),
+    messages.DocumentsResent: ("refusals", "moves"),
     messages.RefundAsked: ("kept_lines",),
     messages.OutcomeTold: ("wanted", "asked_at", "answered_at", "unopened"),
 }

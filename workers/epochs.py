@@ -24,6 +24,7 @@ from domain.messages import (
     DetailsMarked,
     DocumentsAsked,
     DocumentsResent,
+    LastMove,
     Resent,
     ResentRefusal,
 )
@@ -34,7 +35,7 @@ from infra.database import execute_many
 from workers.clearings import saying
 from workers.detail_states import DETAIL_AT_CENTER, DETAIL_DUE
 from workers.reconciling import books
-from workers.tables import CENTER_REFUSED, center_epoch, claim, entitlement, verdict
+from workers.tables import CENTER_REFUSED, bundle_made, center_epoch, claim, entitlement, institution, verdict
 
 log = logging.getLogger("frontend")
 
@@ -78,6 +79,7 @@ _REFUSED_PAGE = (
     .where(
         claim.c.claim_id > bindparam("after"),
         CENTER_REFUSED,
+        claim.c.origin == "",
         claim.c.kind.in_(("normal", "contra")),
         claim.c.totals.is_not(None),
         or_(claim.c.refusal.is_not(None), claim.c.state == ClaimState.RETURNED),
@@ -143,7 +145,19 @@ def page(connection: Connection, asked: DocumentsAsked, *, at: datetime) -> Docu
         complete=len(settled) + len(refused) < most,
         documents=tuple(_resent(row) for row in settled if row.claim_id <= last),
         refusals=tuple(_resent_refusal(row) for row in refused if row.claim_id <= last),
+        moves=_moves(connection) if asked.after == 0 else (),
     )
+
+
+def _moves(connection: Connection) -> tuple[LastMove, ...]:
+    """In which move each institution was last, as far as this front-end had a part in it. What it was told since by the
+    restored centre may name an earlier one."""
+    told = select(institution.c.institution_code, institution.c.move_no).where(institution.c.move_no > 0)
+    gave = select(bundle_made.c.institution_code, bundle_made.c.move_no).where(bundle_made.c.institution_code != "")
+    last: dict[str, int] = {}
+    for code, move_no in connection.execute(told.union(gave)):
+        last[code] = max(move_no, last.get(code, 0))
+    return tuple(LastMove(*each) for each in sorted(last.items()))
 
 
 def mark_details(connection: Connection, asked: DetailsAsked, *, at: datetime) -> DetailsMarked | None:

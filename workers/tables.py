@@ -229,7 +229,7 @@ claim = Table(
     ),
     Column(
         "carried",
-        Integer,
+        BigInteger().with_variant(Integer, "sqlite"),  # which counts in 64 bits anyway
         nullable=False,
         server_default="0",
         comment="the last move its key was told in, and below zero: the one it travelled in itself",
@@ -531,9 +531,10 @@ bundle_made = Table(
     metadata,
     Column("move_no", BigInteger, primary_key=True, autoincrement=False),
     Column("bundle_no", Integer, primary_key=True, autoincrement=False),
-    Column("content", LargeBinary, comment="the message as it was made; null: the centre has it"),
+    Column("institution_code", String(18), nullable=False, server_default=""),
+    Column("content", LargeBinary, comment="the message as it was made; null: the institution moved again"),
     Column("whole", Boolean, nullable=False, comment="with it and those before it the target can open"),
-    comment="What this front-end hands over in a move: made once, sent until the centre has it.",
+    comment="What this front-end hands over in a move: made once, sent whenever the centre asks.",
 )
 
 bundle_taken = Table(

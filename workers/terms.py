@@ -16,6 +16,7 @@ from domain.messages import TermsAsked, TermsSent
 from domain.terms import DEFAULT_BACKLOG_CAP, InstitutionTerms, Standing, digest_of_versions
 from infra.codec import unpack
 from infra.reference import CATALOGUE, POLICY
+from workers.moving import handing
 from workers.numbers import wait_for_turn
 from workers.tables import institution, reference
 
@@ -99,6 +100,8 @@ def _obey(connection: Connection, terms: InstitutionTerms, row: Any) -> None:
         if any(row._mapping[name] != value for name, value in values.items()):
             known = institution.c.institution_code == terms.institution_code
             connection.execute(update(institution).where(known).values(values))
+            if row.standing in (Standing.MOVING_OUT, Standing.MOVED) and terms.standing == Standing.OPEN:
+                handing.took_back(connection, terms.institution_code)
             log.info("terms_kept", extra={"institution": terms.institution_code, "terms": terms.version})
         return
     connection.execute(insert(institution).values({"backlog_cap": DEFAULT_BACKLOG_CAP, **values}))

@@ -183,6 +183,11 @@ def _keep(connection: Connection, page: DocumentsResent, row: _Row, frontend: st
     (first_no,) = cursor.fetchone() or (0,)
     own = institutions_of(connection, frontend)
     _park(cursor, page, own, frontend, at)
+    if page.moves:
+        cursor.execute(
+            "UPDATE catching_up SET moves = %s WHERE epoch = %s AND frontend = %s",
+            [pack(page.moves), row.epoch, frontend],
+        )
     storable = [each for each in page.documents if _is_storable(each, first_no)]
     if len(storable) < len(page.documents):
         log.error("not_ours_to_take", extra={"frontend": frontend, "documents": len(page.documents) - len(storable)})

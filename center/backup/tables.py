@@ -55,6 +55,7 @@ catching_up = Table(
         server_default="{}",
         comment="institutions it was answered for and does not serve here: that was lost, and is to be done again",
     ),
+    Column("moves", LargeBinary, comment="the last move of each of its institutions, as it says; packed"),
     comment="Which front-end has sent what this epoch lacks.",
 )
 

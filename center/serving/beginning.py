@@ -1,4 +1,7 @@
-"""Beginning a move: everything that stands against it is said at once, and nothing is begun by halves."""
+"""Beginning a move: everything that stands against it is said at once, and nothing is begun by halves.
+
+One that a restored centre has lost goes on under its old number (`center.backup.lost_moves`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from center.backup import lost_moves
 from center.catalogue.tables import reference_report
 from center.ledger import audit
 from center.serving import terms
@@ -231,9 +235,11 @@ def _write(
     serves = target is not None and target.standing == Standing.OPEN
     kind = Kind.JOINS if wish.joins else Kind.MERGES if serves else Kind.REPLACES
     connected = wish.connection or source.connection
+    lost = lost_moves.number_of(connection, wish.institution_code, source.frontend, wish.target)
     row = connection.execute(
         insert(move)
         .values(
+            **({} if lost is None else {"move_no": lost}),
             institution_code=wish.institution_code, source=source.frontend, target=wish.target, connection=connected,
             kind=kind, state=MoveState.PREPARING, asked_by=by, reason=reason, begun_at=at, changed_at=at,
         )

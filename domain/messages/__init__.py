@@ -54,7 +54,15 @@ from domain.messages.outcomes import (
 from domain.messages.persons import PersonAnswered, PersonAsked
 from domain.messages.reference import ReferenceAsked, ReferencePart, ReferenceRow, ReferenceSent
 from domain.messages.refunds import CorrectionHeard, RefundAnswered, RefundAsked, SettlementCorrected
-from domain.messages.restored import DetailsAsked, DetailsMarked, DocumentsAsked, DocumentsResent, Resent, ResentRefusal
+from domain.messages.restored import (
+    DetailsAsked,
+    DetailsMarked,
+    DocumentsAsked,
+    DocumentsResent,
+    LastMove,
+    Resent,
+    ResentRefusal,
+)
 from domain.messages.serving import BundleKept, HandedOver, HandOverAsked, HandOverReported, TermsAsked, TermsSent
 
 Message = (
@@ -133,6 +141,7 @@ __all__ = [
     "HandOverReported",
     "HandedOver",
     "InstitutionLine",
+    "LastMove",
     "LinesSubmitted",
     "LocalResult",
     "Message",

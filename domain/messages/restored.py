@@ -36,6 +36,13 @@ class ResentRefusal(NamedTuple):
     """Of a refund: the charge batch that was to be taken back; the claim's own is the number of the request."""
 
 
+class LastMove(NamedTuple):
+    """The last move of an institution a front-end had a part in. A restored centre that lost it goes on with it."""
+
+    institution_code: str
+    move_no: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentsAsked:
     """A restored centre asks a front-end for what it was answered since a moment: the next page of it."""
@@ -67,6 +74,8 @@ class DocumentsResent:
     """No page comes behind this one."""
     documents: tuple[Resent, ...] = ()
     refusals: tuple[ResentRefusal, ...] = ()
+    moves: tuple[LastMove, ...] = ()
+    """On the first page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ from tests.support.frontend import CLINIC, HOSPITAL, published, shelf, short_cod
 from tests.support.migrating import migrations_once
 from tests.support.moving import Movers, announce
 from tests.support.restored import City
+from tests.support.visits import registered
 from workers import epochs as front_epochs
 from workers import refund
 from workers.tables import claim
@@ -300,7 +301,7 @@ def test_a_move_that_was_lost_is_waited_for_and_made_again(city, tmp_path, empty
     a_day(city, YESTERDAY)
     file = tmp_path / "center.backup"
     backup(city.center, file, center_secret=SECRET, at=YESTERDAY + timedelta(hours=2, minutes=30))
-    movers.begin()
+    lost = movers.begin()
     movers.go(6)
     for hour in range(2):
         (refunded, *_) = city.hand_in(
@@ -323,7 +324,7 @@ def test_a_move_that_was_lost_is_waited_for_and_made_again(city, tmp_path, empty
     assert city.settle(OTHER_FRONTEND, at=RESTORED_AT).answers[0].refusal == Refusal.BUSY
 
     again = replace(movers, center=empty)
-    again.begin()
+    assert again.begin() == lost
     assert city.settle(OTHER_FRONTEND, at=RESTORED_AT).answers[0].refusal == Refusal.BUSY
     city.bring_up_to_date(at=RESTORED_AT)
 
@@ -335,6 +336,38 @@ def test_a_move_that_was_lost_is_waited_for_and_made_again(city, tmp_path, empty
     assert again.opens() == {OTHER_FRONTEND}
     assert city.settle(OTHER_FRONTEND, at=RESTORED_AT).answers[0].settlement_no
     assert wrong_with(empty, at=RESTORED_AT) == []
+
+
+@pytest.mark.parametrize("backup_at", ["before the move", "while it was under way"])
+def test_what_was_handed_over_and_lost_with_the_centre_is_handed_over_again(city, tmp_path, empty, backup_at):
+    movers = before_a_move(city)
+    (stay,) = registered(movers.source, at=AT)
+    file = tmp_path / "center.backup"
+    if backup_at == "before the move":
+        backup(city.center, file, center_secret=SECRET, at=AT)
+    number = movers.begin()
+    movers.hear()
+    if backup_at != "before the move":
+        backup(city.center, file, center_secret=SECRET, at=AT)
+    movers.lost = lambda step: step == "handed.over"
+    assert movers.go(6) == "handing"
+    assert rows_of(movers.source, "SELECT moved_to FROM visit") == [(OTHER_FRONTEND,)]
+    city.center = empty
+    restore(empty, file, center_secret=SECRET, by="R", reason="drill", at=RESTORED_AT)
+    city.bring_up_to_date(at=RESTORED_AT)
+    again = replace(movers, center=empty, lost=lambda step: False, at=RESTORED_AT)
+    again.hear()
+    accepted_since = []
+    if backup_at == "before the move":
+        assert again.opens() == {FRONTEND}
+        accepted_since = city.hand_in(FRONTEND, PEOPLE[:1], fen=4_000, at=RESTORED_AT)
+        assert again.begin() == number
+    assert again.go(6) == ("draining" if accepted_since else "finished")
+
+    assert again.opens() == {OTHER_FRONTEND}
+    assert rows_of(movers.target, "SELECT visit_no FROM visit") == [(stay,)]
+    told = {number for (number,) in rows_of(movers.target, "SELECT visit_no FROM arriving")}
+    assert set(accepted_since) <= told
 
 
 def test_whoever_comes_to_serve_after_the_restore_is_asked_too(city, tmp_path, empty):

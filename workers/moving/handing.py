@@ -1,12 +1,14 @@
 """Handing over: what the front-end an institution moves away from puts into bundles, one after the other.
 
 A bundle is made in one transaction with what it changes here: a visit that is in one is live at the target from then
-on. It is kept until the centre asks for the next, so that it may be asked for any number of times.
+on. It is kept until the institution moves again, so that it may be asked for any number of times: also by a centre that
+was restored from a backup and had not got it yet then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Any
@@ -71,23 +73,42 @@ def handed(
         .limit(1)
     ).first()
     last = 0 if made is None else made.bundle_no
-    if made is not None and asked.bundle_no == last:
-        # Forgotten since the centre asked for the next: a question for it is a late copy.
-        return None if made.content is None else decode(made.content, HandedOver)
+    if asked.bundle_no <= last:
+        return _made_before(connection, asked)
     if asked.bundle_no != last + 1:
         return None
-    forget = update(bundle_made).where(bundle_made.c.move_no == asked.move_no).values(content=None)
-    connection.execute(forget)  # the centre has them: it asks for the next
+    if made is None:
+        before = bundle_made.c.institution_code == asked.institution_code, bundle_made.c.content.is_not(None)
+        connection.execute(update(bundle_made).where(*before).values(content=None))
     is_whole = False if made is None else bool(made.whole)
     bundle = _Bundle(connection, row, asked, frontend, at, is_whole=is_whole).make()
     if bundle is None:
         return _report(connection, asked, at)
     connection.execute(
         insert(bundle_made).values(
-            move_no=asked.move_no, bundle_no=asked.bundle_no, content=encode(bundle), whole=bundle.whole
+            move_no=asked.move_no,
+            bundle_no=asked.bundle_no,
+            institution_code=asked.institution_code,
+            content=encode(bundle),
+            whole=bundle.whole,
         )
     )
     return bundle
+
+
+def _made_before(connection: Connection, asked: HandOverAsked) -> HandedOver | None:
+    named = bundle_made.c.move_no == asked.move_no, bundle_made.c.bundle_no == asked.bundle_no
+    made = connection.execute(select(bundle_made.c.content, bundle_made.c.whole).where(*named)).first()
+    if made is None or made.content is None:
+        return None
+    return replace(decode(made.content, HandedOver), whole=made.whole)
+
+
+def took_back(connection: Connection, institution_code: str) -> None:
+    """The institution is open here again. When a restored centre goes on with that move, what was handed over is not
+    all any more: the target may open when what was accepted since is told, too."""
+    of = bundle_made.c.institution_code == institution_code
+    connection.execute(update(bundle_made).where(of).values(whole=False))
 
 
 def _report(connection: Connection, asked: HandOverAsked, at: datetime) -> HandOverReported:
@@ -140,7 +161,7 @@ class _Bundle:
         whole = self._asked.joins or self._hand_visits() & self._hand_keys()
         if whole and not self._asked.joins:
             self._hand_claims()
-        if not any(self._cargo.values()):
+        if not any(self._cargo.values()) and (self._is_whole or not whole):
             return None
         return HandedOver(
             move_no=self._asked.move_no,

@@ -1,4 +1,5 @@
-"""A restored centre notes for which institutions a front-end was answered that it does not serve here any more."""
+"""A restored centre notes for which institutions a front-end was answered that it does not serve here any more, and in
+which move each was last."""
 
 from __future__ import annotations
 
@@ -22,7 +23,12 @@ def upgrade() -> None:
             comment="institutions it was answered for and does not serve here: that was lost, and is to be done again",
         ),
     )
+    op.add_column(
+        "catching_up",
+        sa.Column("moves", sa.LargeBinary(), comment="the last move of each of its institutions, as it says; packed"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_column("catching_up", "moves")
     op.drop_column("catching_up", "strange")

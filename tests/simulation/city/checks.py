@@ -75,7 +75,10 @@ def always(run: Run) -> list[str]:
 
 
 def both_open(run: Run) -> list[str]:
-    """Institutions for which two front-ends would take what is new."""
+    """Institutions for which two front-ends would take what is new. After a restore that lost a move they do, until
+    both have heard what the centre knows now."""
+    if run.city.faults["centre restored"] and not run.city.is_healing:
+        return []
     opened = Counter(
         code
         for database in run.stage.frontends.values()

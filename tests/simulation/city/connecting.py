@@ -12,6 +12,7 @@ from datetime import date, datetime, time, timedelta
 
 from sqlalchemy import Connection, text
 
+from center.backup.progress import progress
 from center.policy import publications
 from center.serving import beginning, terms
 from domain.ways import Way
@@ -27,7 +28,9 @@ NARROW = (
     f"SELECT count(*) FROM upload_window WHERE lines_per_hour <> {WIDE['lines_per_hour']} OR NOT active"
     " OR closes <> '23:59:59'"
 )
-UNDER_WAY = "SELECT count(*) FROM move WHERE state NOT IN ('finished', 'aborted')"
+STRANGE = "SELECT count(*) FROM catching_up WHERE strange <> '{}' AND epoch = (SELECT max(epoch) FROM epoch)"
+IS_UNDER_WAY = "state NOT IN ('finished', 'aborted')"
+UNDER_WAY = f"SELECT count(*) FROM move WHERE {IS_UNDER_WAY}"
 
 
 def switch_way(connection: Connection, dice: random.Random, at: datetime) -> None:
@@ -62,6 +65,16 @@ def move_institution(connection: Connection, dice: random.Random, at: datetime) 
     source = connection.execute(text(served), {"code": code}).scalar()
     wish = beginning.Wish(code, town.other(str(source or "fe1")))
     beginning.begin(connection, wish, by=BY, reason=REASON, at=at)
+
+
+def move_again(connection: Connection, at: datetime) -> None:
+    """Move to where they settled already what the restored centre does not know to be there: `jiesuan epoch show`.
+    Where another move is under way it is for a later look."""
+    lost = [(each.frontend, code) for each in progress(connection).frontends for code in each.strange]
+    moving = set(connection.execute(text(f"SELECT institution_code FROM move WHERE {IS_UNDER_WAY}")).scalars())
+    for frontend, code in lost:
+        if code not in moving:
+            beginning.begin(connection, beginning.Wish(code, frontend), by=BY, reason=REASON, at=at)
 
 
 def change_window(connection: Connection, dice: random.Random, at: datetime) -> None:

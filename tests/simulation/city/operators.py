@@ -40,7 +40,7 @@ GIVEN_UP = (
 
 WRONG = (
     "SELECT (SELECT count(*) FROM person WHERE NOT entitled)"
-    f" + (SELECT count(*) FROM ({connecting.SUSPENDED}) AS closed) + ({connecting.NARROW})"
+    f" + (SELECT count(*) FROM ({connecting.SUSPENDED}) AS closed) + ({connecting.NARROW}) + ({connecting.STRANGE})"
     " + (SELECT count(*) FROM frozen_flow WHERE released_at IS NULL)"
 )
 """How much there is to put right."""
@@ -56,10 +56,11 @@ class Operators:
         self._city = run.city
         people = (self._entitle, self._entitle, self._serve, self._serve, self._window, self._freeze, self._release)
         connections = (self._way, self._way, self._terms, self._terms, self._window)
-        moves = () if run.city.profile.restores else (self._move, self._move, self._move)
+        moves = (self._move, self._move, self._move)
         self._acts = (
             *(people if run.city.profile.operators else ()),
             *((*connections, *moves) if run.city.profile.connects else ()),
+            *((self._again,) if run.city.profile.connects and run.city.profile.restores else ()),
             *((self._policy,) if run.city.profile.publishes else ()),
         )
         self._kept_at: datetime | None = None
@@ -139,6 +140,10 @@ class Operators:
     def _move(self, engine: Engine, at: datetime) -> None:
         in_transaction(engine, lambda connection: connecting.move_institution(connection, self._city.dice, at))
 
+    def _again(self, engine: Engine, at: datetime) -> None:
+        """What was decided since the backup, and is lost with the centre."""
+        in_transaction(engine, lambda connection: connecting.move_again(connection, at))
+
     def _window(self, engine: Engine, at: datetime) -> None:
         in_transaction(engine, lambda connection: connecting.change_window(connection, self._city.dice, at))
 
@@ -173,6 +178,7 @@ class Operators:
         """Whether there is more to put right."""
         _execute(engine, "UPDATE person SET entitled = true, version = version + 1 WHERE NOT entitled")
         in_transaction(engine, lambda connection: connecting.reopen(connection, at))
+        in_transaction(engine, lambda connection: connecting.move_again(connection, at))
         return self._release(engine, at)
 
     # ── Backup ──
