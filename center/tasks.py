@@ -664,8 +664,10 @@ def _serving(center: Center) -> None:
     def bundle_kept(envelope: bytes) -> None:
         frontend, told = center.opened(envelope, lanes.ADMIN, messages.BundleKept)
         kept = partial(moves.kept, told=told, frontend=frontend, opened=opened)
-        give(center.committed(lanes.BUNDLE_KEPT, lambda connection: kept(connection, at=center.now())))
-        serving_tick()
+        due = center.committed(lanes.BUNDLE_KEPT, lambda connection: kept(connection, at=center.now()))
+        if due is not None:
+            give(due)
+            serving_tick()
 
 
 def _shown(claims: Sequence[messages.ClaimTotals | messages.ClaimLines | messages.ClaimDetail]) -> dict[str, object]:

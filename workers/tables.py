@@ -229,7 +229,7 @@ claim = Table(
     ),
     Column(
         "carried",
-        BigInteger().with_variant(Integer, "sqlite"),  # which counts in 64 bits anyway
+        BigId,
         nullable=False,
         server_default="0",
         comment="the last move its key was told in, and below zero: the one it travelled in itself",

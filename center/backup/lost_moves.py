@@ -26,6 +26,15 @@ def number_of(connection: Connection, institution_code: str, source: str, target
     return told if known is None else None
 
 
+def awaited(connection: Connection, *frontends: str) -> list[str]:
+    """Who of them has not said yet, since the restore, which moves it had a part in."""
+    rows = text(
+        "SELECT frontend FROM catching_up WHERE epoch = (SELECT max(epoch) FROM epoch) AND frontend = ANY(:frontends)"
+        " AND complete_at IS NULL AND waived_by IS NULL ORDER BY 1"
+    )
+    return list(connection.execute(rows, {"frontends": list(frontends)}).scalars())
+
+
 def _told(connection: Connection, institution_code: str, frontend: str) -> int | None:
     row = connection.execute(text(_TOLD), {"frontend": frontend}).first()
     if row is None:

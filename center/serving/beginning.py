@@ -156,6 +156,7 @@ def _against(
         words = WORDS[MoveState(going.state)]
         found.append(f"该机构正在由 {going.source} 迁往 {going.target}（第 {going.move_no} 次迁移，{words}）")
     found += _of_target(connection, wish)
+    found += _of_the_restored(connection, wish, source)
     found += _parts(wish, served)
     return found + _neighbours(connection, wish)
 
@@ -168,6 +169,12 @@ def _of_target(connection: Connection, wish: Wish) -> list[str]:
     if any(connection.execute(each.limit(1)).first() for each in known):
         return []
     return [f"中心从未收到前置机 {wish.target!r} 的消息：先在该处装好并启动，或检查名称"]
+
+
+def _of_the_restored(connection: Connection, wish: Wish, source: Row[Any] | None) -> list[str]:
+    """Whether the move may be one that was lost is known when both front-ends have said what they know."""
+    named = lost_moves.awaited(connection, wish.target, *([] if source is None else [source.frontend]))
+    return [f"中心刚从备份恢复，前置机 {each} 尚未报完：待 jiesuan epoch show 显示其报完后再迁" for each in named]
 
 
 def _parts(wish: Wish, served: Sequence[Row[Any]]) -> list[str]:

@@ -25,9 +25,13 @@ from infra.reference import CATALOGUE, POLICY, CataloguePublished
 
 log = logging.getLogger("center")
 
-ASK_AGAIN_SECONDS = 5.0
+ASK_AGAIN_SECONDS, SELDOMEST_SECONDS = 5.0, 60.0
+"""What is not answered is sent again, each time after twice as long, until something moves."""
 Vault = Callable[[bytes], bytes]
 """Seals what is kept here, or opens it."""
+
+
+_PATIENCE = func.least(ASK_AGAIN_SECONDS * func.power(2, func.least(move.c.attempts, 10)), SELDOMEST_SECONDS)
 
 
 class Due(NamedTuple):
@@ -60,7 +64,9 @@ def advance(connection: Connection, *, at: datetime) -> list[int]:
         while (following := after(state, facts_of(connection, row))) is not state:
             state = following
             connection.execute(
-                update(move).where(move.c.move_no == row.move_no).values(state=state, changed_at=at, sent_at=0)
+                update(move)
+                .where(move.c.move_no == row.move_no)
+                .values(state=state, changed_at=at, sent_at=0, attempts=0)
             )
             stand(connection, row, state, at=at)
             log.info("move_step", extra={"move": row.move_no, "state": str(state)})
@@ -108,14 +114,15 @@ def due(connection: Connection, *, now: float, opened: Vault) -> list[Due]:
     found: list[Due] = []
     rows = connection.execute(
         select(move)
-        .where(move.c.state.in_(UNDER_WAY), move.c.sent_at <= now - ASK_AGAIN_SECONDS)
+        .where(move.c.state.in_(UNDER_WAY), move.c.sent_at + _PATIENCE <= now)
         .order_by(move.c.move_no)
         .with_for_update(skip_locked=True)
     ).all()
     for row in rows:
         sent = [*_asked(connection, row), *_given(connection, row, opened)]
         if sent:
-            connection.execute(update(move).where(move.c.move_no == row.move_no).values(sent_at=now))
+            sent_again = {"sent_at": now, "attempts": row.attempts + 1}
+            connection.execute(update(move).where(move.c.move_no == row.move_no).values(sent_again))
         found += sent
     return found
 
@@ -159,17 +166,19 @@ def reported(connection: Connection, told: HandOverReported, *, frontend: str, a
         return
     open_ = told.open_claims, told.results_waiting, told.details_due, told.visits_behind
     values = dict(zip(("open_claims", "results_waiting", "details_due", "visits_behind"), open_, strict=True))
+    before = row.open_claims, row.results_waiting, row.details_due, row.visits_behind
+    values |= {"attempts": row.attempts if open_ == before else 0}
     connection.execute(update(move).where(move.c.move_no == row.move_no).values(drained=not any(open_), **values))
     advance(connection, at=at)
 
 
-def kept(connection: Connection, told: BundleKept, *, frontend: str, at: datetime, opened: Vault) -> list[Due]:
-    """The target has bundles: they are not needed here any more; what is to be sent next, of a copy nothing."""
+def kept(connection: Connection, told: BundleKept, *, frontend: str, at: datetime, opened: Vault) -> list[Due] | None:
+    """The target has bundles: they are not needed here any more; what is to be sent next. None of a copy."""
     lock(connection)
     row = _under_way(connection, told.move_no)
     if row is None or row.target != frontend or not row.kept < told.bundle_no <= row.taken:
-        return []
-    connection.execute(update(move).where(move.c.move_no == row.move_no).values(kept=told.bundle_no))
+        return None
+    connection.execute(update(move).where(move.c.move_no == row.move_no).values(kept=told.bundle_no, attempts=0))
     connection.execute(
         update(move_bundle)
         .where(move_bundle.c.move_no == row.move_no, move_bundle.c.bundle_no <= told.bundle_no)
@@ -194,7 +203,7 @@ def _store(connection: Connection, row: Row[Any], handed: HandedOver, *, at: dat
             visits=len(handed.visits), claims=handed.claims, taken_at=at,
         )
     )  # fmt: skip
-    values: dict[str, object] = {"taken": handed.bundle_no, "drained": False}
+    values: dict[str, object] = {"taken": handed.bundle_no, "drained": False, "attempts": 0}
     if handed.whole and not row.whole_at:
         values["whole_at"] = handed.bundle_no
     connection.execute(update(move).where(move.c.move_no == row.move_no).values(values))

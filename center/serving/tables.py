@@ -76,6 +76,7 @@ move = Table(
     Column("details_due", Integer),
     Column("visits_behind", Integer),
     Column("sent_at", Float, nullable=False, server_default="0", comment="real seconds: a step was last sent"),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="sendings since anything moved"),
     comment="Institutions that move from one front-end to another.",
 )
 Index(

@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from shutil import copy
 
 import pytest
@@ -274,6 +275,28 @@ def test_copies_of_what_a_front_end_says_breed_no_copies(movers):
     movers.answered = answered
     assert movers.go(6) == "draining"
     assert bred == []
+
+
+def test_what_nobody_answers_is_asked_for_ever_more_seldom_until_something_moves(movers):
+    hand_in(movers.source, "open")
+    movers.begin()
+    assert movers.go(6) == "draining"
+
+    def asked_within(seconds):
+        times = []
+        for _ in range(seconds):
+            movers.now += 1
+            with movers.center.begin() as connection:
+                if moves.due(connection, now=movers.now, opened=bytes):
+                    times.append(movers.now)
+        return [round(later - before) for before, later in pairwise(times)]
+
+    with movers.center.begin() as connection:
+        connection.execute(text("UPDATE move SET attempts = 0, sent_at = 0"))
+    assert asked_within(400) == [10, 20, 40, 60, 60, 60, 60, 60]
+    settle_all(movers, movers.source, FRONTEND)
+    movers.go(1)
+    assert asked_within(16) == [10]
 
 
 def test_it_moves_back_and_forth_and_every_visit_is_live_once(movers):

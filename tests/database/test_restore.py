@@ -20,7 +20,8 @@ from center.backup.taking import take_up
 from center.partitions import Place
 from center.persons import entitlements
 from center.policy.shelf import PolicyShelf
-from center.serving.terms import change
+from center.serving.terms import TermsRefused, change
+from center.settling import counter
 from center.settling.records import cursor_of
 from domain.identity import synthetic_citizen_id
 from domain.messages import ClaimAnswer, PersonAsked
@@ -313,6 +314,8 @@ def test_a_move_that_was_lost_is_waited_for_and_made_again(city, tmp_path, empty
     city.hand_in(OTHER_FRONTEND, PEOPLE[:1], fen=4_000, at=RESTORED_AT, institution=HOSPITAL)
     restore(empty, file, center_secret=SECRET, by="R", reason="drill", at=RESTORED_AT)
 
+    with pytest.raises(TermsRefused, match="尚未报完"):
+        replace(movers, center=empty).begin()
     city.ask_all(at=RESTORED_AT)
     assert city.take_up(at=RESTORED_AT) == 0
     with empty.connect() as connection:
@@ -329,6 +332,8 @@ def test_a_move_that_was_lost_is_waited_for_and_made_again(city, tmp_path, empty
     city.bring_up_to_date(at=RESTORED_AT)
 
     assert epoch_of(empty).is_open
+    waits = city.settle(OTHER_FRONTEND, at=RESTORED_AT).answers[0]
+    assert (waits.refusal, waits.detail) == (Refusal.BUSY, counter.MOVING_IN)
     assert rows_of(empty, "SELECT DISTINCT outcome FROM resent ORDER BY 1") == [("taken",), ("there",)]
     assert rows_of(empty, "SELECT words FROM difference_case") == []
     assert sums_of(empty) == sums_of(twin)
@@ -360,6 +365,7 @@ def test_what_was_handed_over_and_lost_with_the_centre_is_handed_over_again(city
     accepted_since = []
     if backup_at == "before the move":
         assert again.opens() == {FRONTEND}
+        assert rows_of(movers.source, "SELECT DISTINCT whole FROM bundle_made") == [(False,)], "more is accepted now"
         accepted_since = city.hand_in(FRONTEND, PEOPLE[:1], fen=4_000, at=RESTORED_AT)
         assert again.begin() == number
     assert again.go(6) == ("draining" if accepted_since else "finished")

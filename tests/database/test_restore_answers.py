@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from center.backup import metrics
@@ -26,6 +26,7 @@ from domain.identity import synthetic_citizen_id
 from domain.lifecycle import GIVEN_UP
 from domain.messages import (
     ClaimKey,
+    DocumentsAsked,
     InstitutionLine,
     LinesSubmitted,
     OutcomeAsked,
@@ -46,7 +47,7 @@ from workers import epochs as front_epochs
 from workers.outcomes import told as recording
 from workers.reconciling import books
 from workers.reconciling.tables import institution_book
-from workers.tables import claim, institution
+from workers.tables import claim, institution, verdict
 
 SECRET = b"\x07" * 32
 PERSON = synthetic_citizen_id(0)
@@ -144,6 +145,17 @@ def test_lines_that_failed_after_the_backup_stay_failed_though_they_would_pass_t
 
     assert (late.refusal, late.detail) == (Refusal.LINES_FAILED, answered.answers[0].detail)
     assert rows_of(city.center, "SELECT 1 FROM settlement") == []
+
+
+def test_what_travelled_here_with_its_institution_is_sent_by_whose_books_it_stands_in(city):
+    site = city.sites[FRONTEND]
+    city.hand_in(FRONTEND, [PERSON], fen=5_000, at=TODAY)
+    with site.begin() as connection:
+        connection.execute(update(claim).values(state="returned", refused_at=TODAY, origin="hospital-9"))
+        connection.execute(delete(verdict))
+        asked = DocumentsAsked(epoch=2, since=TODAY - timedelta(days=1), after=0, most=100)
+        page = front_epochs.page(connection, asked, at=RESTORED_AT)
+    assert (page.documents, page.refusals, page.complete) == ((), (), True)
 
 
 def test_what_was_refused_and_given_up_after_the_backup_stays_refused(city, restored):

@@ -269,6 +269,46 @@ GUARDS = (
         (f"{STORED}test_restore_answers.py",),
     ),
     Guard(
+        "a restored centre waits for a move that was lost", LOST, "center/backup/taking.py",
+        "(complete_at IS NULL OR strange <> '{}')", "complete_at IS NULL",
+        (f"{STORED}test_restore.py::test_a_move_that_was_lost_is_waited_for_and_made_again",),
+    ),
+    Guard(
+        "a lost move goes on under its number", MOVES, "center/backup/lost_moves.py",
+        "    return told if known is None else None", "    return None",
+        (f"{STORED}test_restore.py::test_what_was_handed_over_and_lost_with_the_centre_is_handed_over_again",),
+    ),
+    Guard(
+        "what is handed over is kept until the institution moves again", MOVES, "workers/moving/handing.py",
+        "        return _made_before(connection, asked)", "        return None",
+        (f"{STORED}test_restore.py::test_what_was_handed_over_and_lost_with_the_centre_is_handed_over_again",),
+    ),
+    Guard(
+        "what was handed over is not all once the institution is open again", MOVES, "workers/terms.py",
+        "                handing.took_back(connection, terms.institution_code)", "                pass",
+        (f"{STORED}test_restore.py::test_what_was_handed_over_and_lost_with_the_centre_is_handed_over_again",),
+    ),
+    Guard(
+        "what an operator entered is not missed while a centre recovers", LOST, "center/backup/epochs.py",
+        "return refuse(refusal) if epoch.is_open else", "return refuse(refusal) if epoch else",
+        (f"{STORED}test_restore.py::test_a_move_that_was_lost_is_waited_for_and_made_again",),
+    ),
+    Guard(
+        "a target that had settled already is not refused while it moves in again", LOST, "center/settling/counter.py",
+        "        if institution.standing_of(self.frontend) == records.MOVING_IN:", "        if False:",
+        (f"{STORED}test_restore.py::test_a_move_that_was_lost_is_waited_for_and_made_again",),
+    ),
+    Guard(
+        "what travelled is sent to a restored centre by whose books it stands in", LOST, "workers/epochs.py",
+        '        claim.c.origin == "",\n        claim.c.kind.in_', "        claim.c.kind.in_",
+        (f"{STORED}test_restore_answers.py",),
+    ),
+    Guard(
+        "what is asked for in a move is asked for ever more seldom", FLOOD, "center/serving/moves.py",
+        "move.c.sent_at + _PATIENCE <= now", "move.c.sent_at + ASK_AGAIN_SECONDS <= now",
+        (f"{STORED}test_moving.py::test_what_nobody_answers_is_asked_for_ever_more_seldom_until_something_moves",),
+    ),
+    Guard(
         "a restored centre is told again what it had heard of clearings", LOST, "workers/clearings/saying.py",
         "        .where(_COLUMNS.heard_at >= since, _COLUMNS.code == Refused.NO)",
         "        .where(_COLUMNS.heard_at < since)",

@@ -99,7 +99,7 @@ class Movers:
             if isinstance(told, messages.HandedOver):
                 return moves.take(connection, told, frontend=frontend, at=self.at, sealed=plain, opened=plain)
             if isinstance(told, messages.BundleKept):
-                return moves.kept(connection, told, frontend=frontend, at=self.at, opened=plain)
+                return moves.kept(connection, told, frontend=frontend, at=self.at, opened=plain) or []
             moves.reported(connection, told, frontend=frontend, at=self.at)
             return []
 

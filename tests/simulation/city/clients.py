@@ -244,8 +244,8 @@ class Client:
         history = self.run.history
         if isinstance(outcome, COME_AGAIN):
             history.unknown(Kind.SUBMIT, self.name, claim.key)
-            if isinstance(outcome, intake.Moved) and self.door is door:
-                self.door = self.run.doors[outcome.to]
+            if self.door is door:
+                self.door = self._door_after(outcome)
             return
         if isinstance(outcome, (intake.Accepted, intake.Replayed)):
             value = f"{outcome.visit_no}-{outcome.charge_batch_no}"
@@ -259,6 +259,14 @@ class Client:
             history.fail(Kind.SUBMIT, self.name, claim.key, type(outcome).__name__)
         else:
             self.run.city.surprise(f"{claim.key} was accepted and is now {type(outcome).__name__}")
+
+    def _door_after(self, outcome: Any) -> Door:
+        """Where to come next: where the door said, or, after a move that was lost with the centre, back."""
+        if isinstance(outcome, intake.Moved):
+            return self.run.doors[outcome.to]
+        if isinstance(outcome, intake.NotServed) and self.run.city.faults["centre restored"]:
+            return self.run.doors[town.other(self.door.frontend_name)]
+        return self.door
 
     def _repeat(self, claim: Claim) -> None:
         """The same again, or other content under the same key."""

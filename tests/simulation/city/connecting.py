@@ -55,26 +55,41 @@ def change_terms(connection: Connection, dice: random.Random, at: datetime) -> N
     change(connection, dice.choice(town.CODES), changes, at)
 
 
-def move_institution(connection: Connection, dice: random.Random, at: datetime) -> None:
-    """Begin to move an institution to the other front-end; now and then take a move back."""
+def move_institution(connection: Connection, dice: random.Random, at: datetime) -> tuple[str, str]:
+    """Begin to move an institution to the other front-end; now and then take a move back. Which, and where it is to
+    be then."""
     code = dice.choice(town.CODES)
+    source = str(_open_at(connection, code) or "fe1")
     if dice.random() < 0.2:
         beginning.abort(connection, code, by=BY, reason=REASON, at=at)
-        return
-    served = "SELECT frontend FROM served_by WHERE institution_code = :code AND until IS NULL AND standing = 'open'"
-    source = connection.execute(text(served), {"code": code}).scalar()
-    wish = beginning.Wish(code, town.other(str(source or "fe1")))
-    beginning.begin(connection, wish, by=BY, reason=REASON, at=at)
+        return code, source
+    beginning.begin(connection, beginning.Wish(code, town.other(source)), by=BY, reason=REASON, at=at)
+    return code, town.other(source)
+
+
+def move_to(connection: Connection, code: str, target: str, at: datetime) -> bool:
+    """Move an institution there, if it is not there; whether it is, or is on its way. While another move is under way
+    it is for a later look."""
+    going = "SELECT target FROM move WHERE institution_code = :code AND " + IS_UNDER_WAY
+    under_way = connection.execute(text(going), {"code": code}).scalar()
+    if under_way is not None:
+        return bool(under_way == target)
+    if _open_at(connection, code) != target:
+        beginning.begin(connection, beginning.Wish(code, target), by=BY, reason=REASON, at=at)
+    return True
 
 
 def move_again(connection: Connection, at: datetime) -> None:
-    """Move to where they settled already what the restored centre does not know to be there: `jiesuan epoch show`.
-    Where another move is under way it is for a later look."""
-    lost = [(each.frontend, code) for each in progress(connection).frontends for code in each.strange]
-    moving = set(connection.execute(text(f"SELECT institution_code FROM move WHERE {IS_UNDER_WAY}")).scalars())
-    for frontend, code in lost:
-        if code not in moving:
-            beginning.begin(connection, beginning.Wish(code, frontend), by=BY, reason=REASON, at=at)
+    """Move to where they settled already what the restored centre does not know to be there: `jiesuan epoch show`."""
+    for each in progress(connection).frontends:
+        for code in each.strange:
+            move_to(connection, code, each.frontend, at)
+
+
+def _open_at(connection: Connection, code: str) -> str | None:
+    served = "SELECT frontend FROM served_by WHERE institution_code = :code AND until IS NULL AND standing = 'open'"
+    found: str | None = connection.execute(text(served), {"code": code}).scalar()
+    return found
 
 
 def change_window(connection: Connection, dice: random.Random, at: datetime) -> None:

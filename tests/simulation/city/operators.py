@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -64,6 +65,9 @@ class Operators:
             *((self._policy,) if run.city.profile.publishes else ()),
         )
         self._kept_at: datetime | None = None
+        self._since: dict[str, str] = {}
+        """Where institutions were moved to since the backup: to be moved there again when it is what is left."""
+        self._lost: dict[str, str] = {}
 
     def begin(self) -> None:
         """Have the first act come."""
@@ -73,6 +77,10 @@ class Operators:
         if profile.restores:
             kept_at = dice.uniform(0.1, 0.6) * profile.safety_seconds
             loop.at(kept_at, self._keep)
+            if profile.connects:  # a move that is lost, or half of it
+                loop.at(
+                    kept_at + dice.uniform(-8.0, 2.0), lambda: loop.spawn(self._clerk, lambda: self._tried(self._move))
+                )
             loop.at(kept_at + dice.uniform(0.1, 0.4) * profile.safety_seconds, self._restore)
 
     def put_right(self) -> None:
@@ -86,7 +94,7 @@ class Operators:
 
     def _is_right(self) -> bool:
         """Whether there is nothing to put right, seen past the simulation."""
-        return self._run.stage.center.rows(WRONG) == [(0,)]
+        return not self._lost and self._run.stage.center.rows(WRONG) == [(0,)]
 
     # ── Acts ──
 
@@ -138,10 +146,16 @@ class Operators:
         in_transaction(engine, lambda connection: connecting.change_terms(connection, self._city.dice, at))
 
     def _move(self, engine: Engine, at: datetime) -> None:
-        in_transaction(engine, lambda connection: connecting.move_institution(connection, self._city.dice, at))
+        code, target = in_transaction(
+            engine, lambda connection: connecting.move_institution(connection, self._city.dice, at)
+        )
+        self._since[code] = target
 
     def _again(self, engine: Engine, at: datetime) -> None:
-        """What was decided since the backup, and is lost with the centre."""
+        """What was decided since the backup, and is lost with the centre: as it is remembered, and as it is shown."""
+        for code, target in list(self._lost.items()):
+            if in_transaction(engine, partial(connecting.move_to, code=code, target=target, at=at)):
+                del self._lost[code]
         in_transaction(engine, lambda connection: connecting.move_again(connection, at))
 
     def _window(self, engine: Engine, at: datetime) -> None:
@@ -178,7 +192,7 @@ class Operators:
         """Whether there is more to put right."""
         _execute(engine, "UPDATE person SET entitled = true, version = version + 1 WHERE NOT entitled")
         in_transaction(engine, lambda connection: connecting.reopen(connection, at))
-        in_transaction(engine, lambda connection: connecting.move_again(connection, at))
+        self._again(engine, at)
         return self._release(engine, at)
 
     # ── Backup ──
@@ -186,6 +200,7 @@ class Operators:
     def _keep(self) -> None:
         if not self._city.is_healing:
             self._run.stage.center.keep(BACKUP)
+            self._since = {}
             self._kept_at = self._run.center_clock().now()
             self._city.note("backup")
 
@@ -199,6 +214,7 @@ class Operators:
             if process.host is self._city.hosts["center"]:
                 self._city.loop.kill(process)
         self._run.stage.center.restore(BACKUP)
+        self._lost, self._since = self._since, {}
         at = self._run.center_clock().now()
         engine = self._run.stage.center.engine("owner")
         with engine.begin() as connection:
