@@ -614,7 +614,7 @@ GUARDS = (
     ),
     Guard(
         "a front-end speaks for itself only", SEALED, "center/settling/counter.py",
-        "return None if was_accepted else refuse(Refusal.NOT_SERVED)", "return None",
+        "        return epochs.lacking(self.epoch, Refusal.NOT_SERVED)", "        return None",
         (f"{STORED}test_center_settle.py",),
     ),
     Guard(
@@ -1154,12 +1154,12 @@ GUARDS = (
     ),
     Guard(
         "a front-end that was left sends only what it had accepted", MOVES, "center/settling/records.py",
-        'SENDS_NEW = frozenset({"open", "moving_out"})', 'SENDS_NEW = frozenset({"open", "moving_out", "moved"})',
+        'frozenset({"open", "moving_out"}), "moving_in"', 'frozenset({"open", "moving_out", "moved"}), "moving_in"',
         (f"{STORED}test_moving.py::test_whoever_does_not_serve_the_institution_sends_nothing_for_it",),
     ),
     Guard(
         "what it had accepted is settled from there (draining)", MOVES, "center/settling/counter.py",
-        "was_accepted = (claim.visit_no, claim.charge_batch_no) in self._accepted_before", "was_accepted = False",
+        "if (claim.visit_no, claim.charge_batch_no) in self._accepted_before:", "if False:",
         (f"{STORED}test_moving.py::test_visits_settlements_and_keys_come_along_and_both_doors_are_never_open",),
     ),
     Guard(
@@ -1217,9 +1217,8 @@ GUARDS = (
     ),
     Guard(
         "a refund stays answered when its institution is closed", CONTRA, "center/settling/refund.py",
-        "institution is None:\n            return refuse(Refusal.INSTITUTION_UNKNOWN)\n        self._institution",
-        "institution is None or not institution.active:\n"
-        "            return refuse(Refusal.INSTITUTION_UNKNOWN)\n        self._institution",
+        "institution is None:\n            return epochs.lacking",
+        "institution is None or not institution.active:\n            return epochs.lacking",
         (f"{STORED}test_center_refund.py::test_a_refund_stays_answered_though_the_institution_was_closed_since",),
     ),
     Guard(
