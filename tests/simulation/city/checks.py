@@ -64,10 +64,11 @@ ALWAYS = {
 LONGEST_LEASE = 120.0
 
 
-def always(run: Run) -> list[str]:
-    """What is wrong with the centre's books now."""
+def always(run: Run, *, is_recovering: bool = False) -> list[str]:
+    """What is wrong with the centre's books now. While it recovers from a restore that lost a move two front-ends are
+    open, until both have heard what the centre knows now."""
     document = _document_column(run)
-    return both_open(run) + [
+    return ([] if is_recovering else both_open(run)) + [
         f"{what}: {rows[:3]}"
         for what, query in ALWAYS.items()
         if (rows := run.stage.center.rows(query.format(document=document)))
@@ -75,10 +76,7 @@ def always(run: Run) -> list[str]:
 
 
 def both_open(run: Run) -> list[str]:
-    """Institutions for which two front-ends would take what is new. After a restore that lost a move they do, until
-    both have heard what the centre knows now."""
-    if run.city.faults["centre restored"] and not run.city.is_healing:
-        return []
+    """Institutions for which two front-ends would take what is new."""
     opened = Counter(
         code
         for database in run.stage.frontends.values()

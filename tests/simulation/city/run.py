@@ -296,7 +296,8 @@ class Run:
         self.operators.begin()
         while loop.now < city.profile.safety_seconds:
             loop.run(min(loop.now + CHECK_EVERY, city.profile.safety_seconds))
-            wrong = self._surprises() or checks.always(self)
+            is_recovering = bool(city.faults["centre restored"])
+            wrong = self._surprises() or checks.always(self, is_recovering=is_recovering)
             if wrong:
                 return wrong
         self._heal()
