@@ -69,6 +69,14 @@ def test_the_schema_equals_the_model_goes_down_and_comes_up_again(url):
     new_frontend(url).dispose()
 
 
+def test_the_number_of_a_move_after_a_restore_of_the_centre_fits(engine):
+    """A restored centre counts on from far above 2^31."""
+    intake.accept(engine, [submission(key="moved")], at=NOON)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE claim SET carried = -20261123000001"))
+        assert connection.execute(text("SELECT carried FROM claim")).scalars().all() == [-20261123000001]
+
+
 def test_one_key_handed_in_by_many_at_once_makes_one_claim(engine):
     with ThreadPoolExecutor(4) as pool:
         for number in range(25):
