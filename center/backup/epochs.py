@@ -34,6 +34,7 @@ is restored a second time; and a whole year of it fits into the numbers of the y
 LEAST_JUMP = 100_000
 
 RECENTLY = timedelta(days=1)
+"""Who was heard from within this before the backup is asked, too, what it was answered since."""
 
 IN_FLIGHT = timedelta(hours=1)
 """A transaction open while the snapshot was taken settled no earlier than this before it; it ends within a minute."""

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from center.backup.epochs import FIRST
+from center.backup.tables import OWES
 
 
 class NotAwaited(Exception):
@@ -39,7 +40,7 @@ class FrontendProgress:
 
     @property
     def is_owing(self) -> bool:
-        """Whether the centre waits for it, or for what an operator has to do again first."""
+        """As `center.backup.tables.OWES`."""
         return not self.waived_by and (bool(self.strange) or not self.is_complete)
 
     @property
@@ -113,7 +114,7 @@ def waive(connection: Connection, frontend: str, *, by: str, reason: str) -> int
         text(
             "UPDATE catching_up SET waived_by = :by, waived_reason = :reason"
             " WHERE epoch = (SELECT max(epoch) FROM epoch WHERE opened_at IS NULL) AND frontend = :frontend"
-            " AND (complete_at IS NULL OR strange <> '{}') AND waived_by IS NULL RETURNING epoch"
+            f" AND {OWES} RETURNING epoch"
         ),
         {"by": by, "reason": reason, "frontend": frontend},
     ).scalar()

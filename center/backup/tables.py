@@ -58,6 +58,8 @@ catching_up = Table(
     Column("moves", LargeBinary, comment="the last move of each of its institutions, as it says; packed"),
     comment="Which front-end has sent what this epoch lacks.",
 )
+OWES = "(complete_at IS NULL OR strange <> '{}') AND waived_by IS NULL"
+"""SQL: the centre waits for this front-end, or for what an operator has to do again first."""
 
 resent = Table(
     "resent",

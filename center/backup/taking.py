@@ -27,6 +27,7 @@ import psycopg
 from sqlalchemy import Connection, Engine
 
 from center.backup import epochs
+from center.backup.tables import OWES
 from center.conservation import sums
 from center.ledger import chain
 from center.outcomes import holds
@@ -119,11 +120,7 @@ def _take_next(connection: Connection, shelf: ReferenceShelf, policies: PolicySh
 
 
 def _is_everybody_through(cursor: psycopg.Cursor[Any], epoch: int) -> bool:
-    cursor.execute(
-        "SELECT FROM catching_up"
-        " WHERE epoch = %s AND (complete_at IS NULL OR strange <> '{}') AND waived_by IS NULL LIMIT 1",
-        [epoch],
-    )
+    cursor.execute(f"SELECT FROM catching_up WHERE epoch = %s AND {OWES} LIMIT 1", [epoch])
     return cursor.fetchone() is None
 
 

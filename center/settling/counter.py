@@ -52,7 +52,7 @@ from infra.reference import Reference
 
 log = logging.getLogger("center")
 
-MOVING_IN = "本医药机构正在迁入该前置机，迁入完成后自动结算，请稍候，无需重新提交"
+COMING = "本医药机构正在迁入该前置机，迁入完成后自动结算，请稍候，无需重新提交"
 
 SCHEME_WORDS = {"employee": "职工医保", "resident": "居民医保"}
 _PLAIN = (None, None, True, (), ())
@@ -330,7 +330,7 @@ class Counter:
         if (claim.visit_no, claim.charge_batch_no) in self._accepted_before:
             return None
         if institution.standing_of(self.frontend) == records.MOVING_IN:
-            return Refused(Refusal.BUSY, MOVING_IN)  # of a move that was lost with a restore, and is made again
+            return Refused(Refusal.BUSY, COMING)  # of a move that was lost with a restore, and is made again
         return epochs.lacking(self.epoch, Refusal.NOT_SERVED)
 
     def _is_of_its_visit(self, claim: ClaimTotals) -> Refused | None:

@@ -269,6 +269,8 @@ def test_a_far_worker_that_waits_asks_seldom(valkey_url, queue, tmp_path):
         before = said_by_others(client)
         time.sleep(2 * FAR_POLL_SECONDS)
         asked = said_by_others(client) - before
+        send(Post(app), queue, "b")
+        eventually(lambda: "end b" in notes(file))
 
     assert set(asked) <= {"brpop", "ping", "publish"}, "nothing is looked for that a dead worker might have left"
     assert asked["brpop"] <= 3

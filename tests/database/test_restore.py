@@ -333,7 +333,7 @@ def test_a_move_that_was_lost_is_waited_for_and_made_again(city, tmp_path, empty
 
     assert epoch_of(empty).is_open
     waits = city.settle(OTHER_FRONTEND, at=RESTORED_AT).answers[0]
-    assert (waits.refusal, waits.detail) == (Refusal.BUSY, counter.MOVING_IN)
+    assert (waits.refusal, waits.detail) == (Refusal.BUSY, counter.COMING)
     assert rows_of(empty, "SELECT DISTINCT outcome FROM resent ORDER BY 1") == [("taken",), ("there",)]
     assert rows_of(empty, "SELECT words FROM difference_case") == []
     assert sums_of(empty) == sums_of(twin)

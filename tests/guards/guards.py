@@ -269,7 +269,7 @@ GUARDS = (
         (f"{STORED}test_restore_answers.py",),
     ),
     Guard(
-        "a restored centre waits for a move that was lost", LOST, "center/backup/taking.py",
+        "a restored centre waits for a move that was lost", LOST, "center/backup/tables.py",
         "(complete_at IS NULL OR strange <> '{}')", "complete_at IS NULL",
         (f"{STORED}test_restore.py::test_a_move_that_was_lost_is_waited_for_and_made_again",),
     ),

@@ -56,11 +56,10 @@ class Operators:
         self._run, self._clerk = run, clerk
         self._city = run.city
         people = (self._entitle, self._entitle, self._serve, self._serve, self._window, self._freeze, self._release)
-        connections = (self._way, self._way, self._terms, self._terms, self._window)
-        moves = (self._move, self._move, self._move)
+        connections = (self._way, self._way, self._terms, self._terms, self._window, *[self._move] * 3)
         self._acts = (
             *(people if run.city.profile.operators else ()),
-            *((*connections, *moves) if run.city.profile.connects else ()),
+            *(connections if run.city.profile.connects else ()),
             *((self._again,) if run.city.profile.connects and run.city.profile.restores else ()),
             *((self._policy,) if run.city.profile.publishes else ()),
         )
