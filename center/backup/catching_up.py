@@ -11,7 +11,7 @@ backup, a move most often, was lost. Its documents wait until that is done again
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -105,13 +105,23 @@ def keep(connection: Connection, page: DocumentsResent, *, frontend: str, at: da
         log.info("page_of_another_epoch", extra={"frontend": frontend, "epoch": page.epoch})
         return None
     cursor = cursor_of(connection)
-    kept = _keep(connection, page, row, frontend, at)
+    kept, strange = _keep(connection, page, row, at)
     if page.after != row.after_id or row.is_complete:
         return None  # the page before, once more: the next question is on its way
     cursor.execute(
-        "UPDATE catching_up SET after_id = %s, documents = documents + %s, complete_at = %s"
+        "UPDATE catching_up SET after_id = %s, documents = documents + %s, complete_at = %s,"
+        " moves = coalesce(%s, moves),"
+        " strange = ARRAY(SELECT DISTINCT unnest(strange || %s::varchar[]) ORDER BY 1)"
         " WHERE epoch = %s AND frontend = %s",
-        [max(page.last, page.after), kept, at if page.complete else None, row.epoch, frontend],
+        [
+            max(page.last, page.after),
+            kept,
+            at if page.complete else None,
+            pack(page.moves) if page.moves else None,
+            strange,
+            row.epoch,
+            frontend,
+        ],
     )
     log.info("page_kept", extra={"frontend": frontend, "documents": kept, "complete": page.complete})
     return _question(connection, row._replace(after_id=page.last, is_complete=page.complete), now)
@@ -176,51 +186,43 @@ def _missing_detail(connection: Connection, row: _Row) -> DetailsAsked | None:
     return DetailsAsked(epoch=row.epoch, upto=found[-1][0], claims=tuple(ClaimKey(*row[1:]) for row in found))
 
 
-def _keep(connection: Connection, page: DocumentsResent, row: _Row, frontend: str, at: datetime) -> int:
-    """Write down what a centre of an earlier epoch can have said to this front-end; how many are new."""
+def _keep(connection: Connection, page: DocumentsResent, row: _Row, at: datetime) -> tuple[int, list[str]]:
+    """Write down what a centre of an earlier epoch can have said to this front-end: how many are new, and for which
+    institutions it was answered that it does not serve here."""
     cursor: psycopg.Cursor[Any] = cursor_of(connection)
     cursor.execute("SELECT first_no FROM epoch WHERE epoch = %s", [row.epoch])
     (first_no,) = cursor.fetchone() or (0,)
-    own = institutions_of(connection, frontend)
-    _park(cursor, page, own, frontend, at)
-    if page.moves:
-        cursor.execute(
-            "UPDATE catching_up SET moves = %s WHERE epoch = %s AND frontend = %s",
-            [pack(page.moves), row.epoch, frontend],
-        )
+    own = institutions_of(connection, row.frontend)
+    _park(cursor, page, own, row.frontend, at)
     storable = [each for each in page.documents if _is_storable(each, first_no)]
     if len(storable) < len(page.documents):
-        log.error("not_ours_to_take", extra={"frontend": frontend, "documents": len(page.documents) - len(storable)})
-    good = [each for each in storable if each.claim.institution_code in own]
-    if len(good) < len(storable):
-        _note_strange(cursor, row, {each.claim.institution_code for each in storable} - own)
-    if not good:
+        lost = len(page.documents) - len(storable)
+        log.error("not_ours_to_take", extra={"frontend": row.frontend, "documents": lost})
+    strange = sorted({each.claim.institution_code for each in storable} - own)
+    if strange:
+        log.error("answered_for_strangers", extra={"frontend": row.frontend, "institutions": strange})
+    return _note(cursor, [each for each in storable if each.claim.institution_code in own], row, at), strange
+
+
+def _note(cursor: psycopg.Cursor[Any], documents: Sequence[Resent], row: _Row, at: datetime) -> int:
+    """Put them where they wait to be taken up; how many were not there yet."""
+    if not documents:
         return 0
     columns: list[list[Any]] = [
-        [each.answer.settlement_no for each in good],
-        [each.kind for each in good],
-        [each.claim.institution_code for each in good],
-        [each.claim.visit_no for each in good],
-        [each.claim.charge_batch_no for each in good],
-        [pack(each) for each in good],
+        [each.answer.settlement_no for each in documents],
+        [each.kind for each in documents],
+        [each.claim.institution_code for each in documents],
+        [each.claim.visit_no for each in documents],
+        [each.claim.charge_batch_no for each in documents],
+        [pack(each) for each in documents],
     ]
     cursor.execute(
         "INSERT INTO resent (epoch, frontend, came_at, document_no, kind, institution_code, visit_no, charge_batch_no,"
         " content) SELECT %s, %s, %s, * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::int[],"
         " %s::bytea[]) ON CONFLICT DO NOTHING",
-        [row.epoch, frontend, at, *columns],
+        [row.epoch, row.frontend, at, *columns],
     )
     return cursor.rowcount
-
-
-def _note_strange(cursor: psycopg.Cursor[Any], row: _Row, codes: Collection[str]) -> None:
-    """The front-end was answered for institutions it does not serve here."""
-    log.error("answered_for_strangers", extra={"frontend": row.frontend, "institutions": sorted(codes)})
-    cursor.execute(
-        "UPDATE catching_up SET strange = ARRAY(SELECT DISTINCT unnest(strange || %s::varchar[]) ORDER BY 1)"
-        " WHERE epoch = %s AND frontend = %s",
-        [sorted(codes), row.epoch, row.frontend],
-    )
 
 
 def _park(cursor: psycopg.Cursor[Any], page: DocumentsResent, own: set[str], frontend: str, at: datetime) -> None:

@@ -20,8 +20,9 @@ from center.outcomes.prepared import Confirming, Prepared, unpacked
 from center.outcomes.rows import Key, OutcomeRow
 from center.outcomes.telling import not_to_be_cancelled, told_of, told_refused, told_settled, told_unknown
 from center.settling import records
-from center.settling.records import Institution, InsuredPerson
+from center.settling.records import InsuredPerson
 from center.settling.settle import record
+from center.settling.spoken_for import spoken_for
 from center.settling.well_formed import MAX_INTEGER, Refused, is_code, refuse
 from center.transactions import LookAgain, in_transaction
 from domain.messages import OutcomeDecided, OutcomeDecision, OutcomeTold, ToldOutcome
@@ -82,11 +83,8 @@ def _against(cursor: psycopg.Cursor[Any], key: Key, frontend: str) -> Refused | 
     code, visit_no, batch_no = key
     if not (is_code(code, 18) and is_code(visit_no, 16) and 0 <= batch_no <= MAX_INTEGER):
         return refuse(Refusal.MALFORMED, "医院编号、就医登记号、费用批次")
-    institution: Institution | None = records.institutions(cursor, [code]).get(code)
-    if institution is not None and institution.has_heard(frontend):
-        return None
-    why = Refusal.INSTITUTION_UNKNOWN if institution is None else Refusal.NOT_SERVED
-    return epochs.lacking(epochs.current(cursor), why)
+    found = spoken_for(cursor, code, frontend)
+    return found if isinstance(found, Refused) else None
 
 
 def _locked(cursor: psycopg.Cursor[Any], key: Key) -> tuple[OutcomeRow | None, dict[int, InsuredPerson]]:

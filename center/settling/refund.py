@@ -25,8 +25,9 @@ from center.settling import contra, records, refund_refusals
 from center.settling.contra import CONTRA, Original
 from center.settling.lines import counter_of
 from center.settling.permits import is_permitted
-from center.settling.records import NORMAL, Institution
+from center.settling.records import NORMAL
 from center.settling.settle import settle_all, settle_batch
+from center.settling.spoken_for import spoken_for
 from center.settling.well_formed import MAX_INTEGER, Refused, is_code, refuse
 from center.transactions import LookAgain, in_transaction
 from domain.messages import ClaimAnswer, RefundAnswered, RefundAsked, TotalsSubmitted, with_lines
@@ -187,13 +188,11 @@ class _Refund:
         return rows
 
     def _against_frontend(self) -> Refused | None:
-        code = self._asked.institution_code
-        institution: Institution | None = records.institutions(self._cursor, [code]).get(code)
-        epoch = epochs.current(self._cursor)
-        if institution is None:
-            return epochs.lacking(epoch, Refusal.INSTITUTION_UNKNOWN)
-        self._institution = institution
-        return None if institution.has_heard(self._frontend) else epochs.lacking(epoch, Refusal.NOT_SERVED)
+        found = spoken_for(self._cursor, self._asked.institution_code, self._frontend)
+        if isinstance(found, Refused):
+            return found
+        self._institution = found
+        return None
 
     def _why_no_original(self, rows: Iterable[_Row]) -> Refusal:
         asked = self._asked

@@ -1216,9 +1216,8 @@ GUARDS = (
         (f"{STORED}test_moving.py::test_copies_of_what_a_front_end_says_breed_no_copies",),
     ),
     Guard(
-        "a refund stays answered when its institution is closed", CONTRA, "center/settling/refund.py",
-        "institution is None:\n            return epochs.lacking",
-        "institution is None or not institution.active:\n            return epochs.lacking",
+        "a refund stays answered when its institution is closed", CONTRA, "center/settling/spoken_for.py",
+        "is not None and institution.has_heard", "is not None and institution.active and institution.has_heard",
         (f"{STORED}test_center_refund.py::test_a_refund_stays_answered_though_the_institution_was_closed_since",),
     ),
     Guard(
