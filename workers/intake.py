@@ -252,13 +252,14 @@ class _Desk:
         return outcomes
 
     def _take(self, submission: Submission, claim_id: int) -> Outcome:
-        code = submission.institution_code
-        served = self._served.get(code)
+        known = self._known(submission)
+        if known is not None:
+            return known
+        served = self._served.get(submission.institution_code)
         if served is None:
             return NotServed()
-        taken = self._taken(submission)
-        if taken is not None:
-            return taken
+        if self._is_of_another(submission):
+            return VisitConflict()
         elsewhere = self._elsewhere(submission, served)
         if elsewhere is not None:
             return elsewhere
@@ -302,24 +303,28 @@ class _Desk:
             self._awaited[code] = is_arriving(self._connection, code)
         return self._awaited[code]
 
-    def _taken(self, submission: Submission) -> Outcome | None:
-        """What stands in the way: the key or the visit's batch is taken, by the same content or by other."""
+    def _known(self, submission: Submission) -> Outcome | None:
+        """What a key, or a batch of a visit, that was taken before is answered; also when the institution is not served
+        here any more: who never heard the answer goes elsewhere only when nothing came here."""
         code, digest = submission.institution_code, submission.content_digest
         visit_no, batch_no = submission.visit.visit_no, submission.charge_batch_no
         by_key = self._by_key.get((code, submission.idempotency_key))
-        by_visit = self._by_visit.get((visit_no, batch_no or 0)) if visit_no else None
         if by_key is not None and by_key.claim_id == _NO_CLAIM:
             return Cancelled()
-        same = by_key or by_visit
+        same = by_key or (self._by_visit.get((visit_no, batch_no or 0)) if visit_no else None)
         if same is not None and same.content_digest == digest and same.institution_code == code:
             return Replayed(same.claim_id, same.visit_no, same.charge_batch_no)
-        if by_key is not None:
-            return KeyConflict()
-        if by_visit is not None or self._owner.get(visit_no, code) != code:
-            return VisitConflict()
-        if visit_no in self._registered and not submission.of_registered:
-            return VisitConflict()  # its charges come in line by line, and are settled by `workers.visits`
-        return None
+        return None if by_key is None else KeyConflict()
+
+    def _is_of_another(self, submission: Submission) -> bool:
+        """Whether the batch is taken by other content, or the visit is another institution's, or registered."""
+        code, visit_no = submission.institution_code, submission.visit.visit_no
+        if not visit_no:
+            return False
+        if (visit_no, submission.charge_batch_no or 0) in self._by_visit or self._owner.get(visit_no, code) != code:
+            return True
+        # Charges of a registered visit come in line by line, and are settled by `workers.visits`.
+        return visit_no in self._registered and not submission.of_registered
 
     def _write(self, submission: Submission, claim_id: int, visit_no: str, batch_no: int) -> None:
         code, lines = submission.institution_code, submission.lines
@@ -366,7 +371,7 @@ class _Desk:
         }
 
     def _look_up(self) -> None:
-        for code in self._served:
+        for code in dict.fromkeys(s.institution_code for s in self._submissions):
             keys = [s.idempotency_key for s in self._submissions if s.institution_code == code]
             for row in self._connection.execute(_STORED_BY_KEY, {"code": code, "keys": keys}):
                 self._by_key[(code, row.idempotency_key)] = row

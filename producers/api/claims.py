@@ -227,7 +227,7 @@ def _stored(outcome: Outcome) -> Accepted | Replayed:
         case Arriving():
             problem = arriving()
         case NotServed():
-            problem = Problem("unauthorized", headers={"WWW-Authenticate": 'Bearer realm="jiesuan"'})
+            problem = Problem("not-served")
     metrics.CLAIMS.labels("api", problem.kind.code).inc()
     raise problem
 

@@ -25,10 +25,13 @@ class Caller:
     institution_code: str
     name: str
     level: int
+    is_served: bool = True
+    """Else this front-end served it once: what was taken of it then stays told, and nothing new is taken."""
 
 
 class KeyRing:
-    """The keys of the institutions this front-end serves; one added, changed or withdrawn counts within seconds."""
+    """The keys of the institutions this front-end serves or once did; one added, changed or withdrawn counts within
+    seconds."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -62,9 +65,10 @@ class KeyRing:
                     institution.c.institution_code,
                     institution.c.name,
                     institution.c.level,
-                ).where(institution.c.active, institution.c.api_key_hash.is_not(None))
+                    institution.c.active,
+                ).where(institution.c.api_key_hash.is_not(None))
             ).all()
-        return {row.api_key_hash: Caller(row.institution_code, row.name, row.level) for row in rows}
+        return {row.api_key_hash: Caller(row.institution_code, row.name, row.level, row.active) for row in rows}
 
 
 def hash_of(api_key: str) -> str:

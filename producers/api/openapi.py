@@ -141,7 +141,7 @@ _WAIT = _header(
     {"type": "string", "examples": ["wait=10"]},
 )
 _SECURE: Route = {"security": [{"key": []}]}
-_ALWAYS = ("unauthorized", "try-again", "internal")
+_ALWAYS = ("unauthorized", "not-served", "try-again", "internal")
 _NOT_LET_IN = ("doors-closed", "moved", "arriving", "backlog-full", "too-many-requests", "link-down-limit")
 _JSON_BODY = (
     "not-utf8",

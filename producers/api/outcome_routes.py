@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from producers.api import openapi, outcomes
 from producers.api.problems import Problem
 from producers.api.reading import read_body, read_bounded
-from producers.api.routes import ClaimNo, answered, caller_of, only_known_parameters, site_of
+from producers.api.routes import ClaimNo, answered, any_caller_of, only_known_parameters, site_of
 
 router = APIRouter(dependencies=[Depends(only_known_parameters)], prefix="/v1", tags=["outcomes"])
 
@@ -25,7 +25,7 @@ async def _no_body(request: Request) -> None:
 @router.post("/claims/{claim_no}/confirmation", **openapi.CONFIRM)
 async def confirm(request: Request, claim_no: ClaimNo) -> Response:
     """Confirm a prepared claim: the HIS has booked it, and the centre settles exactly what it prepared."""
-    headers, caller = dict(request.scope["headers"]), await caller_of(request)
+    headers, caller = dict(request.scope["headers"]), await any_caller_of(request)
     await _no_body(request)
     return answered(await outcomes.confirm(site_of(request), caller, claim_no, headers))
 
@@ -33,7 +33,7 @@ async def confirm(request: Request, claim_no: ClaimNo) -> Response:
 @router.post("/claims/{claim_no}/cancellation", **openapi.CANCEL_CLAIM)
 async def cancel(request: Request, claim_no: ClaimNo) -> Response:
     """Cancel a claim that is not settled. What is settled is not cancelled but refunded."""
-    headers, caller = dict(request.scope["headers"]), await caller_of(request)
+    headers, caller = dict(request.scope["headers"]), await any_caller_of(request)
     await _no_body(request)
     return answered(await outcomes.cancel(site_of(request), caller, claim_no, headers))
 
@@ -41,7 +41,7 @@ async def cancel(request: Request, claim_no: ClaimNo) -> Response:
 @router.post("/cancellations", **openapi.CANCEL_BY_KEY)
 async def cancel_by_key(request: Request) -> Response:
     """Cancel whatever was sent under a key (冲正), whether it came or not. A claim that comes afterwards is refused."""
-    headers, caller = dict(request.scope["headers"]), await caller_of(request)
+    headers, caller = dict(request.scope["headers"]), await any_caller_of(request)
     raw = await read_body(headers, request.receive)
     return answered(await outcomes.cancel_by_key(site_of(request), caller, headers, raw))
 
@@ -56,4 +56,4 @@ async def ask(
     limit: Annotated[int, Query(ge=1, le=MOST_OUTCOMES)] = 100,
 ) -> Response:
     """What became of a claim, by one's own key (查询不确定交易); or every claim of one's own that is not finished."""
-    return answered(await outcomes.ask(site_of(request), await caller_of(request), key, limit))
+    return answered(await outcomes.ask(site_of(request), await any_caller_of(request), key, limit))

@@ -123,6 +123,8 @@ def _noted(decision: Decision) -> Decided:
 
 
 def _elsewhere(against: NotReady) -> Problem:
+    if VisitRefusal.NOT_SERVED in against.codes:
+        return Problem("not-served")
     return arriving() if VisitRefusal.ARRIVING in against.codes else Problem("moved", detail=against.words)
 
 

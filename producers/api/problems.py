@@ -50,6 +50,12 @@ KINDS: dict[str, Kind] = {
     kind.code: kind
     for kind in (
         Kind("unauthorized", 401, "未通过身份验证", "请在 Authorization 头中提供本机构的 API 密钥：Bearer <密钥>"),
+        Kind(
+            "not-served",
+            403,
+            "本前置机不再为该机构服务",
+            "新的业务请向现在负责的前置机提交；此前提交而未得到回答的，先用原幂等键在这里查询或重发：在这里收到本提示，即表示从未收到",
+        ),
         Kind("not-found", 404, "没有找到", "没有这个地址，或本机构没有这条记录"),
         Kind("method-not-allowed", 405, "方法不允许", "该地址不支持此 HTTP 方法"),
         Kind("idempotency-key-missing", 400, "缺少幂等键", "必须带 Idempotency-Key 头，重发同一笔时用同一个键"),

@@ -66,9 +66,16 @@ def site_of(request: Request) -> Site:
 
 
 async def caller_of(request: Request) -> Caller:
-    """The institution behind the request. Raises Problem."""
-    headers = dict(request.scope["headers"])
-    return await known_caller(site_of(request), headers)
+    """The institution behind the request, which is served here. Raises Problem."""
+    caller = await any_caller_of(request)
+    if not caller.is_served:
+        raise Problem("not-served")
+    return caller
+
+
+async def any_caller_of(request: Request) -> Caller:
+    """The same, also where it was served once: for what asks after things taken before. Raises Problem."""
+    return await known_caller(site_of(request), dict(request.scope["headers"]))
 
 
 async def known_caller(site: Site, headers: dict[bytes, bytes]) -> Caller:
@@ -94,7 +101,7 @@ async def submit(request: Request) -> Response:
     202 as soon as it is durably stored. With `Prefer: wait=N` the answer is waited for, at most N seconds (30).
     """
     headers = dict(request.scope["headers"])
-    caller = await caller_of(request)
+    caller = await any_caller_of(request)
     raw = await read_body(headers, request.receive)
     return answered(await claims.submit(site_of(request), caller, headers, raw))
 
@@ -112,7 +119,7 @@ async def settle(request: Request, claim_no: ClaimNo) -> Response:
 @router.get("/v1/claims/{claim_no}", **openapi.SHOW)
 async def show(request: Request, claim_no: ClaimNo) -> Response:
     """A claim as it stands: its state, and the verdicts, the settlement or the refusal it came to."""
-    return answered(claims.seen(await claims.look_up(site_of(request), await caller_of(request), claim_no)))
+    return answered(claims.seen(await claims.look_up(site_of(request), await any_caller_of(request), claim_no)))
 
 
 @router.get("/v1/claims/{claim_no}/events", **openapi.EVENTS)
@@ -122,7 +129,7 @@ async def events(
     last_event_id: Annotated[str, Header(description="the last event heard, after a broken connection")] = "",
 ) -> Response:
     """The steps of a claim as they happen (server-sent events), until it is final."""
-    site, caller = site_of(request), await caller_of(request)
+    site, caller = site_of(request), await any_caller_of(request)
     view = await claims.look_up(site, caller, claim_no)
 
     async def told() -> AsyncIterator[ServerSentEvent]:
@@ -139,7 +146,7 @@ async def statement(
     accept: Annotated[str, Header(description="application/pdf for a PDF, text/plain for plain text")] = "text/html",
 ) -> Response:
     """The settlement statement (结算单) of a settled claim, to print."""
-    caller, site = await caller_of(request), site_of(request)
+    caller, site = await any_caller_of(request), site_of(request)
     view = await claims.look_up(site, caller, claim_no)
     return answered(await site.aside(claims.printed, view, caller, accept, site.statement_key))
 

@@ -309,8 +309,10 @@ def _unknown() -> Problem:
 def _refuse(outcome: NotReady) -> NoReturn:
     """Raise the problem that says every reason."""
     codes = set(outcome.codes)
-    if codes & {VisitRefusal.VISIT_UNKNOWN, VisitRefusal.NOT_SERVED}:
+    if VisitRefusal.VISIT_UNKNOWN in codes:
         raise _unknown()
+    if VisitRefusal.NOT_SERVED in codes:
+        raise Problem("not-served")
     if VisitRefusal.KEY_REUSED in codes:
         raise Problem("idempotency-key-reused")
     if VisitRefusal.VISIT_CONFLICT in codes:

@@ -253,6 +253,26 @@ def test_a_key_that_is_withdrawn_or_added_counts_within_seconds(api, monkeypatch
     assert api.call("GET", "/v1/catalogue").status_code == 401
 
 
+def test_of_an_institution_that_is_not_served_any_more_what_was_taken_stays_told(api, monkeypatch):
+    taken = api.submit(claim(), "unheard")
+    with api.site.engine.begin() as connection:
+        connection.execute(update(tables.institution).values(active=False))
+    monkeypatch.setattr("producers.api.keys.FRESH_SECONDS", 0.0)
+
+    again = api.submit(claim(), "unheard")
+    assert (again.status_code, again.headers["idempotency-replayed"]) == (202, "true")
+    assert again.json() == taken.json()
+    assert api.call("GET", f"/v1/claims/{taken.json()['claim_no']}").status_code == 200
+    assert api.call("GET", "/v1/outcomes?key=unheard").json()["outcomes"][0]["state"] == "accepted"
+
+    new = api.submit(claim(), "new")
+    unknown = api.call("GET", "/v1/outcomes?key=new")
+    other = api.call("GET", "/v1/catalogue")
+    for answer in (new, unknown, other):
+        assert (answer.status_code, answer.json()["code"]) == (403, "not-served")
+    assert "从未收到" in new.json()["detail"]
+
+
 def test_a_tenant_with_a_full_backlog_is_told_when_to_come_back(tmp_path):
     with open_sample_site(tmp_path, cap=2) as site, Api(site) as api:
         assert [api.submit(claim(), key).status_code for key in "ab"] == [202, 202]

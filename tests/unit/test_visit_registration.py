@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -208,6 +209,18 @@ def test_an_institution_that_is_not_served_registers_nothing(engine):
     (outcome,) = register(engine, [registration(institution_code="990000000000")], at=NOON)
 
     assert outcome.codes == (VisitRefusal.NOT_SERVED,)
+
+
+def test_a_registration_stays_answered_when_its_institution_is_not_served_any_more(engine):
+    (first,) = register(engine, [registration()], at=NOON, keys=["unheard"])
+    with engine.begin() as connection:
+        connection.execute(update(institution).values(active=False))
+
+    (again,) = register(engine, [registration()], at=NOON, keys=["unheard"])
+    (other,) = register(engine, [registration()], at=NOON, keys=["new"])
+
+    assert again == replace(first, is_new=False)
+    assert other.codes == (VisitRefusal.NOT_SERVED,)
 
 
 def test_the_number_is_the_short_code_the_day_and_the_sequence(engine):

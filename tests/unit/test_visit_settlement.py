@@ -121,6 +121,16 @@ def test_the_same_key_asks_once(engine, visit):
     assert settle(engine, other, key="k").codes == (VisitRefusal.KEY_REUSED,)
 
 
+def test_the_same_key_is_answered_when_the_institution_is_not_served_any_more(engine, visit):
+    deliver(engine, delivery(visit, charge(1)))
+    first = settle(engine, visit, key="k")
+    with engine.begin() as connection:
+        connection.execute(update(institution).values(active=False))
+
+    assert settle(engine, visit, key="k") == Settling(first.claim_id, visit, 1, is_new=False)
+    assert settle(engine, visit, key="new").codes == (VisitRefusal.NOT_SERVED,)
+
+
 def test_an_item_that_gives_back_more_than_it_was_charged_is_refused_at_settlement(engine, visit):
     """AMB-31: the visit's sum is fine, the item's is not."""
     deliver(engine, delivery(visit, charge(1, local_item_code="L003", local_item_name="手套")))

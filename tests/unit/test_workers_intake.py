@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, insert, select, update
 
 from domain.lifecycle import ClaimState
+from domain.refusals import VisitRefusal
 from tests.support.frontend import (
     CLINIC,
     DAY,
@@ -29,6 +30,7 @@ from tests.support.frontend import (
 from workers import claims, intake, numbers
 from workers.intake import Accepted, BacklogFull, KeyConflict, NotServed, Replayed, VisitConflict, accept
 from workers.numbers import visit_number
+from workers.outcomes.decide import Buried, cancel_key
 from workers.tables import claim, claim_content, institution
 
 
@@ -243,6 +245,20 @@ def test_an_institution_that_left_is_not_served(engine):
 
     assert one(engine, submission(CLINIC)) == NotServed()
     assert states(engine) == []
+
+
+def test_what_was_taken_before_the_institution_left_stays_answered(engine):
+    taken = one(engine, submission(CLINIC, "unheard"))
+    assert isinstance(cancel_key(engine, CLINIC, "buried", at=NOON), Buried)
+    with engine.begin() as connection:
+        connection.execute(update(institution).where(institution.c.institution_code == CLINIC).values(active=False))
+
+    assert one(engine, submission(CLINIC, "unheard")) == Replayed(1, taken.visit_no, taken.charge_batch_no)
+    assert one(engine, submission(CLINIC, "buried")) == intake.Cancelled()
+    assert isinstance(one(engine, replace(submission(CLINIC, "unheard"), content_digest=bytes(16))), KeyConflict)
+    assert one(engine, submission(CLINIC, "new")) == NotServed()
+    assert cancel_key(engine, CLINIC, "never came", at=NOON).codes == (VisitRefusal.NOT_SERVED,)
+    assert states(engine) == ["accepted"]
 
 
 def test_nothing_is_left_behind_when_the_transaction_fails(engine):

@@ -59,9 +59,10 @@ def against_key(connection: Connection, of: Any, key: str) -> NotReady | None:
 
 
 def against_unknown_key(connection: Connection, institution_code: str, key: str) -> NotReady | None:
-    """Why nothing is said here of a key under which nothing came: it would be taken elsewhere, or is on its way."""
+    """Why nothing is said here of a key under which nothing came: nothing of the institution would be taken here, or
+    this is on its way."""
     of = connection.execute(select(institution).where(institution.c.institution_code == institution_code)).first()
-    return None if of is None else against_key(connection, of, key)
+    return not_ready(VisitRefusal.NOT_SERVED) if of is None or not of.active else against_key(connection, of, key)
 
 
 def unknown(connection: Connection, institution_code: str, visit_no: str) -> NotReady:

@@ -127,10 +127,11 @@ class _Register:
         self._taken: set[str] = set()
         named = [key for key in keys if key]
         if named:
+            codes = sorted({each.institution_code for each in registrations})
             known = self._connection.execute(
                 select(
                     visit.c.institution_code, visit.c.idempotency_key, visit.c.visit_no, visit.c.content_digest
-                ).where(visit.c.institution_code.in_(list(self._served)), visit.c.idempotency_key.in_(named))
+                ).where(visit.c.institution_code.in_(codes), visit.c.idempotency_key.in_(named))
             )
             self._by_key = {(row.institution_code, row.idempotency_key): row for row in known}
         given = [each.visit_no for each in registrations if each.visit_no]
@@ -140,14 +141,14 @@ class _Register:
             self._taken.update(self._connection.execute(carried).scalars())
 
     def _take(self, asked: Registration, key: str) -> Registered | NotReady:
+        digest = _digest(asked)
+        known = self._by_key.get((asked.institution_code, key)) if key else None
+        if known is not None:  # told also when the institution is not served here any more
+            same = known.content_digest == digest
+            return Registered(known.visit_no, is_new=False) if same else not_ready(VisitRefusal.KEY_REUSED)
         of = self._served.get(asked.institution_code)
         if of is None:
             return not_ready(VisitRefusal.NOT_SERVED)
-        digest = _digest(asked)
-        known = self._by_key.get((asked.institution_code, key)) if key else None
-        if known is not None:
-            same = known.content_digest == digest
-            return Registered(known.visit_no, is_new=False) if same else not_ready(VisitRefusal.KEY_REUSED)
         wrong = tuple(_wrong(asked, self._at.date()))
         if wrong:
             return NotReady(wrong)

@@ -202,11 +202,14 @@ class _Settle:
         row = self._visits.get(asked.visit_no)
         if row is None or row.institution_code != asked.institution_code:
             return unknown(self._connection, asked.institution_code, asked.visit_no)
+        return self._asked_before(asked) or self._decide_anew(asked, row)
+
+    def _decide_anew(self, asked: ToSettle, row: Any) -> Outcome | _Batch:
         if asked.institution_code not in self._served:
             return not_ready(VisitRefusal.NOT_SERVED)
-        asked_before = self._asked_before(asked, row)
-        if asked_before is not None:
-            return asked_before
+        refused = next((each for each in self._claims[asked.visit_no] if _was_refused(each)), None)
+        if refused is not None:
+            return self._ask_again(row, refused)
         elsewhere = against_step(self._connection, asked.institution_code, row, asked.visit_no)
         against = self._against(asked, row) if elsewhere is None else elsewhere.reasons
         if against:
@@ -217,15 +220,16 @@ class _Settle:
         self._taken.add(asked.visit_no)
         return _Batch(asked, row, free)
 
-    def _asked_before(self, asked: ToSettle, row: Any) -> Outcome | None:
-        """The batch that stands under the caller's key; or the one the centre refused, on its way once more."""
+    def _asked_before(self, asked: ToSettle) -> Outcome | None:
+        """The batch that stands under the caller's key, told also when the institution is not served here any more."""
         known = self._by_key.get((asked.institution_code, asked.key)) if asked.key else None
-        if known is not None and known.visit_no != asked.visit_no:
+        if known is None:
+            return None
+        if known.visit_no != asked.visit_no:
             return not_ready(VisitRefusal.KEY_REUSED)
-        if known is not None and known.state != ClaimState.REFUSED:
-            return Settling(known.claim_id, known.visit_no, known.charge_batch_no, is_new=False)
-        refused = next((each for each in self._claims[asked.visit_no] if _was_refused(each)), None)
-        return None if refused is None else self._ask_again(row, refused)
+        if known.state == ClaimState.REFUSED:
+            return None
+        return Settling(known.claim_id, known.visit_no, known.charge_batch_no, is_new=False)
 
     def _against(self, asked: ToSettle, row: Any) -> list[Reason]:
         """Every reason not to settle now."""
@@ -266,6 +270,7 @@ class _Settle:
         return Ended(asked.visit_no, max(settled))
 
     def _ask_again(self, row: Any, refused: Any) -> Outcome:
+        """The batch the centre refused, on its way once more."""
         ask_again(self._connection, row, refused)
         return Settling(refused.claim_id, refused.visit_no, refused.charge_batch_no)
 

@@ -11,6 +11,7 @@ from domain.messages import ClaimAnswer
 from infra.codec import pack, unpack
 from tests.simulation.city import connecting, town
 from tests.simulation.city.city import EPOCH
+from workers.entitlement import key_of
 
 if TYPE_CHECKING:
     from tests.simulation.city.run import Run
@@ -68,7 +69,8 @@ def always(run: Run, *, is_recovering: bool = False) -> list[str]:
     """What is wrong with the centre's books now. While it recovers from a restore that lost a move two front-ends are
     open, until both have heard what the centre knows now."""
     document = _document_column(run)
-    return ([] if is_recovering else both_open(run)) + [
+    doors_and_leases = [] if is_recovering else both_open(run) + overspent(run)
+    return doors_and_leases + [
         f"{what}: {rows[:3]}"
         for what, query in ALWAYS.items()
         if (rows := run.stage.center.rows(query.format(document=document)))
@@ -83,6 +85,30 @@ def both_open(run: Run) -> list[str]:
         for (code,) in database.rows("SELECT institution_code FROM institution WHERE standing = 'open' AND active")
     )
     return [f"two front-ends are open for {code}" for code, doors in opened.items() if doors > 1]
+
+
+def overspent(run: Run) -> list[str]:
+    """Accounts that front-ends may overdraw, or have: leases add up to no more than there was on the account, and what
+    waits unposted at a front-end is within what the centre knows to have leased to it."""
+    leased = {
+        (frontend, bytes(key_of(citizen_id_no))): limit_fen
+        for frontend, citizen_id_no, limit_fen in run.stage.center.rows(
+            "SELECT frontend, citizen_id_no, limit_fen FROM offline_lease JOIN person USING (person_no)"
+        )
+    }
+    by_person: Counter[bytes] = Counter()
+    for (_, person), limit_fen in leased.items():
+        by_person[person] += limit_fen
+    wrong = [f"{fen} fen of one account are leased" for fen in by_person.values() if fen > town.BALANCE_FEN]
+    for name, database in run.stage.frontends.items():
+        for person, fen in database.rows(
+            "SELECT person_key, sum(offline_fen) FROM claim WHERE offline_at IS NOT NULL"
+            " AND state IN ('accepted', 'totalled', 'prepared') GROUP BY 1"
+        ):
+            limit_fen = leased.get((name, bytes(person)), 0)
+            if fen > limit_fen:
+                wrong.append(f"{name} has spent {fen} fen off-line of one account, and {limit_fen} are leased")
+    return wrong
 
 
 def _document_column(run: Run) -> str:

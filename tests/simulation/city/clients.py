@@ -64,6 +64,8 @@ class Claim:
     """Cancelled before it came: it must never be taken any more."""
     door: Door | None = None
     """Where it was taken: what becomes of it is told there, wherever its institution goes."""
+    asked_at: Door | None = None
+    """Where it was last handed in or cancelled, or where that door said it is to go."""
 
     @property
     def is_known(self) -> bool:
@@ -221,6 +223,17 @@ class Client:
         )
 
     def _submit(self, some: list[Claim]) -> None:
+        at = {claim.key: self._door_of(claim) for claim in some}
+        for door in {door.frontend_name: door for door in at.values()}.values():
+            self._submit_at(door, [claim for claim in some if at[claim.key] is door])
+
+    def _door_of(self, claim: Claim) -> Door:
+        """Where a claim is handed in or cancelled: what was taken travels with its institution, but a move may have
+        been lost with the centre. From then on each goes where it was before, until that door says it never came."""
+        is_lost = bool(self.run.city.faults["centre restored"])
+        return claim.asked_at if is_lost and claim.asked_at is not None else self.door
+
+    def _submit_at(self, door: Door, some: list[Claim]) -> None:
         history = self.run.history
         for claim in some:
             history.invoke(Kind.SUBMIT, self.name, claim.key)
@@ -232,9 +245,9 @@ class Client:
                 frontend.doorbell.ring(code)
             return outcomes
 
-        door = self.door
         outcomes = door.call(work)
         for number, claim in enumerate(some):
+            claim.asked_at = door
             if outcomes is UNKNOWN:
                 history.unknown(Kind.SUBMIT, self.name, claim.key)
             else:
@@ -244,8 +257,9 @@ class Client:
         history = self.run.history
         if isinstance(outcome, COME_AGAIN):
             history.unknown(Kind.SUBMIT, self.name, claim.key)
+            claim.asked_at = self._door_after(outcome, door)
             if self.door is door:
-                self.door = self._door_after(outcome)
+                self.door = claim.asked_at
             return
         if isinstance(outcome, (intake.Accepted, intake.Replayed)):
             value = f"{outcome.visit_no}-{outcome.charge_batch_no}"
@@ -260,13 +274,13 @@ class Client:
         else:
             self.run.city.surprise(f"{claim.key} was accepted and is now {type(outcome).__name__}")
 
-    def _door_after(self, outcome: Any) -> Door:
+    def _door_after(self, outcome: Any, door: Door) -> Door:
         """Where to come next: where the door said, or, after a move that was lost with the centre, back."""
         if isinstance(outcome, intake.Moved):
             return self.run.doors[outcome.to]
         if isinstance(outcome, intake.NotServed) and self.run.city.faults["centre restored"]:
-            return self.run.doors[town.other(self.door.frontend_name)]
-        return self.door
+            return self.run.doors[town.other(door.frontend_name)]
+        return door
 
     def _repeat(self, claim: Claim) -> None:
         """The same again, or other content under the same key."""
@@ -281,7 +295,7 @@ class Client:
 
         if claim.door is None:
             return  # which of the two came first could not be told
-        outcome = dice.choice((self.door, claim.door)).call(work)
+        outcome = dice.choice((self._door_of(claim), claim.door)).call(work)
         self.run.city.note("other content", self.name, type(outcome).__name__)
         if isinstance(outcome, COME_AGAIN):
             return
@@ -317,7 +331,8 @@ class Client:
                 frontend.doorbell.ring(self.code)
             return decided
 
-        self._heard_decision(kind, claim, (claim.door or self.door).call(work))
+        claim.asked_at = claim.door or self._door_of(claim)
+        self._heard_decision(kind, claim, claim.asked_at.call(work))
 
     def _heard_decision(self, kind: Kind, claim: Claim, decided: Any) -> None:
         history = self.run.history
