@@ -181,6 +181,10 @@ def finally_(run: Run) -> list[str]:
     """What is wrong when everything is said to be done."""
     run.city.is_healing = True
     wrong = always(run)
+    run.history.counts["sold off-line"] += sum(
+        database.rows("SELECT count(*) FROM claim WHERE offline_at IS NOT NULL AND origin = ''")[0][0]
+        for database in run.stage.frontends.values()
+    )
     settled = _center_settlements(run)
     for name, database in run.stage.frontends.items():
         wrong += agree(name, database, settled, _left_to_a_person(run))

@@ -22,7 +22,7 @@ from tests.simulation.city.broker import mark
 from tests.simulation.city.door import UNKNOWN, Door
 from tests.simulation.city.history import Kind
 from tests.support.frontend import BAD_LINE, LINES, visit
-from workers import claims, intake, refund
+from workers import claims, entitlement, intake, refund
 from workers.admission import DoorsClosed, TooFast
 from workers.intake import Submission
 from workers.outcomes import decide
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 
 RUSH_AT = 3.0
+ASKED_AT = (6.0, 10.0)
+SOLD_AT = ((45.0, 60.0), (60.0, 75.0))
+"""When the counters that sell off-line ask who their persons are: what they may sell off-line is known then; and when
+they serve all of them, their links down."""
 
 COME_AGAIN = (
     intake.Moved, intake.Arriving, intake.NotServed, intake.BacklogFull, intake.OverOfflineLimit, DoorsClosed, TooFast,
@@ -119,6 +123,8 @@ class Client:
         if city.profile.rushes:
             city.loop.sleep(RUSH_AT)
             self._submit([self._new(person) for person in dice.sample(self.persons, len(self.persons))])
+        if self._sells_offline:
+            self._sell_offline()
         pause = city.profile.safety_seconds / (city.profile.operations + 1)
         for _ in range(city.profile.operations):
             city.loop.sleep(dice.uniform(0.0, 2.0 * pause))
@@ -172,13 +178,26 @@ class Client:
             else:
                 self._refund(self._new_refund(claim))
 
+    def _sell_offline(self) -> None:
+        """Ask who one's persons are while the link is up; serve them all when it is down, and again soon after."""
+        city, dice = self.run.city, self.run.city.dice
+        city.loop.sleep(max(0.0, dice.uniform(*ASKED_AT) - city.loop.now))
+        self.door.call(lambda frontend: entitlement.ask(frontend, self.persons))
+        for moments in SOLD_AT:
+            city.loop.sleep(max(0.0, dice.uniform(*moments) - city.loop.now))
+            self._submit([self._new(person) for person in self.persons])
+
+    @property
+    def _sells_offline(self) -> bool:
+        return self.run.city.profile.offline_fen > 0 and self.code in town.SELLS_OFFLINE
+
     # ── Submitting ──
 
     def _new(self, person: str = "") -> Claim:
         dice = self.run.city.dice
         self._serial += 1
         key = f"{self.name}-{self._serial}"
-        lines = [self._line(number) for number in range(1, dice.randrange(2, 5))]
+        lines = [self._line(number) for number in range(1, 2 if self._sells_offline else dice.randrange(2, 5))]
         if dice.random() < 0.06:
             lines = [BAD_LINE._replace(charge_date=self.run.today(self.door.process.host))]
         person = person or dice.choice(self.persons)
@@ -203,7 +222,7 @@ class Client:
     def _line(self, number: int) -> ChargeLine:
         dice = self._dice
         good = dice.choice(LINES)
-        quantity = 100 * dice.choice((1, 2, 5, 40))
+        quantity = 100 if self._sells_offline else 100 * dice.choice((1, 2, 5, 40))
         amount = amount_of(good.unit_price_1e4 or 0, quantity)
         today = self.run.today(self.door.process.host)
         return good._replace(line_no=number, charge_date=today, quantity_1e2=quantity, line_amount_fen=amount)

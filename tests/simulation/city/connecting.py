@@ -55,6 +55,12 @@ def change_terms(connection: Connection, dice: random.Random, at: datetime) -> N
     change(connection, dice.choice(town.CODES), changes, at)
 
 
+def let_sell_offline(connection: Connection, most_fen: int, at: datetime) -> None:
+    """Institutions at both front-ends may settle off-line, up to so much a claim, and an account."""
+    for code in town.SELLS_OFFLINE:
+        change(connection, code, {"way": "local", **town.OFFLINE, "offline_claim_fen": most_fen}, at)
+
+
 def move_institution(connection: Connection, dice: random.Random, at: datetime) -> tuple[str, str]:
     """Begin to move an institution to the other front-end; now and then take a move back. Which, and where it is to
     be then."""

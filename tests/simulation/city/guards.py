@@ -12,6 +12,7 @@ import psycopg
 from sqlalchemy import bindparam, update
 from sqlalchemy.exc import DBAPIError
 
+import center.offline.leasing
 import center.settling.contra
 import center.settling.refund
 import center.settling.settle
@@ -19,6 +20,7 @@ import workers.deliver
 import workers.detail_states
 import workers.epochs
 import workers.intake
+import workers.offline.queue
 import workers.outbox
 import workers.outcomes.decide
 import workers.refund
@@ -174,6 +176,10 @@ def _acknowledged_first(handle: Any) -> Any:
     return careless
 
 
+def _as_if_nothing_were_leased(lease_limit: Any) -> Any:
+    return lambda balance_fen, others, **terms: lease_limit(balance_fen, (), **terms)
+
+
 GUARDS: Mapping[str, Guard] = {
     "the desk sweeps": Guard(LOST, _does_nothing(workers.outbox.Sweep, "run", 0)),
     "refunds are asked again": Guard(LOST, _does_nothing(workers.refund, "send_due", 0)),
@@ -190,7 +196,7 @@ GUARDS: Mapping[str, Guard] = {
     "settled before is looked up, one settlement per key": Guard(TWICE, _neither_looked_up_nor_unique),
     "persons are locked (FOR UPDATE)": Guard(TWICE, _without(records, "lock_persons", " FOR UPDATE")),
     "persons are locked in one order": Guard(TWICE, _made(records, "lock_persons", _in_the_order_they_come)),
-    "the digest of a repeat is compared": Guard(TWICE, _made(workers.intake._Desk, "_taken", _whatever_its_content)),
+    "the digest of a repeat is compared": Guard(TWICE, _made(workers.intake._Desk, "_known", _whatever_its_content)),
     "a late refusal changes nothing (CAS)": Guard(
         TWICE,
         _made(workers.deliver, "_REFUSED", _refusal_whatever_the_state),
@@ -207,6 +213,10 @@ GUARDS: Mapping[str, Guard] = {
     "a contra moves the accumulators back": Guard(FEN, _does_nothing(center.settling.contra, "_entries_back", [])),
     "a contra pays the account back": Guard(FEN, _does_nothing(center.settling.contra, "pay_accounts", {})),
     "every contra is in the chain": Guard(FEN, _does_nothing(chain, "seal")),
+    "what is leased to others is not leased again": Guard(
+        FEN, _made(center.offline.leasing, "lease_limit", _as_if_nothing_were_leased)
+    ),
+    "what was spent off-line is not spent again": Guard(FEN, _does_nothing(workers.offline.queue, "spent_offline", 0)),
     "a front-end tells a restored centre what it was answered": Guard(LOST, _does_nothing(workers.epochs, "page")),
     "an answer of an epoch that is over is not recorded": Guard(
         LOST,

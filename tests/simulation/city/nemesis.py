@@ -10,7 +10,10 @@ from tests.simulation.city import town
 if TYPE_CHECKING:
     from tests.simulation.city.run import Run
 
+NEVER = 1e8
 LONGEST_PAUSE = 100.0
+LINKS_DOWN_AT = (12.0, 20.0)
+"""Where the seed has it: the counters have asked who is insured by then."""
 LONGEST_AWAY = 240.0
 """Of a front-end without its link, until the heal phase mends it."""
 
@@ -35,7 +38,10 @@ class Nemesis:
 
     def begin(self) -> None:
         """Have the first strike come."""
-        self._next()
+        if self._city.profile.offline_fen:
+            self._city.loop.at(self._city.dice.uniform(*LINKS_DOWN_AT), self.links_down)
+        if self._city.profile.nemesis_every < NEVER:
+            self._next()
 
     def _next(self) -> None:
         every = self._city.profile.nemesis_every
@@ -74,6 +80,14 @@ class Nemesis:
         seconds = dice.uniform(20.0, LONGEST_AWAY)
         self._city.fault("cut off", name, f"{seconds:.1f}")
         self._city.network.cut(hosts["center"], hosts[name], self._city.loop.now + seconds, one_way=False)
+
+    def links_down(self) -> None:
+        """Both links at once, for minutes, soon after the counters were told what they may spend."""
+        dice, hosts = self._city.dice, self._city.hosts
+        for name in sorted(town.FRONTENDS):
+            seconds = dice.uniform(60.0, LONGEST_AWAY)
+            self._city.fault("cut off", name, f"{seconds:.1f}")
+            self._city.network.cut(hosts["center"], hosts[name], self._city.loop.now + seconds, one_way=False)
 
     def _wipe(self) -> None:
         name = self._city.dice.choice(sorted(self._city.brokers))

@@ -73,6 +73,8 @@ class Operators:
         profile, loop, dice = self._city.profile, self._city.loop, self._city.dice
         if self._acts:
             self._next()
+        if profile.offline_fen:
+            loop.at(0.5, lambda: loop.spawn(self._clerk, lambda: self._tried(self._offline)))
         if profile.restores:
             kept_at = dice.uniform(0.1, 0.6) * profile.safety_seconds
             loop.at(kept_at, self._keep)
@@ -143,6 +145,10 @@ class Operators:
 
     def _terms(self, engine: Engine, at: datetime) -> None:
         in_transaction(engine, lambda connection: connecting.change_terms(connection, self._city.dice, at))
+
+    def _offline(self, engine: Engine, at: datetime) -> None:
+        fen = self._city.profile.offline_fen
+        in_transaction(engine, lambda connection: connecting.let_sell_offline(connection, fen, at))
 
     def _move(self, engine: Engine, at: datetime) -> None:
         code, target = in_transaction(

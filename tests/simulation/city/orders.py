@@ -101,7 +101,7 @@ def _of_the_day(profile: Profile, *, connects: bool) -> Profile:
     """What books depend on is the same on all of them: the day, who is entitled, and which policy is in force."""
     return replace(
         profile, starts_at=MORNINGS[0], operators=False, connects=connects, publishes=False, closes_month=False,
-        rushes=False, restores=False,
+        rushes=False, restores=False, offline_fen=0,
     )  # fmt: skip
 
 

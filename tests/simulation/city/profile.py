@@ -53,6 +53,9 @@ class Profile:
     """Ways, weights, lanes and windows change, institutions are suspended and move."""
     publishes: bool
     """A policy is published, and comes into force at midnight."""
+    offline_fen: int
+    """0, or what an account may pay at a counter whose link is down: the links of both front-ends go down for minutes,
+    and institutions at both settle off-line what was leased to them."""
 
     def heal(self) -> None:
         """Nothing goes wrong any more."""
@@ -66,7 +69,7 @@ def drawn(dice: random.Random, *, operations: int = 0) -> Profile:
     def rate(rare: float, frequent: float) -> float:
         return dice.choice((0.0, rare, rare, frequent))
 
-    return Profile(
+    profile = Profile(
         starts_at=dice.choice(MORNINGS),
         operations=operations or dice.choice((1, 1, 2, 2, 3, 6)),
         safety_seconds=dice.choice((dice.uniform(20.0, 50.0), dice.uniform(40.0, 90.0))),
@@ -89,4 +92,9 @@ def drawn(dice: random.Random, *, operations: int = 0) -> Profile:
         restores=dice.random() < 0.12,
         connects=dice.random() < 0.4,
         publishes=dice.random() < 0.3,
+        offline_fen=dice.choice((0, 0, 0, 0, 0, 0, 0, 0, 4_000, 40_000)),
     )
+    if profile.offline_fen:  # counters need time to notice that their link is down, and customers meanwhile
+        profile.safety_seconds += 60.0
+        profile.operations = max(profile.operations, 5)
+    return profile

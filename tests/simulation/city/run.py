@@ -291,8 +291,7 @@ class Run:
         self._watch()
         for client in self.clients:
             loop.spawn(None, client.live)
-        if city.profile.nemesis_every < 1e8:
-            Nemesis(self).begin()
+        Nemesis(self).begin()
         self.operators.begin()
         while loop.now < city.profile.safety_seconds:
             loop.run(min(loop.now + CHECK_EVERY, city.profile.safety_seconds))
