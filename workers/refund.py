@@ -36,8 +36,8 @@ from workers.moving.arrivals import is_arriving
 from workers.moving.standing import against, unknown
 from workers.numbers import wait_for_turn
 from workers.tables import REFUND_IS_OPEN, claim, claim_content, institution, visit, visit_lines
+from workers.visit_steps import NotReady, Refunding, not_ready
 from workers.visits import rows
-from workers.visits.outcomes import NotReady, Refunding, not_ready
 
 log = logging.getLogger("frontend")
 

@@ -22,7 +22,7 @@ from workers.moving.standing import against_unknown_key
 from workers.outcomes.decide import Against, Buried, Decided, Decision, Unknown, cancel_key, is_buried
 from workers.outcomes.decide import cancel as cancel_claim
 from workers.outcomes.decide import confirm as confirm_claim
-from workers.visits.outcomes import NotReady
+from workers.visit_steps import NotReady
 
 T = TypeVar("T")
 

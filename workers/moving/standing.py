@@ -10,7 +10,7 @@ from domain.refusals import VisitRefusal
 from domain.terms import Standing
 from workers.moving.arrivals import is_arriving
 from workers.tables import institution
-from workers.visits.outcomes import NotReady, not_ready
+from workers.visit_steps import NotReady, not_ready
 
 
 class DoorClosed(Exception):

@@ -23,7 +23,7 @@ from workers.claims import split_claim_no
 from workers.moving.standing import against_unknown_key
 from workers.numbers import wait_for_turn
 from workers.tables import claim, tombstone
-from workers.visits.outcomes import NotReady
+from workers.visit_steps import NotReady
 from workers.visits.rows import CHANNEL as REGISTERED
 
 

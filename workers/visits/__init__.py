@@ -6,10 +6,10 @@ A claim that carries its own visit is another way in (`workers.intake`): registe
 here.
 """
 
+from workers.visit_steps import Done, Ended, NotReady, Refunding, Registered, Settling
 from workers.visits.discharge import discharge
 from workers.visits.handout import HandOut, handed_out, to_hand_out
 from workers.visits.imports import Delivery, FailedLine, LineVerdict, Per, failures, import_lines
-from workers.visits.outcomes import Done, Ended, NotReady, Refunding, Registered, Settling
 from workers.visits.refused import RefusedBatch, give_up, refused, refused_of_exchange, send_again
 from workers.visits.registration import cancel, register
 from workers.visits.rows import VisitView, find, imported, listed, views

@@ -14,9 +14,9 @@ from infra.codec import pack
 from workers.moving.standing import against_step, unknown
 from workers.numbers import wait_for_turn
 from workers.tables import visit
+from workers.visit_steps import Done, NotReady
 from workers.visits import rows
 from workers.visits.handout import Kind
-from workers.visits.outcomes import Done, NotReady
 
 
 def discharge(engine: Engine, institution_code: str, of: Discharge, *, at: datetime) -> Done | NotReady:

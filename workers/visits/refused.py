@@ -21,9 +21,9 @@ from infra.codec import unpack
 from workers.moving.standing import unknown
 from workers.numbers import wait_for_turn
 from workers.tables import TO_HAND_OUT, claim, hand_out
+from workers.visit_steps import Done, NotReady, Settling, not_ready
 from workers.visits import rows
 from workers.visits.handout import Kind
-from workers.visits.outcomes import Done, NotReady, Settling, not_ready
 from workers.visits.settlement import ask_again, reopen
 
 log = logging.getLogger("visits")

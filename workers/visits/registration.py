@@ -21,9 +21,9 @@ from workers.admission import closed_because
 from workers.moving.standing import against_key, against_step, unknown
 from workers.numbers import Numbers, wait_for_turn
 from workers.tables import claim, hand_out, visit
+from workers.visit_steps import Done, NotReady, Registered, not_ready
 from workers.visits import rows
 from workers.visits.handout import Kind
-from workers.visits.outcomes import Done, NotReady, Registered, not_ready
 
 OWN_PART = 10
 """What of a visit number is the visit's own within its institution: day and sequence. It fits ZYH's 12 characters."""

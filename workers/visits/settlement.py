@@ -28,9 +28,9 @@ from workers.intake import Accepted, Arriving, BacklogFull, Moved, OverOfflineLi
 from workers.moving.standing import against_step, unknown
 from workers.numbers import wait_for_turn
 from workers.tables import claim, visit, visit_lines
+from workers.visit_steps import Ended, NotReady, Settling, not_ready
 from workers.visits import rows
 from workers.visits.handout import Kind
-from workers.visits.outcomes import Ended, NotReady, Settling, not_ready
 
 Unread = Callable[[Connection, str, str], int]
 """How many rows of a visit (connection, institution code, visit number) a door has not read yet."""

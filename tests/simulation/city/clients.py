@@ -26,7 +26,7 @@ from workers import claims, entitlement, intake, refund
 from workers.admission import DoorsClosed, TooFast
 from workers.intake import Submission
 from workers.outcomes import decide
-from workers.visits.outcomes import NotReady, Refunding
+from workers.visit_steps import NotReady, Refunding
 
 if TYPE_CHECKING:
     from tests.simulation.city.run import Run

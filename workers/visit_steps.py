@@ -1,4 +1,4 @@
-"""What becomes of a step of a visit: it was taken, or every reason why not."""
+"""What becomes of a step of a visit, for every door: it was taken, or every reason why not."""
 
 from __future__ import annotations
 
