@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from center.conservation.checking import examine
 from center.ledger.verifying import verify
 from domain.messages import ClaimAnswer
+from domain.terms import PARTS
 from infra.codec import pack, unpack
 from tests.simulation.city import connecting, town
 from tests.simulation.city.city import EPOCH
@@ -78,13 +79,18 @@ def always(run: Run, *, is_recovering: bool = False) -> list[str]:
 
 
 def both_open(run: Run) -> list[str]:
-    """Institutions for which two front-ends would take what is new."""
-    opened = Counter(
-        code
-        for database in run.stage.frontends.values()
-        for (code,) in database.rows("SELECT institution_code FROM institution WHERE standing = 'open' AND active")
-    )
-    return [f"two front-ends are open for {code}" for code, doors in opened.items() if doors > 1]
+    """Institutions for which two front-ends would take what is new, and not each with its own part of the numbers."""
+    opened: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for database in run.stage.frontends.values():
+        for code, parts, part in database.rows(
+            "SELECT institution_code, frontends, frontend_part FROM institution WHERE standing = 'open' AND active"
+        ):
+            opened[code].append((parts, part))
+    return [
+        f"two front-ends are open for {code}, with parts {doors}"
+        for code, doors in opened.items()
+        if len(doors) > 1 and ({parts for parts, _ in doors} != {PARTS} or len(set(doors)) < len(doors))
+    ]
 
 
 def overspent(run: Run) -> list[str]:

@@ -188,6 +188,10 @@ class Client:
             self._submit([self._new(person) for person in self.persons])
 
     @property
+    def _has_parts(self) -> bool:
+        return self.run.city.profile.parts and self.code == town.VERY_LARGE
+
+    @property
     def _sells_offline(self) -> bool:
         return self.run.city.profile.offline_fen > 0 and self.code in town.SELLS_OFFLINE
 
@@ -208,6 +212,8 @@ class Client:
             visit_no, person = before.visit_no, before.submission.visit.citizen_id_no
         submission = self._submission(key, person, visit_no, lines)
         claim = Claim(key, submission)
+        if self._has_parts:  # what is new goes to either; what is of an earlier visit where that is
+            claim.asked_at = before.door if visit_no else dice.choice([*self.run.doors.values()])
         if dice.random() < 0.25:
             claim.submission = replace(submission, phase=Phase.PREPARE)
             claim.wish = dice.choice(("confirm", "confirm", "cancel", ""))
@@ -247,10 +253,11 @@ class Client:
             self._submit_at(door, [claim for claim in some if at[claim.key] is door])
 
     def _door_of(self, claim: Claim) -> Door:
-        """Where a claim is handed in or cancelled: what was taken travels with its institution, but a move may have
-        been lost with the centre. From then on each goes where it was before, until that door says it never came."""
-        is_lost = bool(self.run.city.faults["centre restored"])
-        return claim.asked_at if is_lost and claim.asked_at is not None else self.door
+        """Where a claim is handed in or cancelled: what was taken travels with its institution. But a move may have
+        been lost with the centre, and of two front-ends each knows its own keys: there it goes where it was before,
+        until that door says it never came."""
+        knows_alone = self._has_parts or bool(self.run.city.faults["centre restored"])
+        return claim.asked_at if knows_alone and claim.asked_at is not None else self.door
 
     def _submit_at(self, door: Door, some: list[Claim]) -> None:
         history = self.run.history
@@ -297,7 +304,7 @@ class Client:
         """Where to come next: where the door said, or, after a move that was lost with the centre, back."""
         if isinstance(outcome, intake.Moved):
             return self.run.doors[outcome.to]
-        if isinstance(outcome, intake.NotServed) and self.run.city.faults["centre restored"]:
+        if isinstance(outcome, intake.NotServed) and (self._has_parts or self.run.city.faults["centre restored"]):
             return self.run.doors[town.other(door.frontend_name)]
         return door
 

@@ -7,7 +7,7 @@ Each act is the product's own, in one transaction, as the operators' commands do
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 
 from sqlalchemy import Connection, text
@@ -65,12 +65,32 @@ def move_institution(connection: Connection, dice: random.Random, at: datetime) 
     """Begin to move an institution to the other front-end; now and then take a move back. Which, and where it is to
     be then."""
     code = dice.choice(town.CODES)
-    source = str(_open_at(connection, code) or "fe1")
+    serving = _open_at(connection, code)
+    if len(serving) > 1:
+        return code, merge(connection, code, dice.choice(serving), at)
+    source = next(iter(serving), "fe1")
     if dice.random() < 0.2:
         beginning.abort(connection, code, by=BY, reason=REASON, at=at)
         return code, source
     beginning.begin(connection, beginning.Wish(code, town.other(source)), by=BY, reason=REASON, at=at)
     return code, town.other(source)
+
+
+def join_or_merge(connection: Connection, dice: random.Random, at: datetime) -> None:
+    """Give the very large hospital a second front-end, or take one of its two away."""
+    serving = _open_at(connection, town.VERY_LARGE)
+    if len(serving) > 1:
+        merge(connection, town.VERY_LARGE, dice.choice(serving), at)
+    for source in serving[:1] if len(serving) == 1 else ():
+        wish = beginning.Wish(town.VERY_LARGE, town.other(source), joins=True)
+        beginning.begin(connection, wish, by=BY, reason=REASON, at=at)
+
+
+def merge(connection: Connection, code: str, source: str, at: datetime) -> str:
+    """Take one of two front-ends away from an institution; who goes on serving it."""
+    target = town.other(source)
+    beginning.begin(connection, beginning.Wish(code, target, source=source), by=BY, reason=REASON, at=at)
+    return target
 
 
 def move_to(connection: Connection, code: str, target: str, at: datetime) -> bool:
@@ -80,7 +100,7 @@ def move_to(connection: Connection, code: str, target: str, at: datetime) -> boo
     under_way = connection.execute(text(going), {"code": code}).scalar()
     if under_way is not None:
         return bool(under_way == target)
-    if _open_at(connection, code) != target:
+    if target not in _open_at(connection, code):
         beginning.begin(connection, beginning.Wish(code, target), by=BY, reason=REASON, at=at)
     return True
 
@@ -92,10 +112,12 @@ def move_again(connection: Connection, at: datetime) -> None:
             move_to(connection, code, each.frontend, at)
 
 
-def _open_at(connection: Connection, code: str) -> str | None:
-    served = "SELECT frontend FROM served_by WHERE institution_code = :code AND until IS NULL AND standing = 'open'"
-    found: str | None = connection.execute(text(served), {"code": code}).scalar()
-    return found
+def _open_at(connection: Connection, code: str) -> Sequence[str]:
+    served = (
+        "SELECT frontend FROM served_by WHERE institution_code = :code AND until IS NULL AND standing = 'open'"
+        " ORDER BY frontend"
+    )
+    return connection.execute(text(served), {"code": code}).scalars().all()
 
 
 def change_window(connection: Connection, dice: random.Random, at: datetime) -> None:

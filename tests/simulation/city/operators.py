@@ -49,6 +49,10 @@ WRONG = (
 UNDECIDED = "SELECT proposal_no FROM proposal WHERE state = 'open' AND action = :release ORDER BY 1"
 
 
+PARTED_AT = ((0.05, 0.2), (0.4, 0.6), (0.7, 0.9))
+"""When a very large hospital gets a second front-end, loses one of two, and so on; of the safety phase."""
+
+
 class Operators:
     """Changes something every now and then until the heal phase; then puts everything right."""
 
@@ -73,6 +77,10 @@ class Operators:
         profile, loop, dice = self._city.profile, self._city.loop, self._city.dice
         if self._acts:
             self._next()
+        if profile.parts:
+            for earliest, latest in PARTED_AT:
+                moment = dice.uniform(earliest, latest) * profile.safety_seconds
+                loop.at(moment, lambda: loop.spawn(self._clerk, lambda: self._tried(self._part)))
         if profile.offline_fen:
             loop.at(0.5, lambda: loop.spawn(self._clerk, lambda: self._tried(self._offline)))
         if profile.restores:
@@ -155,6 +163,9 @@ class Operators:
             engine, lambda connection: connecting.move_institution(connection, self._city.dice, at)
         )
         self._since[code] = target
+
+    def _part(self, engine: Engine, at: datetime) -> None:
+        in_transaction(engine, lambda connection: connecting.join_or_merge(connection, self._city.dice, at))
 
     def _again(self, engine: Engine, at: datetime) -> None:
         """What was decided since the backup, and is lost with the centre: as it is remembered, and as it is shown."""

@@ -56,11 +56,23 @@ class Profile:
     offline_fen: int
     """0, or what an account may pay at a counter whose link is down: the links of both front-ends go down for minutes,
     and institutions at both settle off-line what was leased to them."""
+    parts: bool = False
+    """A very large hospital is served by both front-ends for a while, each with its part of the visit numbers."""
 
     def heal(self) -> None:
         """Nothing goes wrong any more."""
         self.message_faults = self.window_loss = self.crash = self.database_faults = self.commit_faults = 0.0
         self.operators = self.restores = False  # `connects` stays: what has begun goes on
+
+
+def of_seed(seed: int, dice: random.Random) -> Profile:
+    """The profile of a seed, from its dice; whether a hospital has two front-ends is thrown apart from them."""
+    profile = drawn(dice)
+    profile.parts = profile.connects and not profile.restores and random.Random(f"parts {seed}").random() < 0.3
+    if profile.parts:  # a front-end comes and goes, each in its own time
+        profile.safety_seconds += 60.0
+        profile.operations = max(profile.operations, 4)
+    return profile
 
 
 def drawn(dice: random.Random, *, operations: int = 0) -> Profile:

@@ -33,7 +33,7 @@ from tests.simulation.city.idle import Idle
 from tests.simulation.city.nemesis import Nemesis
 from tests.simulation.city.operators import Operators
 from tests.simulation.city.processes import Beat, Role, replaced
-from tests.simulation.city.profile import Profile, drawn
+from tests.simulation.city.profile import Profile, of_seed
 
 HEAL_BOUND_SECONDS = 900.0
 """Simulated seconds after the last fault within which everything is final and everywhere: the longest wait of the
@@ -138,7 +138,7 @@ class Run:
     ) -> None:
         dice = random.Random(f"jiesuan {seed}")
         self.stage, self.seed, self._client = stage, seed, client
-        self.city = City(seed, profile or drawn(dice), dice, say=say)
+        self.city = City(seed, profile or of_seed(seed, dice), dice, say=say)
         self.history = History(self.city)
         self.roles: list[Role] = []
         self.doors: dict[str, Door] = {}

@@ -33,6 +33,8 @@ LOCAL, CENTRALIZED = "440100000003", "440100000004"
 """One computes the benefit itself, and the centre confirms; one sends its lines, and the centre computes."""
 OFFLINE = {"offline": True, "offline_claim_fen": 50_000, "offline_total_fen": 100_000, "offline_hours": 24}
 """What an institution that may settle while its link is down is allowed; it computes the benefit itself."""
+VERY_LARGE = "440100000002"
+"""Who is served by both front-ends for a while, in a seed that has it."""
 SELLS_OFFLINE = (LOCAL, "440100000001")
 """Who does so in a seed in which links go down: one at each front-end, and they have persons in common."""
 TERMS = {LOCAL: {"way": "local", **OFFLINE}, CENTRALIZED: {"way": "centralized"}}
