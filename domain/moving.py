@@ -100,6 +100,12 @@ def sides(state: MoveState, kind: Kind) -> Sides:
     return Sides(Standing.MOVED if is_open else Standing.MOVING_OUT, target)
 
 
+def merging_in(state: MoveState, kind: Kind) -> bool:
+    """Whether the target, open all the time, is about to get what the source has, and does not know of it yet: it is
+    told who has the visits it does not know (`moved_to` of one that is open)."""
+    return kind is Kind.MERGES and state in (MoveState.PREPARING, MoveState.CLOSING, MoveState.HANDING)
+
+
 BUNDLES_UNDER_WAY = 4
 """So many bundles wait at the centre for the target at most; then the source is not asked for more."""
 

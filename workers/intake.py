@@ -291,6 +291,8 @@ class _Desk:
         if served.standing != Standing.OPEN:
             return Moved(served.moved_to)
         code, visit_no = submission.institution_code, submission.visit.visit_no
+        if served.moved_to and visit_no and visit_no not in self._owner and visit_no not in self._registered:
+            return Arriving()  # another front-end of the institution may have it, and is handing over what it has
         if not served.move_no or not self._is_awaited(code):
             return None
         if is_arriving(self._connection, code, key=submission.idempotency_key):

@@ -18,7 +18,7 @@ from center.serving import terms
 from center.serving.tables import drained_claim, move, move_bundle, moved_visit, served_by, terms_report
 from center.tables import reference
 from domain.messages import BundleKept, HandedOver, HandOverAsked, HandOverReported, TermsAsked, TermsSent
-from domain.moving import UNDER_WAY, Facts, Kind, MoveState, Sides, after, sides, wanted_bundle
+from domain.moving import UNDER_WAY, Facts, Kind, MoveState, Sides, after, merging_in, sides, wanted_bundle
 from domain.terms import Standing
 from infra.codec import decode, encode, unpack
 from infra.reference import CATALOGUE, POLICY, CataloguePublished
@@ -85,6 +85,8 @@ def stand(connection: Connection, row: Row[Any], state: MoveState, *, at: dateti
     came: dict[str, object] = {"standing": wished.target, "move_no": row.move_no, "moved_to": "", "until": None}
     if state is MoveState.ABORTED and wished.target is Standing.MOVED:
         came |= {"moved_to": row.source, "until": at}
+    if merging_in(state, Kind(row.kind)):
+        came |= {"moved_to": row.source}
     for frontend, values in ((row.source, left), (row.target, came)):
         connection.execute(
             update(served_by)

@@ -402,6 +402,26 @@ def test_a_second_front_end_joins_with_numbers_of_its_own(movers):
     assert len(rows(movers.source, claim)) == 41
 
 
+def test_a_visit_another_front_end_is_handing_over_is_not_taken_for_a_new_one(movers):
+    movers.begin(joins=True)
+    assert movers.go(6) == "finished"
+    open_here = hand_in(movers.target, "open").visit_no
+    movers.begin(source=OTHER_FRONTEND, target=FRONTEND)
+    movers.tick()
+    movers.hear()
+
+    further = submission(HOSPITAL, "further", visit_no=open_here)
+    assert intake.accept(movers.source, [further], at=AT) == [intake.Arriving()], "nothing was handed over yet"
+    assert isinstance(hand_in(movers.source, "of a new visit"), intake.Accepted), "what is new is taken all the time"
+    movers.go(3)
+    assert intake.accept(movers.source, [further], at=AT) == [intake.Arriving()], "it is on its way"
+    settle_all(movers, movers.target, OTHER_FRONTEND)
+    upload_all(movers.target)
+    assert movers.go(8) == "finished"
+    (taken,) = intake.accept(movers.source, [further], at=AT)
+    assert (taken.visit_no, taken.charge_batch_no) == (open_here, 2)
+
+
 def submitted_by(movers, frontend, engine, key):
     hand_in(engine, key)
     turn = desk.preprocess(engine, shelf(), HOSPITAL, limit=100, at=AT, now=0.0)

@@ -39,15 +39,23 @@ def against_institution(connection: Connection, institution_code: str) -> NotRea
 
 def against_step(connection: Connection, institution_code: str, row: Any | None, visit_no: str) -> NotReady | None:
     """Why no step is taken of a visit (its row, None where it is not known): it is live elsewhere, or on its way."""
-    columns = institution.c.standing, institution.c.moved_to, institution.c.move_no
+    columns = institution.c.institution_code, institution.c.standing, institution.c.moved_to, institution.c.move_no
     of = connection.execute(select(*columns).where(institution.c.institution_code == institution_code)).first()
     if of is None:
         return None
     if row is not None and row.institution_code == institution_code and row.moved_to:
         return not_ready(VisitRefusal.MOVED, row.moved_to)
-    if row is None and of.move_no and is_arriving(connection, institution_code, visit_no=visit_no):
+    if row is None and visit_is_awaited(connection, of, visit_no):
         return not_ready(VisitRefusal.ARRIVING)
     return against(of)
+
+
+def visit_is_awaited(connection: Connection, of: Any, visit_no: str) -> bool:
+    """Whether a visit that is not known here is on its way, or may be: another front-end of the institution (its row:
+    institution_code, standing, moved_to, move_no) is handing over what it has, and has not said yet what that is."""
+    if of.standing == Standing.OPEN and of.moved_to:
+        return True
+    return bool(of.move_no) and is_arriving(connection, of.institution_code, visit_no=visit_no)
 
 
 def against_key(connection: Connection, of: Any, key: str) -> NotReady | None:
