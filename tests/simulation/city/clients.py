@@ -283,7 +283,7 @@ class Client:
         history = self.run.history
         if isinstance(outcome, COME_AGAIN):
             history.unknown(Kind.SUBMIT, self.name, claim.key)
-            claim.asked_at = self._door_after(outcome, door)
+            claim.asked_at = self._door_after(outcome, door, is_further=bool(claim.submission.visit.visit_no))
             if self.door is door:
                 self.door = claim.asked_at
             return
@@ -300,11 +300,13 @@ class Client:
         else:
             self.run.city.surprise(f"{claim.key} was accepted and is now {type(outcome).__name__}")
 
-    def _door_after(self, outcome: Any, door: Door) -> Door:
-        """Where to come next: where the door said, or, after a move that was lost with the centre, back."""
+    def _door_after(self, outcome: Any, door: Door, *, is_further: bool) -> Door:
+        """Where to come next: where the door said; after a move that was lost with the centre, back; of two front-ends
+        to the other one, but not with further charges of a visit."""
         if isinstance(outcome, intake.Moved):
             return self.run.doors[outcome.to]
-        if isinstance(outcome, intake.NotServed) and (self._has_parts or self.run.city.faults["centre restored"]):
+        goes_on = self.run.city.faults["centre restored"] or (self._has_parts and not is_further)
+        if isinstance(outcome, intake.NotServed) and goes_on:
             return self.run.doors[town.other(door.frontend_name)]
         return door
 
