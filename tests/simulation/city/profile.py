@@ -104,7 +104,7 @@ def drawn(dice: random.Random, *, operations: int = 0) -> Profile:
         restores=dice.random() < 0.12,
         connects=dice.random() < 0.4,
         publishes=dice.random() < 0.3,
-        offline_fen=dice.choice((0, 0, 0, 0, 0, 0, 0, 0, 4_000, 40_000)),
+        offline_fen=dice.choice((*[0] * 18, 4_000, 40_000)),
     )
     if profile.offline_fen:  # counters need time to notice that their link is down, and customers meanwhile
         profile.safety_seconds += 60.0
