@@ -97,6 +97,9 @@ def newest(connection: Connection) -> int:
 def _obey(connection: Connection, terms: InstitutionTerms, row: Any) -> None:
     values = _values(terms)
     if row is not None:
+        if row.frontends > terms.parts:
+            # Cut into parts for good: a centre that was restored from before that does not know what the others gave.
+            values = {**values, "frontends": row.frontends, "frontend_part": row.frontend_part}
         if any(row._mapping[name] != value for name, value in values.items()):
             known = institution.c.institution_code == terms.institution_code
             connection.execute(update(institution).where(known).values(values))

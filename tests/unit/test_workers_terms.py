@@ -61,6 +61,14 @@ def test_terms_are_obeyed_and_told_back_by_their_digest(engine):
     assert keep(engine, *both)
 
 
+def test_numbers_that_were_cut_into_parts_stay_so_whatever_a_restored_centre_says(engine):
+    keep(engine, of(HOSPITAL, version=9, parts=8, part=3), of(CLINIC, version=9))
+    keep(engine, of(HOSPITAL, version=1000, parts=1, part=0, weight=50), of(CLINIC, version=1000))
+    assert (held(engine).frontends, held(engine).frontend_part, held(engine).weight) == (8, 3, 50)
+    keep(engine, of(HOSPITAL, version=1001, parts=8, part=5), of(CLINIC, version=1000))
+    assert (held(engine).frontends, held(engine).frontend_part) == (8, 5)
+
+
 def test_an_older_list_that_comes_late_changes_nothing(engine):
     keep(engine, of(HOSPITAL, version=9, weight=50), of(CLINIC, version=8))
     assert not keep(engine, of(HOSPITAL, version=7, weight=1))
