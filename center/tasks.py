@@ -286,9 +286,7 @@ def _settling(center: Center) -> None:
     @center.task(lanes.CORRECTIONS_PROPOSE)
     def corrections_propose() -> None:
         now = center.clock.seconds()
-        center.committed(
-            lanes.CORRECTIONS_PROPOSE, lambda connection: proposing.tick(connection, at=center.now(), now=now)
-        )
+        center.patiently(lanes.CORRECTIONS_PROPOSE, lambda: proposing.tick(center.engine, at=center.now(), now=now))
 
     @center.task(lanes.CORRECTIONS_HEARD)
     def corrections_heard(envelope: bytes) -> None:

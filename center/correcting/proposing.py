@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from itertools import islice
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, Engine, insert
 
 from center.approving.proposals import AlreadyProposed, CannotPropose
 from center.backup import epochs
@@ -18,6 +19,7 @@ from center.correcting.actions import NothingToCorrect
 from center.correcting.tables import considered_refund
 from center.settling.records import cursor_of
 from center.ticks import ticked
+from center.transactions import in_transaction
 
 log = logging.getLogger("center")
 
@@ -29,15 +31,24 @@ LOOKED_BACK = timedelta(days=31)
 AT_ONCE = 20
 
 
-def tick(connection: Connection, *, at: datetime, now: float) -> int:
-    """Look at the next refunds nobody has looked at; how many corrections are proposed. Twice at once does no harm:
-    a refund is written down before it is looked at."""
+def tick(engine: Engine, *, at: datetime, now: float) -> int:
+    """Look at the next refunds nobody has looked at; how many corrections are proposed.
+
+    Each is looked at in a transaction of its own: it locks persons, and then the head of a chain, so with the persons
+    of the next locked after that it could wait in a circle with a settlement. Two ticks at once take turns.
+    """
+    looked_at = iter(lambda: in_transaction(engine, lambda connection: _next(connection, at, now)), None)
+    return sum(islice(looked_at, AT_ONCE))
+
+
+def _next(connection: Connection, at: datetime, now: float) -> bool | None:
+    """Whether a correction of the next refund is proposed; None where no refund waits."""
     ticked(connection, "corrections.propose", now)
     if not epochs.current(cursor_of(connection)).is_open:
-        return 0
+        return None
     today = at.date()
-    waiting = due.candidates(connection, today - LOOKED_BACK, today, most=AT_ONCE)
-    return sum(_consider(connection, each, at) for each in waiting)
+    waiting = due.candidates(connection, today - LOOKED_BACK, today, most=1)
+    return _consider(connection, waiting[0], at) if waiting else None
 
 
 def _consider(connection: Connection, candidate: due.Candidate, at: datetime) -> bool:

@@ -225,8 +225,7 @@ def test_a_refund_that_changes_later_settlements_proposes_its_correction_by_itse
     (before,) = rows_of(office.engine, proposed)[0]
 
     def tick(minutes):
-        with office.engine.begin() as connection:
-            return proposing.tick(connection, at=AT + timedelta(minutes=minutes), now=minutes * 60.0)
+        return proposing.tick(office.engine, at=AT + timedelta(minutes=minutes), now=minutes * 60.0)
 
     while tick(1):
         pass
@@ -244,3 +243,20 @@ def test_a_refund_that_changes_later_settlements_proposes_its_correction_by_itse
     assert len(rows_of(office.engine, wanted, n=refunded)) == 1
     ((own,),) = rows_of(office.engine, settlement, v=alone.visit_no)
     assert rows_of(office.engine, wanted, n=own) == []
+
+
+def test_each_refund_is_looked_at_in_a_transaction_of_its_own(office, couple):
+    """Or one would hold its persons while it waits for those of the next: a circle, with a settlement."""
+    for first in (couple, couple + 1):
+        early, late = claim(office, first, 8000), claim(office, first, 3000)
+        office.settle(early)
+        office.settle(late)
+        office.take_back(early)
+    transactions = "SELECT xmin::text FROM considered_refund"
+    before = rows_of(office.engine, transactions)
+
+    proposing.tick(office.engine, at=AT + timedelta(minutes=9), now=540.0)
+
+    new = [row for row in rows_of(office.engine, transactions) if row not in before]
+    assert len(new) >= 2
+    assert len(set(new)) == len(new)

@@ -334,6 +334,14 @@ GUARDS = (
         (f"{STORED}test_restore.py::test_what_was_settled_together_is_taken_up_by_itself",),
     ),
     Guard(
+        "each refund is looked at by itself", LOST, "center/correcting/proposing.py",
+        "    looked_at = iter(lambda: in_transaction(engine, lambda connection: _next(connection, at, now)), None)\n"
+        "    return sum(islice(looked_at, AT_ONCE))",
+        "    return in_transaction(engine, lambda connection: sum("
+        "islice(iter(lambda: _next(connection, at, now), None), AT_ONCE)))",
+        (f"{STORED}test_refund_accounts.py",),
+    ),
+    Guard(
         "a contra taken up after a restore keeps the answer that was told", CONTRA, "center/settling/contra.py",
         '"answer": pack(told or answer),', '"answer": pack(answer),',
         (f"{STORED}test_restore.py::"
