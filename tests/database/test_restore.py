@@ -20,12 +20,13 @@ from center.backup.taking import take_up
 from center.partitions import Place
 from center.persons import entitlements
 from center.policy.shelf import PolicyShelf
+from center.serving import beginning
 from center.serving.terms import TermsRefused, change
 from center.settling import counter
 from center.settling.records import cursor_of
 from domain.identity import synthetic_citizen_id
 from domain.messages import ClaimAnswer, PersonAsked
-from domain.refusals import Refusal
+from domain.refusals import Refusal, VisitRefusal
 from infra.archive import BadArchive
 from infra.codec import pack, unpack
 from infra.database import open_database
@@ -39,6 +40,7 @@ from tests.support.restored import City
 from tests.support.visits import registered
 from workers import epochs as front_epochs
 from workers import refund
+from workers.moving import standing
 from workers.tables import claim
 from workers.tables import reference as kept
 
@@ -374,6 +376,39 @@ def test_what_was_handed_over_and_lost_with_the_centre_is_handed_over_again(city
     assert rows_of(movers.target, "SELECT visit_no FROM visit") == [(stay,)]
     told = {number for (number,) in rows_of(movers.target, "SELECT visit_no FROM arriving")}
     assert set(accepted_since) <= told
+
+
+def test_what_comes_no_more_since_a_restored_centre_took_the_move_back_is_not_awaited(city, tmp_path, empty):
+    movers = before_a_move(city)
+    movers.begin()
+    movers.hear()
+    file = tmp_path / "center.backup"
+    backup(city.center, file, center_secret=SECRET, at=AT)
+    (open_,) = city.hand_in(FRONTEND, PEOPLE[:1], fen=4_000, at=AT)
+    assert movers.go(6) == "draining"
+    awaited = standing_of(movers.target, open_)
+    assert VisitRefusal.ARRIVING in awaited.codes
+    city.center = empty
+    restore(empty, file, center_secret=SECRET, by="R", reason="drill", at=RESTORED_AT)
+    city.bring_up_to_date(at=RESTORED_AT)
+    again = replace(movers, center=empty, at=RESTORED_AT)
+    with empty.begin() as connection:
+        beginning.abort(connection, HOSPITAL, by="乙", reason="改期", at=RESTORED_AT)
+    again.hear()
+
+    assert again.opens() == {FRONTEND}
+    assert standing_of(movers.target, open_).codes == (VisitRefusal.VISIT_UNKNOWN,)
+
+    again.begin()
+    assert again.go(6) == "draining"
+    assert again.opens() == {OTHER_FRONTEND}
+    assert standing_of(movers.target, open_).codes == awaited.codes, "told again, it is awaited again"
+
+
+def standing_of(engine, visit_no):
+    """What a front-end answers of a visit it does not have."""
+    with engine.connect() as connection:
+        return standing.unknown(connection, HOSPITAL, visit_no)
 
 
 def test_whoever_comes_to_serve_after_the_restore_is_asked_too(city, tmp_path, empty):

@@ -1214,6 +1214,18 @@ GUARDS = (
         (f"{UNIT}test_workers_terms.py",),
     ),
     Guard(
+        "what a move that was taken back announced is not awaited", MOVES, "workers/moving/arrivals.py",
+        "    institution.c.standing.in_([str(Standing.MOVING_IN), str(Standing.OPEN)]),\n", "",
+        (f"{STORED}test_restore.py::"
+         "test_what_comes_no_more_since_a_restored_centre_took_the_move_back_is_not_awaited",),
+    ),
+    Guard(
+        "what is announced again is awaited again", MOVES, "workers/moving/taking.py",
+        ".values(told[visit_no, batch_no])", ".values(frontend=told[visit_no, batch_no][\"frontend\"])",
+        (f"{STORED}test_restore.py::"
+         "test_what_comes_no_more_since_a_restored_centre_took_the_move_back_is_not_awaited",),
+    ),
+    Guard(
         "what is on its way is not accepted a second time", MOVES, "workers/intake.py",
         "        if is_arriving(self._connection, code, key=submission.idempotency_key):\n", "        if False:\n",
         (f"{STORED}test_moving.py::test_visits_settlements_and_keys_come_along_and_both_doors_are_never_open",),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, tuple_, update
 
 from domain.messages import BundleKept, HandedOver
 from domain.terms import Standing
@@ -179,16 +180,20 @@ class _Taking:
             self._connection.execute(gone)
         if not rows:
             return
-        keys = [(row["visit_no"], row["charge_batch_no"]) for row in rows]
-        here = set()
-        for table, key in (
-            (claim, tuple_(claim.c.visit_no, claim.c.charge_batch_no)),
-            (arriving, tuple_(arriving.c.visit_no, arriving.c.charge_batch_no)),
-        ):
-            for start in range(0, len(keys), 400):
-                some = keys[start : start + 400]
-                query = select(table.c.visit_no, table.c.charge_batch_no).where(key.in_(some))
-                here |= {tuple(row) for row in self._connection.execute(query)}
+        told = {(row["visit_no"], row["charge_batch_no"]): row for row in rows}
+        here, awaited = self._found(claim, list(told)), self._found(arriving, list(told))
         execute_many(
-            self._connection, insert(arriving), [row for row, key in zip(rows, keys, strict=True) if key not in here]
+            self._connection, insert(arriving), [row for key, row in told.items() if key not in here | awaited]
         )
+        for visit_no, batch_no in awaited:  # since a move that was taken back
+            of_it = arriving.c.visit_no == visit_no, arriving.c.charge_batch_no == batch_no
+            self._connection.execute(update(arriving).where(*of_it).values(told[visit_no, batch_no]))
+
+    def _found(self, table: Table, keys: Sequence[tuple[str, int]]) -> set[tuple[str, int]]:
+        """Which of these claims the table has."""
+        found: set[tuple[str, int]] = set()
+        for start in range(0, len(keys), 400):
+            key = tuple_(table.c.visit_no, table.c.charge_batch_no).in_(keys[start : start + 400])
+            rows = self._connection.execute(select(table.c.visit_no, table.c.charge_batch_no).where(key))
+            found |= {(row.visit_no, row.charge_batch_no) for row in rows}
+        return found

@@ -246,10 +246,14 @@ def agree(name: str, database: Any, settled: dict[tuple[str, int], Any], left: s
 
 
 def carried(name: str, database: Any, run: Run) -> list[str]:
-    """What came along with an institution is what stands where it came from, and nothing is still on its way."""
+    """What came along with an institution is what stands where it came from, and nothing is still on its way to where
+    it is served."""
     wrong = [
         f"{name}: {visit_no}-{batch_no} is still on its way here"
-        for visit_no, batch_no in database.rows("SELECT visit_no, charge_batch_no FROM arriving")
+        for visit_no, batch_no in database.rows(
+            "SELECT visit_no, charge_batch_no FROM arriving JOIN institution USING (institution_code)"
+            " WHERE standing = 'open'"
+        )
     ]
     found = "SELECT state, answer FROM claim WHERE visit_no = ? AND charge_batch_no = ? AND origin = ''"
     for visit_no, batch_no, state, answer, origin in database.rows(
