@@ -142,6 +142,23 @@ def test_a_claim_to_be_prepared_is_totalled_again_too(centre, line):
     assert (done.state, done.phase, done.policy_version) == (ClaimState.PREPARED, Phase.PREPARE, version)
 
 
+def test_one_to_be_prepared_is_sent_again_when_the_centre_only_knows_the_old_totals(centre, line):
+    """It remembers that it refused those, and says so whenever it is asked; of the new ones, which were lost, nothing."""
+    version = publish_policy(centre, split_otherwise(6))
+    visit_no = hand_in(line, phase=Phase.PREPARE)
+    sent = []
+    line.loses = lambda task: task == lanes.CLAIMS_PREPARE and sent.append(task) is None and len(sent) == 2
+    line.ring()
+    line.loses = lambda task: False
+    waiting = of(line, visit_no)
+    assert (waiting.state, waiting.submission) == (ClaimState.TOTALLED, 1)
+
+    line.let_pass(20.0)
+
+    done = of(line, visit_no)
+    assert (done.state, done.submission, done.policy_version) == (ClaimState.PREPARED, 1, version)
+
+
 def test_a_result_that_was_told_locally_is_computed_anew(centre, line):
     Ways.set_way(line, Way.LOCAL)
     person = synthetic_citizen_id((next(_serials) + 1) % 40)

@@ -1,8 +1,8 @@
 """Recording what the centre told of claims by their own keys. Told again, or late, it changes nothing.
 
 The rule (docs/outcomes.md): settled, cancelled, expired, refused: the claim is finished so. Prepared: it waits for its
-institution, and what the institution has decided already is asked of the centre next. Not known there: it is sent
-again, under the same key.
+institution, and what the institution has decided already is asked of the centre next. Not known there, or refused
+there as it was submitted earlier: it is sent again, under the same key.
 """
 
 from __future__ import annotations
@@ -80,6 +80,9 @@ def _record_one(connection: Connection, outcome: ToldOutcome, row: Any, came: Re
     if outcome.refusal in HOLDS:
         _move(connection, row, _WAITING, waits_for=outcome.refusal)
         return
+    if outcome.state == OutcomeState.REFUSED and outcome.submission < row.submission:
+        _send_again(row, came)  # as it is submitted now it has not come, or had to wait
+        return
     if outcome.refusal in STALE and row.phase in _ITS_OWN:
         return  # totalled again by itself: `workers.retotal`
     match OutcomeState(outcome.state):
@@ -92,16 +95,21 @@ def _record_one(connection: Connection, outcome: ToldOutcome, row: Any, came: Re
         case OutcomeState.REFUSED if outcome.answer is not None and outcome.answer.failed:
             numbers = {(outcome.visit_no, outcome.charge_batch_no): outcome.submission}
             came.recorded += line_answers.record_failed(connection, [outcome.answer], numbers, at=at)
-        case OutcomeState.REFUSED if row.submission <= outcome.submission:
+        case OutcomeState.REFUSED:
             number = outcome.submission
             values = {"submission": number, "refused_at": at}
             came.recorded += _end(connection, outcome, row, ClaimState.REFUSED, (ClaimState.TOTALLED,), **values)
         case OutcomeState.PREPARED if outcome.answer is not None:
             _record_prepared(connection, outcome, outcome.answer, row, came, at=at)
-        case OutcomeState.UNKNOWN if row.state in _WAITING and row.phase != Phase.CANCEL:
-            came.again.append(row.claim_id)
+        case OutcomeState.UNKNOWN:
+            _send_again(row, came)
         case _:
             pass
+
+
+def _send_again(row: Any, came: Recorded) -> None:
+    if row.state in _WAITING and row.phase != Phase.CANCEL:
+        came.again.append(row.claim_id)
 
 
 def _record_prepared(
