@@ -144,7 +144,7 @@ def _against(
 ) -> list[str]:
     found = [] if row.active else [f"机构 {row.institution_code} 已停用"]
     if not row.short_code:
-        found.append("中心不知该机构就医登记号前六位，目标前置机无法发号；先用 jiesuan tenant 登记 short_code")
+        found.append("中心不知该机构就医登记号前六位，目标前置机无法发号；先用 jiesuan tenant change --short-code 登记")
     if wish.connection and wish.connection not in set(Connected):
         found.append(f"没有接入方式“{wish.connection}”；可用：{'、'.join(Connected)}")
     if source is not None and source.frontend == wish.target:

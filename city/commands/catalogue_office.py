@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy import Connection
 
 from center.catalogue.entries import limits_text, ratios_text
@@ -98,8 +98,10 @@ def print_json(document: Any) -> None:
 
 
 def print_table(title: str, headings: list[str], rows: list[list[Any]], *, most: int = 50) -> None:
-    """For people: at most so many rows, and how many more there are."""
-    table = Table(*headings, title=title, title_justify="left", box=None, pad_edge=False)
+    """For people: at most so many rows, and how many more there are. What does not fit goes on below; the first column,
+    by which a row is found, is never broken."""
+    columns = [Column(heading, overflow="fold", no_wrap=not place) for place, heading in enumerate(headings)]
+    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
     for row in rows[:most]:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     console = Console()

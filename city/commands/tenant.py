@@ -1,12 +1,12 @@
 """`jiesuan tenant`: the institutions of a front-end, what each has of it, and on which terms.
 
 The terms are the centre's (`center.serving`): a front-end obeys them within seconds. The shares are measured at the
-front-end. Moving an institution and its way of settling are files of their own beside this one.
+front-end. Its terms, its way of settling, and moving it are files of their own beside this one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,20 +14,17 @@ from city.commands import REFUSED, Stop
 from city.commands.tenant_lanes import lanes
 from city.commands.tenant_move import move
 from city.commands.tenant_show import show
+from city.commands.tenant_terms import change, changed, limit, offline, print_changed, resume, suspend, weight
 from city.commands.tenant_way import way
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from sqlalchemy import Connection
 
 app = typer.Typer(
     help="接入机构 The institutions of a front-end: their shares, weights and limits.", no_args_is_help=True
 )
-app.command()(show)
-app.command()(way)
-app.command()(move)
-app.command()(lanes)
+for command in (show, suspend, resume, weight, limit, offline, change, way, move, lanes):
+    app.command()(command)
 
 Code = Annotated[str, typer.Argument(help="医药机构编号 Institution code (YYBH).")]
 Reason = Annotated[str, typer.Option(help="原因 Why; kept in the audit log.")]
@@ -61,6 +58,7 @@ def add(
     from center.serving.entering import enter
     from city.commands.catalogue_office import at_the_centre
 
+    connection = connection.replace("-", "_")
     basics = {"name": name, "kind": kind, "level": level}
     terms_ = {
         "short_code": short_code,
@@ -77,57 +75,8 @@ def add(
             raise Stop("；".join(problems), REFUSED)
         row = {"institution_code": code, "frontend": frontend, "connection": connection, **basics}
         enter(database, [row])
-        version = _changed(database, code, terms_, by=by, reason=reason, at=at)
-    _print_changed({"institution_code": code, "frontend": frontend, **basics, **terms_}, version, as_json)
-
-
-@app.command()
-def suspend(
-    code: Code,
-    why: Annotated[str, typer.Option(help="对外说明 What whoever stands before the closed doors is told, in Chinese.")],
-    reason: Reason = "",
-    by: By = "",
-    as_json: AsJson = False,
-) -> None:
-    """暂停受理 Close an institution's doors: nothing new comes in; what was accepted is settled."""
-    if not why.strip():
-        raise Stop("请写明对外说明（--why），医药机构将看到这句话", REFUSED)
-    _change(code, {"suspended": why.strip()}, by=by, reason=reason, as_json=as_json)
-
-
-@app.command()
-def resume(code: Code, reason: Reason = "", by: By = "", as_json: AsJson = False) -> None:
-    """恢复受理 Open them again."""
-    _change(code, {"suspended": ""}, by=by, reason=reason, as_json=as_json)
-
-
-@app.command()
-def weight(
-    code: Code,
-    new_weight: Annotated[int, typer.Argument(help="1 to 100; 10 is ordinary.")],
-    reason: Reason = "",
-    by: By = "",
-    as_json: AsJson = False,
-) -> None:
-    """设定权重 Give an institution a greater or smaller share of its front-end."""
-    _change(code, {"weight": new_weight}, by=by, reason=reason, as_json=as_json)
-
-
-@app.command()
-def limit(
-    code: Code,
-    *,
-    rate: Annotated[int | None, typer.Option(help="每秒受理上限 Claims a second; 0: no limit.")] = None,
-    burst: Annotated[int | None, typer.Option(help="突发上限 Claims at once; 0: ten seconds of the rate.")] = None,
-    backlog: Annotated[int | None, typer.Option(help="待处理上限 Open claims before it is told to wait.")] = None,
-    reason: Reason = "",
-    by: By = "",
-    as_json: AsJson = False,
-) -> None:
-    """设定限额 How fast it may hand in, and how much may be open."""
-    given = {"rate_per_second": rate, "burst": burst, "backlog_cap": backlog}
-    changes = {field: value for field, value in given.items() if value is not None}
-    _change(code, changes, by=by, reason=reason, as_json=as_json)
+        version = changed(database, code, terms_, by=by, reason=reason, at=at)
+    print_changed({"institution_code": code, "frontend": frontend, **basics, **terms_}, version, as_json)
 
 
 @app.command()
@@ -184,34 +133,3 @@ def _against(
     if other := connection.execute(taken).scalar():
         found.append(f"就医登记号前六位 {fields['short_code']} 已由机构 {other} 使用")
     return found
-
-
-def _change(code: str, changes: dict[str, Any], *, by: str, reason: str, as_json: bool) -> None:
-    from city.commands.catalogue_office import at_the_centre
-
-    with at_the_centre() as (connection, at):
-        version = _changed(connection, code, changes, by=by, reason=reason, at=at)
-    _print_changed({"institution_code": code, **changes}, version, as_json)
-
-
-def _changed(connection: Connection, code: str, changes: dict[str, Any], *, by: str, reason: str, at: datetime) -> int:
-    from center.serving import terms
-    from city.commands.catalogue_office import operator
-
-    try:
-        return terms.change(connection, code, changes, by=operator(by), reason=reason, at=at)
-    except terms.TermsRefused as refused:
-        raise Stop("；".join(refused.problems), REFUSED) from None
-
-
-def _print_changed(document: dict[str, Any], version: int, as_json: bool) -> None:
-    from city.commands.catalogue_office import print_json
-    from domain.terms import CHECKS
-
-    if as_json:
-        print_json({**document, "terms_version": version})
-        return
-    said = [f"{CHECKS[name][0]} {value}" for name, value in document.items() if name in CHECKS and value != ""]
-    if document.get("suspended") == "":
-        said.append("恢复受理")
-    print(f"{document['institution_code']}：{'，'.join(said)}。条款版本 {version}，前置机数秒内照此办理")

@@ -9,6 +9,8 @@ import typer
 from city.commands import REFUSED, Stop
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from workers.tenants import Tenant
 
 AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
@@ -61,7 +63,7 @@ def _show_shares(code: str, as_json: bool) -> None:
                 one.rate_per_second or "不限",
                 one.burst or "",
                 one.backlog_cap,
-                _standing_words(one.suspended, one.standing),
+                _standing_words(one),
             ]
             for one in found
         ],
@@ -89,19 +91,20 @@ def _show_terms(code: str, as_json: bool) -> None:
 
     from center.serving.tables import served_by
     from center.tables import institution
-    from city.commands.catalogue_office import at_the_centre, print_json, print_table
+    from city.commands.catalogue_office import at_the_centre, print_json
+    from domain.terms import CHECKS
 
-    columns = ("weight", "rate_per_second", "burst", "backlog_cap", "way", "size", "suspended", "terms_version")
     query = (
         select(
             institution.c.institution_code,
-            institution.c.name,
             served_by.c.frontend,
+            served_by.c.connection,
             served_by.c.standing,
-            *(institution.c[name] for name in columns),
+            *(institution.c[name] for name in CHECKS),
+            institution.c.terms_version,
         )
         .join(served_by, served_by.c.institution_code == institution.c.institution_code)
-        .where(institution.c.active, served_by.c.until.is_(None))
+        .where(served_by.c.until.is_(None))
         .order_by(served_by.c.frontend, institution.c.institution_code)
     )
     with at_the_centre() as (connection, _):
@@ -110,33 +113,60 @@ def _show_terms(code: str, as_json: bool) -> None:
         raise Stop(f"没有医药机构 {code}", REFUSED)
     if as_json:
         print_json([dict(row._mapping) for row in rows])
-        return
+    elif code:
+        _print_one(rows)
+    else:
+        _print_all(rows)
+
+
+def _print_one(rows: Sequence[Any]) -> None:
+    """Every term of one institution, and who serves it."""
+    from city.commands.tenant_terms import in_words
+    from domain.terms import CHECKS
+
+    one = rows[0]
+    print(f"{one.institution_code} {one.name}，条款版本 {one.terms_version}")
+    for row in rows:
+        print(f"  由前置机 {row.frontend}（{_connection_word(row)}）接入：{_standing_words(row)}")
+    for name, (word, _) in CHECKS.items():
+        print(f"  {word}：{in_words(getattr(one, name))}")
+
+
+def _print_all(rows: Sequence[Any]) -> None:
+    from city.commands.catalogue_office import print_table
+
     print_table(
         "接入条款",
-        ["机构", "名称", "前置机", "权重", "每秒", "突发", "待处理上限", "结算方式", "规模", "状态", "版本"],
+        ["机构", "名称", "前置机", "接入", "权重", "每秒", "结算方式", "状态"],
         [
             [
                 row.institution_code,
                 row.name,
                 row.frontend,
+                _connection_word(row),
                 row.weight,
                 row.rate_per_second or "不限",
-                row.burst or "",
-                row.backlog_cap or "",
                 row.way,
-                row.size,
-                _standing_words(row.suspended, row.standing),
-                row.terms_version,
+                _standing_words(row),
             ]
             for row in rows
         ],
     )
 
 
-def _standing_words(suspended: str, standing: str) -> str:
+def _connection_word(row: Any) -> str:
+    from domain.terms import CONNECTION_WORDS, Connection
+
+    return CONNECTION_WORDS[Connection(row.connection)]
+
+
+def _standing_words(of: Any) -> str:
+    """Of an institution's terms, or of its row at a front-end."""
     from domain.terms import STANDING_WORDS, Standing
 
-    return f"暂停受理：{suspended}" if suspended else STANDING_WORDS[Standing(standing)]
+    if not getattr(of, "active", True):
+        return "停用"
+    return f"暂停受理：{of.suspended}" if of.suspended else STANDING_WORDS[Standing(of.standing)]
 
 
 def _share_document(one: Any) -> dict[str, Any]:

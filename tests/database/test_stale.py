@@ -143,7 +143,7 @@ def test_a_claim_to_be_prepared_is_totalled_again_too(centre, line):
 
 
 def test_one_to_be_prepared_is_sent_again_when_the_centre_only_knows_the_old_totals(centre, line):
-    """It remembers that it refused those, and says so whenever it is asked; of the new ones, which were lost, nothing."""
+    """It says that it refused those whenever it is asked; of the new ones, which were lost, it says nothing."""
     version = publish_policy(centre, split_otherwise(6))
     visit_no = hand_in(line, phase=Phase.PREPARE)
     sent = []

@@ -91,6 +91,13 @@ def test_everything_that_stands_against_it_is_said_at_once_and_nothing_is_writte
         (["resume", CLINIC], "suspended", ""),
         (["limit", CLINIC, "--rate", "9"], "rate_per_second", 9),
         (["limit", CLINIC, "--burst", "90", "--backlog", "50"], "backlog_cap", 50),
+        (["offline", CLINIC, "--on", "--claim", "200.00", "--total", "5000.00", "--hours", "24"], "offline", True),
+        (["offline", CLINIC, "--claim", "150.00"], "offline_claim_fen", 15_000),
+        (["offline", CLINIC, "--hours", "48"], "offline_hours", 48),
+        (["offline", CLINIC, "--off"], "offline", False),
+        (["change", CLINIC, "--name", "东门诊所", "--size", "medium"], "size", "medium"),
+        (["change", CLINIC, "--inactive"], "active", False),
+        (["change", CLINIC, "--active"], "active", True),
     ],
 )
 def test_terms_are_changed_under_a_name_and_a_reason(centre, words, field, value):
@@ -118,9 +125,18 @@ def test_terms_are_changed_under_a_name_and_a_reason(centre, words, field, value
         (["suspend", CLINIC, "--why", "长" * 61], "暂停原因"),
         (["limit", CLINIC], "没有要修改的内容"),
         (["limit", CLINIC, "--rate", "-1"], "每秒受理上限"),
+        (["offline", CLINIC], "没有要修改的内容"),
+        (["offline", "440100000077", "--on"], "每笔限额"),
+        (["offline", CLINIC, "--on", "--claim", "200.00", "--total", "100.00", "--hours", "24"], "不得小于每笔限额"),
+        (["offline", CLINIC, "--on", "--claim", "200.00", "--total", "300.00", "--hours", "999"], "脱机时限"),
+        (["offline", CLINIC, "--claim", "200"], "须为金额"),
+        (["change", CLINIC, "--short-code", "ABC123"], "不能更改"),
+        (["change", "440100000077", "--civil-servants"], "须有本地前置机"),
+        (["change", CLINIC, "--kind", "shop"], "类别"),
     ],
 )
 def test_what_cannot_be_is_refused_in_chinese(centre, words, said):
+    run.invoke(app, NEW)
     before = rows_of(centre, "SELECT max(terms_version) FROM institution")
 
     assert said in refusal("tenant", *words, *WHO)
@@ -132,7 +148,10 @@ def test_the_centre_shows_the_terms_of_all(centre):
 
     assert {row["institution_code"]: row["frontend"] for row in shown}[HOSPITAL] == FRONTEND
     assert "没有医药机构" in refusal("tenant", "show", "440100099999")
-    assert "受理中" in run.invoke(app, ["tenant", "show", HOSPITAL]).stdout
+    one = run.invoke(app, ["tenant", "show", HOSPITAL]).stdout
+    assert "受理中" in one
+    assert "允许脱机：否" in one
+    assert FRONTEND in run.invoke(app, ["tenant", "show"]).stdout
 
 
 @pytest.fixture
