@@ -158,17 +158,22 @@ def _against(
     found += _of_target(connection, wish)
     found += _of_the_restored(connection, wish, source)
     found += _parts(wish, served)
-    return found + _neighbours(connection, wish)
+    return found + against_neighbours(connection, wish)
 
 
 def _of_target(connection: Connection, wish: Wish) -> list[str]:
-    known = [
-        select(table.c.frontend).where(table.c.frontend == wish.target)
-        for table in (terms_report, reference_report, served_by)
-    ]
-    if any(connection.execute(each.limit(1)).first() for each in known):
+    if is_heard_of(connection, wish.target):
         return []
     return [f"中心从未收到前置机 {wish.target!r} 的消息：先在该处装好并启动，或检查名称"]
+
+
+def is_heard_of(connection: Connection, frontend: str) -> bool:
+    """Whether the centre has heard of a front-end of this name."""
+    known = [
+        select(table.c.frontend).where(table.c.frontend == frontend)
+        for table in (terms_report, reference_report, served_by)
+    ]
+    return any(connection.execute(each.limit(1)).first() for each in known)
 
 
 def _of_the_restored(connection: Connection, wish: Wish, source: Row[Any] | None) -> list[str]:
@@ -193,7 +198,7 @@ def _parts(wish: Wish, served: Sequence[Row[Any]]) -> list[str]:
     return found
 
 
-def _neighbours(connection: Connection, wish: Wish) -> list[str]:
+def against_neighbours(connection: Connection, wish: Wish) -> list[str]:
     """Whose server the target is: an institution's own serves others as a host or as a head office, if at all."""
     others = connection.execute(
         select(served_by.c.institution_code, served_by.c.connection).where(

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from city.commands import DONE, REFUSED, Stop
 from city.sizing.hardware import SHARED, Advice, Configuration, advice, configuration
@@ -70,7 +70,8 @@ def shortfalls(here: Configuration, lines: list[Advice], need: Needs) -> list[st
 
 
 def _show_specification(console: Console, wanted: str, lines: list[Advice], remark: str) -> None:
-    table = Table("规范 3.2、3.3", "建议配置", "最低配置", title=_name(wanted), title_justify="left", box=None)
+    columns = [Column(heading, overflow="fold") for heading in ("规范 3.2、3.3", "建议配置", "最低配置")]
+    table = Table(*columns, title=_name(wanted), title_justify="left", box=None)
     for line in lines:
         table.add_row(line.item_zh, line.recommended, line.minimum)
     console.print(table)
@@ -85,8 +86,8 @@ def _show_need(console: Console, need: Needs) -> None:
         f"高峰日为均值的 {PEAK_DAY} 倍，最忙一小时占 {BUSIEST_HOUR:.1%}：每秒 {need.claims_a_second} 笔"
     )
     console.print(
-        f"按实测（{figures['measured_on']}，{figures['machine']}）：CPU {need.cores} 个，"
-        f"内存 {need.memory_mib:,} MiB，硬盘 {need.disk_gb:,} GB（保存两年）"
+        f"按实测（{figures['measured_on']}，{figures['machine']}）：每核每秒 {need.claims_a_second_and_core:,} 笔；"
+        f"CPU {need.cores} 个，内存 {need.memory_mib:,} MiB，硬盘 {need.disk_gb:,} GB（保存两年）"
     )
     console.print(
         f"线路：高峰 {need.link_bits_a_second_peak / 1e3:,.1f} kbit/s；"

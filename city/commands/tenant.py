@@ -6,6 +6,7 @@ front-end. Its terms, its way of settling, and moving it are files of their own 
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,6 +56,7 @@ def add(
 
     It has no API key yet: `jiesuan tenant key CODE` at the front-end makes one.
     """
+    from center.serving.beginning import is_heard_of
     from center.serving.entering import enter
     from city.commands.catalogue_office import at_the_centre
 
@@ -74,8 +76,11 @@ def add(
         if problems:
             raise Stop("；".join(problems), REFUSED)
         row = {"institution_code": code, "frontend": frontend, "connection": connection, **basics}
+        is_new = not is_heard_of(database, frontend)
         enter(database, [row])
         version = changed(database, code, terms_, by=by, reason=reason, at=at)
+    if is_new:
+        print(f"注意：中心尚未收到过前置机 {frontend} 的消息，请核对名称；装好并启动后即照此办理", file=sys.stderr)
     print_changed({"institution_code": code, "frontend": frontend, **basics, **terms_}, version, as_json)
 
 
@@ -113,6 +118,7 @@ def _against(
     """Everything that stands against a new institution, in Chinese."""
     from sqlalchemy import select
 
+    from center.serving.beginning import Wish, against_neighbours
     from center.serving.terms import LONGEST_REASON
     from center.tables import institution
     from domain.terms import CONNECTION_WORDS, problems_of
@@ -125,6 +131,7 @@ def _against(
         found.append(f"前置机代码只能由字母、数字、- 和 _ 组成，至多 32 位，现为 {frontend!r}")
     if connected not in set(CONNECTION_WORDS):
         found.append(f"接入方式须为 {'、'.join(CONNECTION_WORDS)} 之一，现为 {connected!r}")
+    found += against_neighbours(connection, Wish(code, frontend, connected))
     if not 0 < len(reason) <= LONGEST_REASON:
         found.append(f"请写明理由（--reason），至多 {LONGEST_REASON} 字")
     if connection.execute(select(institution.c.name).where(institution.c.institution_code == code)).first():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
-from math import ceil
+from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ MEASURED = Path(__file__).with_name("measured.json")
 
 BUSIEST_HOUR = 0.175
 """Of a day's visits: 9 to 10 o'clock in the load model."""
-PEAK_DAY = 1.4
-"""A Monday of a busy month against an average day."""
+PEAK_DAY = 1.75
+"""A Monday (1.25) of a busy season (1.4) against an average day, as the load model has them."""
 LINES_OUTPATIENT, LINES_STAY = 5, 300
 DAYS_OPEN, YEARS_KEPT = 365, 2
 SECONDS_A_DAY = 86_400
@@ -37,6 +37,8 @@ class Needs:
     visits_a_day: int
     stays_a_year: int
     claims_a_second: float
+    claims_a_second_and_core: int
+    """What a core takes when it does nothing else."""
     cores: int
     memory_mib: int
     disk_gb: int
@@ -72,6 +74,7 @@ def needs(size: Size | None) -> Needs:
         visits_a_day=visits,
         stays_a_year=stays,
         claims_a_second=round(a_second, 2),
+        claims_a_second_and_core=floor(1e6 / front_end_us),
         cores=max(1, ceil(a_second * front_end_us / 1e6 / HALF)),
         memory_mib=ceil(figures["memory_mib"]["front-end"] / HALF),
         disk_gb=ceil(lines_a_day / PEAK_DAY * DAYS_OPEN * YEARS_KEPT * stored / 1e9 / HALF),

@@ -27,6 +27,10 @@ NEW = [
 @pytest.fixture(scope="module", autouse=True)
 def filled(center_engine):
     fill_center(center_engine)
+    with center_engine.begin() as connection:
+        connection.execute(
+            text("UPDATE served_by SET connection = 'shared' WHERE frontend = :name"), {"name": OTHER_FRONTEND}
+        )
 
 
 @pytest.fixture
@@ -81,6 +85,20 @@ def test_everything_that_stands_against_it_is_said_at_once_and_nothing_is_writte
     for word in ("已经登记", "前置机代码", "已由机构 440100000077 使用", "权重", "类别", "接入方式", "理由"):
         assert word in said
     assert rows_of(centre, "SELECT count(*) FROM institution") == before
+
+
+def test_a_server_of_their_own_is_nobody_elses_and_an_unheard_name_is_pointed_out(centre):
+    other = [word.replace("440100000077", "440100000078").replace("XZS077", "XZS078") for word in NEW]
+    with centre.begin() as connection:
+        connection.execute(text("UPDATE served_by SET connection = 'own' WHERE institution_code = :c"), {"c": HOSPITAL})
+    at_the_hospitals = [FRONTEND if word == OTHER_FRONTEND else word for word in other]
+
+    assert "本地前置机：托管用 hosted" in refusal(*at_the_hospitals)
+    assert "不是该机构的本地前置机" in refusal(*at_the_hospitals, "--connection", "own")
+    added = run.invoke(
+        app, [*(word.replace(OTHER_FRONTEND, "no-such") for word in other), "--connection", "head-office"]
+    )
+    assert (added.exit_code, "尚未收到过前置机 no-such" in added.stderr) == (0, True)
 
 
 @pytest.mark.parametrize(
