@@ -21,12 +21,13 @@ from infra.broker import FAR_POLL_SECONDS, BrokerAway, Post, build_app
 from infra.embedded import valkey
 from infra.supervisor import Supervisor
 from tests.support import rabbitmq
+from tests.support.installed import is_skipped
 from tests.support.memory import empty_memory_broker
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 NO_RABBITMQ = pytest.mark.skipif(
-    not rabbitmq.is_installed(),
+    is_skipped(rabbitmq.is_installed()),
     reason="RABBITMQ IS NOT INSTALLED HERE: the contract was NOT proved on it (.ci/run installs rabbitmq-server)",
 )
 

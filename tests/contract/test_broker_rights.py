@@ -13,6 +13,7 @@ from infra.broker_rights import CENTER_LANES, NoPlainName
 from infra.embedded import valkey
 from infra.supervisor import Supervisor
 from tests.support import rabbitmq
+from tests.support.installed import is_skipped
 
 OWN, OTHER = "shared-1", "shared-10"
 TENANT = "440100000001"
@@ -29,7 +30,7 @@ FOREIGN = (
     "unacked",
 )
 NO_RABBITMQ = pytest.mark.skipif(
-    not rabbitmq.is_installed(),
+    is_skipped(rabbitmq.is_installed()),
     reason="RABBITMQ IS NOT INSTALLED HERE: its permissions were NOT proved (.ci/run installs rabbitmq-server)",
 )
 

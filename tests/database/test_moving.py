@@ -16,13 +16,14 @@ from sqlalchemy import insert, make_url, select, text, update
 
 from center.serving import beginning, moves
 from center.serving.beginning import Wish
+from center.serving.tables import served_by
 from center.serving.terms import Rules, TermsRefused, change, renewing
 from center.settling.settle import settle_submitted
 from center.tables import person, reference
 from city import cli
 from domain.messages import BooksAsked, BundleKept, HandedOver, HandOverReported, TotalsSubmitted
 from domain.refusals import Refusal, VisitRefusal
-from domain.terms import PARTS
+from domain.terms import PARTS, Connection
 from infra.database import open_database
 from infra.reference import ReferenceShelf, catalogue_row
 from tests.support.center import (
@@ -467,6 +468,54 @@ def test_everything_against_a_move_is_said_at_once_and_nothing_is_begun(movers):
         wish = Wish(HOSPITAL, OTHER_FRONTEND, "hosted")
         beginning.begin(connection, wish, by="甲", reason="迁移", at=AT, rules=relaxed)
     assert "正在由" in problems(movers)[0]
+
+
+SERVES_THE_CLINIC = {
+    Connection.OWN: None,
+    Connection.SHARED: Connection.SHARED,
+    Connection.HOSTED: Connection.OWN,
+    Connection.HEAD_OFFICE: Connection.OWN,
+}
+"""As what the target serves the clinic before; None: it serves nobody."""
+
+
+def target_serves(movers, connected):
+    changes = {"frontend": "elsewhere"} if connected is None else {"connection": connected}
+    with movers.center.begin() as connection:
+        connection.execute(update(served_by).where(served_by.c.frontend == OTHER_FRONTEND).values(changes))
+
+
+@pytest.mark.parametrize("connected", Connection)
+def test_it_moves_to_a_server_of_its_own_a_shared_one_a_host_or_its_head_office(movers, connected):
+    target_serves(movers, SERVES_THE_CLINIC[connected])
+    hand_in(movers.source, "first")
+    settle_all(movers, movers.source, FRONTEND)
+
+    movers.begin(connection=connected)
+    movers.go(6)
+
+    assert movers.opens() == {OTHER_FRONTEND}
+    assert isinstance(hand_in(movers.target, "first"), intake.Replayed)
+    hand_in(movers.target, "second")
+    assert len(settle_all(movers, movers.target, OTHER_FRONTEND)) == 1
+    assert states(movers.target) == {"first": "settled", "second": "settled"}
+    at_the_target = served_by.c.institution_code == HOSPITAL, served_by.c.frontend == OTHER_FRONTEND
+    with movers.center.connect() as connection:
+        assert connection.execute(select(served_by.c.connection).where(*at_the_target)).scalar_one() == connected
+
+
+@pytest.mark.parametrize(
+    ("serves", "wished", "said"),
+    [
+        (Connection.SHARED, Connection.OWN, "不是该机构的本地前置机"),
+        (Connection.OWN, Connection.OWN, "不是该机构的本地前置机"),
+        (Connection.OWN, Connection.SHARED, "托管用 hosted"),
+    ],
+)
+def test_whose_server_it_goes_to_has_to_fit(movers, serves, wished, said):
+    target_serves(movers, serves)
+
+    assert [said in each for each in problems(movers, connection=wished)] == [True]
 
 
 def test_terms_are_refused_with_every_field_at_once(movers):

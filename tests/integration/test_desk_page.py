@@ -16,12 +16,13 @@ from domain.messages import PersonAnswered
 from domain.money import PRICE_SCALE, QUANTITY_SCALE, amount_of, unscaled, yuan
 from tests.support import chromium
 from tests.support.api import HOSPITAL, KEYS, Api, open_sample_site
+from tests.support.installed import is_skipped
 from tests.support.refunds import answer_refunds
 from tests.support.served import served
 from workers import entitlement
 
 pytestmark = pytest.mark.skipif(
-    not chromium.is_installed(),
+    is_skipped(chromium.is_installed()),
     reason="CHROMIUM IS NOT INSTALLED HERE: the front desk was NOT proved in a browser (.ci/run installs chromium)",
 )
 

@@ -15,6 +15,7 @@ from tests.support import rabbitmq
 from tests.support.center import FRONTEND, OTHER_FRONTEND, fill_center
 from tests.support.databases import FreshDatabase, as_application
 from tests.support.frontend import CLINIC, HOSPITAL, rows
+from tests.support.installed import is_skipped
 from tests.support.site import site
 from tests.support.waiting import eventually
 from workers.tables import claim, institution
@@ -23,7 +24,7 @@ LANES = 3
 PERSONS = range(30)
 CLAIMS = 60
 NO_RABBITMQ = pytest.mark.skipif(
-    not rabbitmq.is_installed(),
+    is_skipped(rabbitmq.is_installed()),
     reason="RABBITMQ IS NOT INSTALLED HERE: scaling out was NOT proved on it (.ci/run installs rabbitmq-server)",
 )
 WORKERS = [f"lane-{number} center-settle" for number in range(LANES)]
