@@ -104,8 +104,16 @@ def stop_a_worker(town: Town, dice: random.Random) -> Struck:
 
 def double(town: Town, dice: random.Random) -> Struck:
     """One is run a second time beside the first, which nobody tells; later the second is ended, or killed."""
-    name, seconds = dice.choice(town.can_be_doubled), dice.uniform(4, 12)
-    number = dice.choice((signal.SIGTERM, signal.SIGKILL))
+    return _run_twice(town, dice, dice.choice(town.can_be_doubled))
+
+
+def double_beat(town: Town, dice: random.Random) -> Struck:
+    """The same of the timetable: everything rings twice."""
+    return _run_twice(town, dice, "beat")
+
+
+def _run_twice(town: Town, dice: random.Random, name: str) -> Struck:
+    seconds, number = dice.uniform(4, 12), dice.choice((signal.SIGTERM, signal.SIGKILL))
     again = town.double(name)
     return Struck(
         f"{name} runs twice for {seconds:.1f} s (process {again.pid}), then {number.name}",

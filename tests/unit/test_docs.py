@@ -87,5 +87,9 @@ def _is_command(words: str) -> bool:
         command = command.commands[names[0]]
     if words.startswith("serve ") and rest and rest[0].islower():
         return rest[0].rstrip(",") in {role.value for role in Role}
-    options = {option for parameter in getattr(command, "params", ()) for option in parameter.opts}
+    options = {
+        option
+        for parameter in getattr(command, "params", ())
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    }
     return all(option.partition("=")[0] in options for option in re.findall(r"(?<!\S)--[a-z-]+", words))
