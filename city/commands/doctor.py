@@ -58,6 +58,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _epoch(settings)
     yield from _books(settings)
     yield from _serving(settings)
+    yield from _lanes(settings)
     yield from _uploads(settings)
     yield from _links(settings)
     yield from _tenants(settings)
@@ -148,6 +149,30 @@ def _serving(settings: Settings) -> Iterator[Finding]:
         yield Finding("机构迁移", None, words)
     if not found:
         yield Finding("前置机归属", True, "近一天没有前置机为不属于它的机构发送费用")
+
+
+def _lanes(settings: Settings) -> Iterator[Finding]:
+    """Institutions whose claims are spread over more settle lanes than the centre serves."""
+    if not settings.center_database_url:
+        return
+    from sqlalchemy import func, select
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from center.tables import institution
+    from infra.database import opened, reading
+
+    served, spread = settings.settle_lanes, institution.c.settle_lanes
+    try:
+        with opened(settings.center_database_url) as engine, reading(engine) as connection:
+            over = connection.execute(select(func.count(), func.max(spread)).where(spread > served)).one()
+    except (SQLAlchemyError, OSError):
+        return  # said of the centre's database already
+    words = f"中心开了 {served} 条（JIESUAN_SETTLE_LANES）"
+    if over[0]:
+        words += (
+            f"，但有 {over[0]} 家机构分到最多 {over[1]} 条，多出的无人结算：jiesuan tenant lanes --lanes {served} --all"
+        )
+    yield Finding("结算通道", not over[0], words)
 
 
 def _privileges(url: str) -> Finding:

@@ -75,6 +75,9 @@ def _show_specification(console: Console, wanted: str, lines: list[Advice], rema
     for line in lines:
         table.add_row(line.item_zh, line.recommended, line.minimum)
     console.print(table)
+    for line in lines:
+        if line.note:
+            console.print(f"注：{line.item_zh}，{line.note}")
     if remark:
         console.print(f"备注：{remark}")
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from city.load.svg import COLOURS, Band, Line, Second, bars, dots_over_the_day, over_the_day
+from city.load.svg import COLOURS, Band, Line, Second, bars, dots_over_the_day, over_the_day, spreads
 
 FLOOD, CUT, PEAK = "#d9a400", "#c0392b", "#2563a8"
 BLUE, ORANGE, GREEN, RED, GREY = COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[3], COLOURS[7]
+CLASS_WORDS = {
+    "all": "全部 all",
+    "extra_large": "特大型 extra large",
+    "large": "大型 large",
+    "medium": "中型 medium",
+    "small": "小型 small",
+    "stays": "住院 stays",
+    "flood": "洪峰 the flood",
+}
+PART_WORDS = {"accept": "受理 accept", "wait": "等候 wait", "work": "办理 work", "total": "合计 total"}
 
 
 def of_day(found: Mapping[str, Any]) -> dict[str, str]:
@@ -42,6 +52,21 @@ def of_day(found: Mapping[str, Any]) -> dict[str, str]:
             label="latency over the day",
             is_log=True,
             least=0.01,
+        ),
+        "classes": spreads(
+            [
+                (
+                    CLASS_WORDS.get(group, group),
+                    [
+                        (words, [parts[part][each] for each in ("p50", "p95", "p99")])
+                        for part, words in PART_WORDS.items()
+                        if parts[part]["n"]
+                    ],
+                )
+                for group, parts in found["latency"].items()
+            ],
+            unit="s",
+            label="latency by class: accept, wait, work and total",
         ),
         "oldest": lines(
             Line(name="最久的等候 longest wait", values=backlog["oldest"], colour=BLUE),

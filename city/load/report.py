@@ -16,16 +16,7 @@ from city.load import pictures
 from city.load.his import TURN_SECONDS
 from domain.ways import WORDS, Way
 
-CLASS_WORDS = {
-    "all": "全部 all",
-    "extra_large": "特大型 extra large",
-    "large": "大型 large",
-    "medium": "中型 medium",
-    "small": "小型 small",
-    "stays": "住院 stays",
-    "flood": "洪峰 the flood",
-}
-PART_WORDS = {
+LINK_WORDS = {
     "outpatients": "只有门诊的前置机 outpatients only",
     "stays": "只有住院的前置机 stays only",
     "mixed": "门诊和住院 both",
@@ -61,8 +52,8 @@ def page(template: str, found: Mapping[str, Any], **names: Any) -> str:
             f=lambda path: Markup('<span data-figure="{}">{}</span>').format(path, written(figure(found, path))),
             badge=_badge,
             clock=clock,
-            class_words=lambda group: CLASS_WORDS.get(group, group),
-            part_words=lambda part: PART_WORDS.get(part, part),
+            class_words=lambda group: pictures.CLASS_WORDS.get(group, group),
+            part_words=lambda part: LINK_WORDS.get(part, part),
             embedded=embedded,
             **names,
         )

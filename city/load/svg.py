@@ -1,4 +1,4 @@
-"""Small pictures as inline SVG: lines over the day, dots over the day, bars. Nothing is loaded from anywhere."""
+"""Small pictures as inline SVG: lines over the day, dots over the day, bars, spreads. Nothing is loaded."""
 
 from __future__ import annotations
 
@@ -187,6 +187,44 @@ def bars(
                 f'<rect x="{left}" y="{y}" width="{length:.1f}" height="12" fill="{colour}">'
                 f"<title>{escape(which)}</title></rect>"
                 f'<text x="{left + length + 6:.1f}" y="{y + 10}" class="tick">{form(value)} {escape(unit)}</text>'
+            )
+            y += 16
+        y += 12
+    return _picture(parts, label, height) + _legend([(name, "") for name in series])
+
+
+def spreads(
+    rows: Sequence[tuple[str, Sequence[tuple[str, Sequence[float]]]]], *, unit: str, label: str, least: float = 0.001
+) -> str:
+    """For each row (name, (series, p50 p95 p99)...) a stroke a series from the median to the 99th; logarithmic.
+
+    Each of the three has its mark; the last one's figure stands beside it.
+    """
+    series = list(dict.fromkeys(name for _, spread in rows for name, _ in spread))
+    top = max((value for _, spread in rows for _, values in spread for value in values), default=0.0)
+    ticks = _log_ticks(least, top)
+    height = sum(16 * len(spread) + 12 for _, spread in rows) + 34
+    left, decades = 230, math.log10(ticks[-1] / least)
+
+    def x(value: float) -> float:
+        return left + max(0.0, math.log10(max(value, least) / least)) / decades * (WIDTH - left - 130)
+
+    parts, y = [], 6
+    for tick in ticks:
+        parts.append(
+            f'<line x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="0" y2="{height - 24}" class="grid"/>'
+            f'<text x="{x(tick):.1f}" y="{height - 8}" class="tick mid">{written(tick)} {escape(unit)}</text>'
+        )
+    for name, spread in rows:
+        parts.append(f'<text x="{left - 8}" y="{y + 8 * len(spread) + 4}" class="tick end">{escape(name)}</text>')
+        for which, values in spread:
+            colour = COLOURS[series.index(which) % len(COLOURS)]
+            first, last = x(values[0]), x(values[-1])
+            marks = "".join(f"M{x(value):.1f} {y + 1}v10" for value in values)
+            parts.append(
+                f'<path d="M{first:.1f} {y + 6}H{last:.1f}{marks}" stroke="{colour}" class="spread">'
+                f"<title>{escape(which)}</title></path>"
+                f'<text x="{last + 6:.1f}" y="{y + 10}" class="tick">{written(values[-1])} {escape(unit)}</text>'
             )
             y += 16
         y += 12

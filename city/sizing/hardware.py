@@ -32,6 +32,8 @@ class Advice:
     item_zh: str
     recommended: str
     minimum: str
+    note: str = ""
+    """How a misprint is read."""
 
 
 class Configuration(NamedTuple):
@@ -52,15 +54,20 @@ def advice(size: Size | str, *, civil_servants: bool) -> tuple[list[Advice], str
     """
     printed: dict[tuple[str, str], str] = {}
     names: dict[str, str] = {}
+    notes: dict[str, str] = {}
     wanted = {"yes" if civil_servants else "no", "not_applicable"}
     with TABLE.open(encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
             if row["class"] == _CLASSES[size] and row["civil_servant_business"] in wanted:
                 printed[row["item"], row["profile"]] = row["value"]
                 names[row["item"]] = row["item_zh"]
+                notes[row["item"]] = notes.get(row["item"]) or row["note"]
     remark = printed.pop(("remark", _BOTH), "")
     items = [item for item in names if item != "remark"]
-    return [Advice(each, names[each], printed[each, "recommended"], printed[each, "minimum"]) for each in items], remark
+    found = [
+        Advice(each, names[each], printed[each, "recommended"], printed[each, "minimum"], notes[each]) for each in items
+    ]
+    return found, remark
 
 
 def configuration(printed: dict[str, str]) -> Configuration:

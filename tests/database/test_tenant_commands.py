@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from center.serving.terms import of_frontend
 from city.cli import app
-from city.commands import Stop
+from city.commands import Stop, doctor
+from infra.settings import Settings
 from producers.api.keys import hash_of
 from tests.support.center import FRONTEND, OTHER_FRONTEND, fill_center, rows_of
 from tests.support.frontend import CLINIC, HOSPITAL, NOON, PHARMACY, hand_in, new_frontend
@@ -225,3 +226,10 @@ def test_claims_are_spread_over_no_more_lanes_than_the_centre_serves(centre, mon
     assert set(spread["terms_versions"]) >= {HOSPITAL, CLINIC}
     assert rows_of(centre, lanes) == [(4,)]
     assert terms(centre, "440100000066", OTHER_FRONTEND).settle_lanes == 4, "its front-end is told"
+
+    served = next(one for one in doctor.findings(Settings()) if one.name == "结算通道")
+    assert served.ok
+    monkeypatch.setenv("JIESUAN_SETTLE_LANES", "2")
+    fewer = next(one for one in doctor.findings(Settings()) if one.name == "结算通道")
+    assert not fewer.ok
+    assert f"{len(spread['terms_versions'])} 家机构分到最多 4 条" in fewer.words

@@ -97,7 +97,7 @@ def test_a_short_day_is_played_proven_and_told(tmp_path):
     kept = json.loads(to.with_suffix(".json").read_text(encoding="utf-8"))
     shown, pictures = holds_its_contract(to.read_text(encoding="utf-8"), kept)
     assert kept == json.loads(json.dumps(found))
-    assert len(pictures) == 9
+    assert len(pictures) == 10
     assert shown["proof.lost"] == "0"
     assert {"latency.all.total.p99", "backlog.longest_seconds", "link.parts.all.peak_bytes"} <= shown.keys()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -13,7 +14,7 @@ from city.load.comparison import NotTheSameDay, compared
 from city.load.goals import goals_compared
 from city.load.report import clock, figure, written
 from city.load.series import Steps, counted, highest, in_hours, percentile, risen, spread_of, steps_between
-from city.load.svg import Band, Line, Second, bars, dots_over_the_day, over_the_day
+from city.load.svg import Band, Line, Second, bars, dots_over_the_day, over_the_day, spreads
 from city.load.told import Clocks, Waiting
 
 HOURS = [8.0, 9.0, 10.0, 11.0]
@@ -93,6 +94,7 @@ def test_an_empty_day_can_be_drawn():
     drawn(over_the_day([8.0], [Line(name="nothing", values=[0.0])], unit="", label=""))
     drawn(dots_over_the_day([("none", "#000", [])], hours=(8.0, 8.0), unit="s", label=""))
     drawn(bars([("a", [("x", 0.0)])], unit="B", label=""))
+    drawn(spreads([("a", [("x", (0.0, 0.0, 0.0))])], unit="s", label=""))
 
 
 def test_bars_carry_their_figures():
@@ -100,6 +102,19 @@ def test_bars_carry_their_figures():
     assert "1.5k B" in picture
     widths = [float(element.get("width")) for element in drawn(picture).iter() if element.tag == "rect"]
     assert widths[0] * 20 == pytest.approx(widths[1], rel=0.01)
+
+
+def test_spreads_run_from_the_median_to_the_99th_on_a_scale_of_decades():
+    picture = spreads(
+        [("small", [("accept", [0.01, 0.05, 0.1]), ("total", [0.1, 0.5, 1.0])])], unit="s", label="by class", least=0.01
+    )
+    strokes = [element.get("d") for element in drawn(picture).iter() if element.get("class") == "spread"]
+    (begins, ends), (later, last) = [
+        (float(re.match(r"M([\d.]+)", stroke)[1]), float(re.search(r"H([\d.]+)", stroke)[1])) for stroke in strokes
+    ]
+    assert ends == later, "0.1 s stands where it stands"
+    assert ends - begins == pytest.approx(last - later, abs=0.2), "a decade is as long everywhere"
+    assert "1 s" in picture
 
 
 def test_figures_are_written_as_people_read_them():

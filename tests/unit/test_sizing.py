@@ -93,6 +93,13 @@ def test_the_command_tells_the_table_the_need_and_this_machine(capsys, size):
     assert told["need"]["cores"] >= 1
 
 
+def test_a_misprint_is_shown_as_printed_and_said_how_it_is_read(capsys):
+    doctor_as.examine("small", civil_servants=False, as_json=False)
+    shown = capsys.readouterr().out
+    assert "120G以上72000转" in shown
+    assert "注：硬盘，原文印作72000转，按7200转理解（AMB-46）" in shown
+
+
 def test_what_is_no_class_is_refused():
     with pytest.raises(Stop, match="extra_large"):
         doctor_as.examine("huge", civil_servants=True, as_json=False)
