@@ -7,36 +7,22 @@ import time
 from sqlalchemy import insert, select, text, update
 
 from center.serving import beginning
-from center.serving.tables import move
 from center.tables import upload_window
 from domain.identity import synthetic_citizen_id
-from domain.messages import BooksAsked
 from infra.clock import Clock
 from infra.reference import catalogue_row
 from tests.support.center import FRONTEND, OTHER_FRONTEND, fill_center
 from tests.support.frontend import CLINIC, HOSPITAL, NOON, published, short_code, submission
+from tests.support.moving_processes import QUICK, book_of, heard, settled, state
 from tests.support.site import site
 from tests.support.uploading import WIDE
 from tests.support.visits import charge, deliver, delivery, registered, registration
 from tests.support.waiting import eventually
-from workers import books, intake, visits
+from workers import intake, visits
 from workers.doorbell import Doorbell
-from workers.tables import claim, reference, visit
+from workers.tables import reference, visit
 
 CLAIMS_BEFORE, CLAIMS_AFTER = 40, 10
-QUICK = {
-    "JIESUAN_REFERENCE_EVERY_SECONDS": "0.5",
-    "JIESUAN_SERVING_TICK_SECONDS": "1",
-    "JIESUAN_WINDOW_TICK_SECONDS": "1",
-    "JIESUAN_BOOKS_CHECK_SECONDS": "60",
-    "JIESUAN_BOOKS_TICK_SECONDS": "60",
-    "JIESUAN_SWEEP_AFTER_SECONDS": "4",
-}
-
-
-def state(center):
-    with center.connect() as connection:
-        return connection.execute(select(move.c.state)).scalar()
 
 
 def hand_in(place, number):
@@ -46,17 +32,6 @@ def hand_in(place, number):
     (outcome,) = intake.accept(place.engine, [asked], at=NOON)
     Doorbell(place.post, place.frontend).ring(HOSPITAL)
     return outcome
-
-
-def settled(engine):
-    with engine.connect() as connection:
-        rows = connection.execute(select(claim.c.visit_no).where(claim.c.state == "settled", claim.c.origin == ""))
-        return set(rows.scalars())
-
-
-def book_of(place):
-    with place.engine.connect() as connection:
-        return books.report(connection, BooksAsked(day=NOON.date())).totals
 
 
 def test_nothing_is_lost_and_nothing_double(tmp_path, clean_valkey, center_engine, center_database_url):
@@ -119,8 +94,3 @@ def test_nothing_is_lost_and_nothing_double(tmp_path, clean_valkey, center_engin
         (again,) = intake.accept(there.engine, [submission(HOSPITAL, "key-0", person=synthetic_citizen_id(0))], at=NOON)
         assert isinstance(again, intake.Replayed), "what was accepted there before is answered here"
         assert short_code(HOSPITAL) == again.visit_no[:6]
-
-
-def heard(center):
-    with center.connect() as connection:
-        return set(connection.execute(text("SELECT frontend FROM terms_report")).scalars())
