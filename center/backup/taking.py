@@ -52,6 +52,8 @@ AT_ONCE = 300
 """Most documents of a run."""
 TAKING = 7372
 """The advisory lock of taking up: one at a time, or the order of the numbers were lost."""
+RESETTLED = "resettled"
+"""What is kept of a refund, in the words of front-ends."""
 
 _AMOUNTS = (
     "fund_pay_fen",
@@ -303,12 +305,25 @@ class _Taking:
             frontend=first.frontend,
             reason=resent.reason,
             at=first.settled_at,
+            request=contra.request_of(self._kept_of(first)),
             told=resent.answer,
         )
         if _says(answer)[:-1] != _says(resent.answer)[:-1]:
             raise _Differs(0, None, f"按原结算应为{_words(answer)}")
         chain.seal(self._cursor, {resent.claim.institution_code: [first.document_no]}, at=first.settled_at)
         sums.add_documents(self._cursor, [first.document_no])
+
+    def _kept_of(self, first: Waiting) -> list[ClaimTotals]:
+        """What the same request had settled anew: it was told of under the next batch, and numbered soon after."""
+        self._cursor.execute(
+            "SELECT content FROM resent WHERE epoch = %s AND frontend = %s AND document_no > %s"
+            " ORDER BY document_no LIMIT %s",
+            [self._epoch, first.frontend, first.document_no, AT_ONCE],
+        )
+        claim = first.resent.claim
+        key = RESETTLED, claim.visit_no, claim.charge_batch_no + 1
+        behind = (unpack(content, Resent) for (content,) in self._cursor)
+        return [each.claim for each in behind if (each.kind, each.claim.visit_no, each.claim.charge_batch_no) == key]
 
     # ── What is noted ──
 

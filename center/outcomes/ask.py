@@ -25,6 +25,8 @@ from infra.codec import unpack
 def tell(connection: Connection, asked: OutcomeAsked, *, frontend: str, at: datetime) -> OutcomeTold:
     """Tell what there is under each key, and what time it is; no claim is changed, and nobody is kept waiting.
 
+    A claim is of the front-end that handed it in: where another one of the institution came first with the number, it
+    is not known here, and sent again it is refused as a conflict.
     Settled, prepared, cancelled or expired; else refused, if that is all that ever became of it; else unknown. While
     a restored centre does not have back what it answered, it says nothing about what it does not know.
     """
@@ -41,9 +43,10 @@ def tell(connection: Connection, asked: OutcomeAsked, *, frontend: str, at: date
     settled = {
         (each.institution_code, each.visit_no, each.charge_batch_no): each.answer
         for each in records.known_of_visits(cursor, visits).settled
+        if each.frontend == frontend
     }
-    outcomes = rows.read(cursor, good)
-    parked = _parked(cursor, good - set(settled) - set(outcomes))
+    outcomes = {key: row for key, row in rows.read(cursor, good).items() if row.frontend == frontend}
+    parked = _parked(cursor, good - set(settled) - set(outcomes), frontend)
 
     def told(key: Key) -> ToldOutcome:
         institution = institutions.get(key[0])
@@ -67,16 +70,16 @@ def _is_storable(key: Key) -> bool:
     return is_code(code, 18) and is_code(visit_no, 16) and 0 <= batch_no <= MAX_INTEGER
 
 
-def _parked(cursor: psycopg.Cursor[Any], keys: Collection[Key]) -> dict[Key, Refused]:
-    """The newest refusal of each of these claims, where there is one."""
+def _parked(cursor: psycopg.Cursor[Any], keys: Collection[Key], frontend: str) -> dict[Key, Refused]:
+    """The newest refusal of each of these claims of the front-end, where there is one."""
     if not keys:
         return {}
     codes, visits, batches = zip(*keys, strict=True)
     cursor.execute(
         "SELECT institution_code, visit_no, charge_batch_no, refusal, detail, submission, failed FROM parked"
-        " WHERE (visit_no, charge_batch_no, institution_code) IN"
+        " WHERE frontend = %s AND (visit_no, charge_batch_no, institution_code) IN"
         " (SELECT * FROM unnest(%s::text[], %s::int[], %s::text[])) ORDER BY submission, parked_id",
-        [list(visits), list(batches), list(codes)],
+        [frontend, list(visits), list(batches), list(codes)],
     )
     return {
         (code, visit, batch): Refused(Refusal(why), detail, number, unpack(failed, Failed) if failed else ())

@@ -58,13 +58,16 @@ def decide_one(
     """Confirm or cancel one claim in the caller's transaction, and tell what it came to. Raises LookAgain when it was
     prepared between the first look and the locks.
 
-    `by` is who forces it at the centre; else it is the front-end of the institution.
+    A claim is of the front-end that handed it in, and no other one of the institution decides about it. `by` is who
+    forces it at the centre; else it is that front-end.
     """
     key: Key = decision.institution_code, decision.visit_no, decision.charge_batch_no
     refused = _against(cursor, key, frontend)
     if refused is not None:
         return told_refused(key, refused)
     row, persons = _locked(cursor, key)
+    if row is not None and row.frontend != frontend and not by:
+        return told_refused(key, refuse(Refusal.NOT_SERVED))
     if (row is None or row.state == OutcomeState.PREPARED) and not epochs.current(cursor).is_open:
         # Restored from a backup, we do not know yet what we confirmed since.
         return told_unknown(key, Refused(Refusal.BUSY, epochs.RECOVERING))
@@ -73,9 +76,7 @@ def decide_one(
         return deciding.without_row(confirm=decision.confirm)
     if OutcomeState(row.state) not in EDGES:
         return deciding.again(row, confirm=decision.confirm)
-    if row.expires_at is None or row.expires_at <= at:
-        return deciding.expire(row)
-    return deciding.confirm(row, persons) if decision.confirm else deciding.cancel(row)
+    return deciding.prepared(row, persons, confirm=decision.confirm)
 
 
 def _against(cursor: psycopg.Cursor[Any], key: Key, frontend: str) -> Refused | None:
@@ -105,10 +106,16 @@ class _Deciding:
     def __init__(self, cursor: psycopg.Cursor[Any], key: Key, frontend: str, at: datetime, by: str) -> None:
         self._cursor, self._key, self._frontend, self._at, self._by = cursor, key, frontend, at, by
 
+    def prepared(self, row: OutcomeRow, persons: dict[int, InsuredPerson], *, confirm: bool) -> ToldOutcome:
+        """It waits for the decision, unless its time is up."""
+        if row.expires_at is None or row.expires_at <= self._at:
+            return self.expire(row)
+        return self.confirm(row, persons) if confirm else self.cancel(row)
+
     def confirm(self, row: OutcomeRow, persons: dict[int, InsuredPerson]) -> ToldOutcome:
         """Write what was prepared."""
         prepared: Prepared = unpacked(row.prepared)
-        confirming = Confirming(prepared, persons, frontend=self._frontend)
+        confirming = Confirming(prepared, persons, frontend=row.frontend)
         if not confirming.is_as_prepared(self._cursor):
             # Somebody moved the person past the hold. Nothing is settled by numbers that are not true any more.
             log.error("hold_broken", extra={"visit_no": row.visit_no, "charge_batch_no": row.charge_batch_no})
@@ -142,6 +149,8 @@ class _Deciding:
         """It was never prepared: settled in one phase, or not known; a cancellation leaves a tombstone."""
         settled, unsettled, _ = records.known_of_visits(self._cursor, [self._key[1]])
         own = next((each for each in settled if _key_of(each) == self._key), None)
+        if own is not None and own.frontend != self._frontend:
+            return told_refused(self._key, refuse(Refusal.NOT_SERVED))
         if own is not None:
             return told_settled(self._key, own.answer, None if confirm else not_to_be_cancelled(own.answer))
         if confirm:

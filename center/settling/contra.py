@@ -7,7 +7,7 @@ The persons concerned are locked by the caller (`lock_concerned`), who seals wha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import psycopg
 from center.settling import records
 from center.settling.records import InsuredPerson
 from center.tables import settlement
-from domain.messages import ClaimAnswer
+from domain.messages import ClaimAnswer, ClaimTotals
 from domain.refund import taken_back
 from domain.settlement import AccumulatorEntry, Step
 from infra.codec import pack, unpack
@@ -62,6 +62,11 @@ def lock_concerned(
     return insured
 
 
+def request_of(kept: Iterable[ClaimTotals]) -> bytes:
+    """What makes a request the same one: which lines are kept, however the catalogue of the day splits them."""
+    return pack([[claim.charge_batch_no, claim.total_fen, claim.line_count, claim.digest] for claim in kept])
+
+
 def take_back(
     cursor: psycopg.Cursor[Any],
     original: Original,
@@ -70,10 +75,12 @@ def take_back(
     frontend: str,
     reason: str,
     at: datetime,
+    request: bytes = b"",
     told: ClaimAnswer | None = None,
 ) -> ClaimAnswer:
     """Write the negative twin of a settlement of locked persons, and let accumulators and accounts go back by what it
-    moved; its answer, from where they stand. One that was `told` before a restore keeps its number and its answer."""
+    moved; its answer, from where they stand. Where a front-end asked, its `circumstances` are the `request_of` that.
+    One that was `told` before a restore keeps its number and its answer."""
     number = records.settlement_numbers(cursor, 1)[0] if told is None else told.settlement_no
     entries = _entries_back(cursor, number, original.settlement_no)
     balances = _accounts_back(cursor, number, original)
@@ -100,6 +107,8 @@ def take_back(
         "steps": _steps_back(original.steps),
         "answer": pack(told or answer),
     }
+    if request:
+        own["circumstances"] = request
     copy_settlement(cursor, original.settlement_no, own, negated=True)
     return answer
 

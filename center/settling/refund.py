@@ -60,6 +60,8 @@ class _Row(NamedTuple):
     scheme: str
     settled_day: date
     contra_of: int | None
+    frontend: str
+    circumstances: bytes
     steps: bytes
     answer: bytes
 
@@ -178,8 +180,8 @@ class _Refund:
         self._insured = contra.lock_concerned(self._cursor, numbers, [visit_no])
         self._cursor.execute(
             "SELECT settlement_no, kind, charge_batch_no, institution_code, person_no, visit_type, visit_date,"
-            " line_count, total_fen, clearing_type, scheme, settled_day, contra_of, steps, answer"
-            " FROM settlement WHERE visit_no = %s",
+            " line_count, total_fen, clearing_type, scheme, settled_day, contra_of, frontend, circumstances, steps,"
+            " answer FROM settlement WHERE visit_no = %s",
             [visit_no],
         )
         rows = [_Row._make(row) for row in self._cursor.fetchall()]
@@ -287,6 +289,7 @@ class _Refund:
             frontend=self._frontend,
             reason=self._asked.reason,
             at=self._at,
+            request=contra.request_of(self._asked.kept),
         )
 
     def _settle_kept(self, settled_on: date) -> tuple[ClaimAnswer, ...]:
@@ -336,15 +339,23 @@ class _Refund:
         sums.add_documents(self._cursor, [number])
 
     def _stored(self, before: _Row, rows: Iterable[_Row]) -> RefundAnswered:
-        """The answer that was given; another request under the same number is a conflict."""
+        """The answer that was given. Whoever keeps something else under the same number, or asks at another front-end
+        of the institution, comes too late; under the number of another settlement's contra it is a conflict."""
         asked = self._asked
         original = _find(rows, asked.charge_batch_no, NORMAL)
-        kept = [_find(rows, claim.charge_batch_no, NORMAL) for claim in asked.kept]
-        same = original is not None and before.contra_of == original.settlement_no
-        if not same or before.institution_code != asked.institution_code or None in kept:
+        is_of_it = original is not None and before.contra_of == original.settlement_no
+        if not is_of_it or before.institution_code != asked.institution_code:
             return self._refused(refuse(Refusal.MALFORMED, "费用批次"))
+        kept = [_find(rows, claim.charge_batch_no, NORMAL) for claim in asked.kept]
+        if before.frontend != self._frontend or None in kept or not self._is_same(before, original):
+            return self._refused(refuse(Refusal.REFUNDED_ALREADY, held=str(before.settlement_no)))
         answers = [unpack(row.answer, ClaimAnswer) for row in (before, *kept) if row is not None]
         return _told(asked, answers=tuple(answers))
+
+    def _is_same(self, before: _Row, original: _Row | None) -> bool:
+        """Whether the same was asked to be kept; one from before this was written has its original's circumstances."""
+        is_unknown = original is not None and before.circumstances == original.circumstances
+        return is_unknown or before.circumstances == contra.request_of(self._asked.kept)
 
     def _refused(self, refused: Refused) -> RefundAnswered:
         return _told(self._asked, refusal=str(refused.refusal), detail=refused.detail)

@@ -7,7 +7,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, insert, text
 from sqlalchemy.exc import DBAPIError
 
 from center.approving.actions import CannotDo
@@ -17,6 +17,7 @@ from center.outcomes.ask import tell
 from center.outcomes.decide import decide
 from center.outcomes.expiry import expire
 from center.outcomes.prepare import prepare
+from center.serving.tables import served_by
 from center.settling.refund import refund
 from center.settling.settle import settle_submitted
 from domain.identity import synthetic_citizen_id
@@ -25,6 +26,7 @@ from tests.support.center import (
     AT,
     CATALOGUE_VERSION,
     FRONTEND,
+    HOSPITAL,
     OTHER_FRONTEND,
     POLICY_VERSION,
     fill_center,
@@ -276,6 +278,47 @@ def test_only_the_front_end_of_the_institution_decides_and_asks(center_engine, s
     told = asked(center_engine, claim, frontend=OTHER_FRONTEND)
     assert (told.state, told.answer) == ("unknown", None)
     assert asked(center_engine, claim).state == "prepared"
+
+
+@pytest.fixture
+def beside(center_engine):
+    """A second front-end serves the hospital as well, and may have given the same number."""
+    also = insert(served_by).values(institution_code=HOSPITAL, frontend=OTHER_FRONTEND, part=1)
+    gone = delete(served_by).where(served_by.c.institution_code == HOSPITAL, served_by.c.frontend == OTHER_FRONTEND)
+    with center_engine.begin() as connection:
+        connection.execute(also)
+    yield OTHER_FRONTEND
+    with center_engine.begin() as connection:
+        connection.execute(gone)
+
+
+def test_what_another_front_end_of_the_institution_handed_in_is_not_told_nor_decided(
+    center_engine, shelf, person, beside
+):
+    waits, stands, never = of(person), of(next(SERIALS)), of(next(SERIALS), total_fen=1)
+    prepared(center_engine, shelf, waits)
+    assert settled(center_engine, shelf, stands, never)[1].refusal
+
+    for confirm in (True, False):
+        for claim in (waits, stands):
+            told = decided(center_engine, claim, confirm=confirm, frontend=beside)
+            assert (told.state, told.refusal, told.answer) == ("refused", "not-served", None)
+    for claim in (waits, stands, never):
+        told = asked(center_engine, claim, frontend=beside)
+        assert (told.state, told.refusal, told.answer) == ("unknown", "", None), "it hands its own in again"
+        assert asked(center_engine, claim).state in ("prepared", "confirmed", "refused")
+
+
+def test_what_is_forced_stays_with_the_front_end_that_handed_it_in(center_engine, shelf, person, beside):
+    claim = of(person)
+    prepared(center_engine, shelf, claim, frontend=beside)
+    key = claim.institution_code, claim.visit_no, claim.charge_batch_no
+    with center_engine.begin() as connection:
+        number = propose_force(connection, key, confirm=True, by="甲", reason="前置机损坏", at=AT)
+    assert approve(center_engine, number, by="乙", at=AT).state == "approved"
+
+    assert asked(center_engine, claim, frontend=beside).state == "confirmed"
+    assert asked(center_engine, claim).state == "unknown"
 
 
 @pytest.mark.parametrize("wrong", [{"visit_no": "x" * 17}, {"visit_no": "a\0b"}, {"charge_batch_no": -1}])

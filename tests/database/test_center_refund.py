@@ -10,10 +10,11 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, insert, text
 from sqlalchemy.exc import IntegrityError
 
 from center.outcomes.prepare import prepare
+from center.serving.tables import served_by
 from center.settling import refund as refunding
 from center.settling.permits import CannotPermit, permit
 from center.settling.refund import refund
@@ -30,6 +31,7 @@ from tests.support.center import (
     CATALOGUE_VERSION,
     CLINIC,
     FRONTEND,
+    HOSPITAL,
     OTHER_FRONTEND,
     POLICY_VERSION,
     fill_center,
@@ -161,6 +163,46 @@ def test_asked_again_it_answers_as_the_first_time_and_moves_nothing(center_engin
     assert again == first_answer
     assert standing(center_engine, person) == ({}, BALANCE)
     assert settle(of)[0].refusal == "", "the original's own answer stands"
+
+
+def test_something_else_under_the_number_of_a_refund_is_too_late(center_engine, settle, take_back):
+    """As two front-ends of one institution ask it, of which neither knows of the other: what the first was told stays,
+    and no front-end records as settled what the centre has not settled."""
+    of, unlike = claim(), claim()
+    settle(of, unlike)
+    all_of_it = of._replace(charge_batch_no=3)
+    half = all_of_it._replace(total_fen=5500, in_scope_fen=4500)
+    told = take_back(asking(of, kept=(half,)))
+    take_back(asking(unlike))
+    written = documents_of(center_engine, of, unlike)
+
+    def too_late(asked, **change):
+        answered = take_back(asked, **change)
+        assert (answered.refusal, answered.answers) == (Refusal.REFUNDED_ALREADY, ())
+        assert str(written[0 if asked.visit_no == of.visit_no else -1]) in answered.detail
+
+    too_late(asking(of, kept=(all_of_it,)))
+    too_late(asking(of, kept=(half._replace(digest=bytes.fromhex("77" * 16)),)))
+    too_late(asking(of, kept=(half._replace(charge_batch_no=4),)))
+    too_late(asking(of))
+    too_late(asking(unlike, kept=(unlike._replace(charge_batch_no=3),)))
+    beside = insert(served_by).values(institution_code=HOSPITAL, frontend=OTHER_FRONTEND, part=1)
+    gone = delete(served_by).where(served_by.c.institution_code == HOSPITAL, served_by.c.frontend == OTHER_FRONTEND)
+    with center_engine.begin() as connection:
+        connection.execute(beside)
+    too_late(asking(of, kept=(half,)), frontend=OTHER_FRONTEND)
+    with center_engine.begin() as connection:
+        connection.execute(gone)
+
+    otherwise_split = half._replace(in_scope_fen=4000, own_expense_fen=half.own_expense_fen + 500)
+    assert take_back(asking(of, kept=(otherwise_split,))) == told, "the same lines, as the catalogue of today has them"
+    assert documents_of(center_engine, of, unlike) == written
+
+
+def documents_of(engine, *claims):
+    """The settlements of these visits but the original ones, in their order."""
+    numbers = "SELECT settlement_no FROM settlement WHERE visit_no = ANY(:visits) AND charge_batch_no > 1 ORDER BY 1"
+    return [number for (number,) in rows_of(engine, numbers, visits=[each.visit_no for each in claims])]
 
 
 def test_a_redelivered_claim_after_its_refund_settles_nothing(center_engine, settle, take_back):

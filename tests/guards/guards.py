@@ -696,6 +696,37 @@ GUARDS = (
         (f"{STORED}test_center_refund.py",),
     ),
     Guard(
+        "a refund is told again to whoever keeps the same", TWICE, "center/settling/refund.py",
+        "        return is_unknown or before.circumstances == contra.request_of(self._asked.kept)\n",
+        "        return True\n",
+        (f"{STORED}test_center_refund.py::test_something_else_under_the_number_of_a_refund_is_too_late",),
+    ),
+    Guard(
+        "a refund is told again at the front-end that asked", TWICE, "center/settling/refund.py",
+        "before.frontend != self._frontend or None in kept", "None in kept",
+        (f"{STORED}test_center_refund.py::test_something_else_under_the_number_of_a_refund_is_too_late",),
+    ),
+    Guard(
+        "what a refund kept is known after a restore", TWICE, "center/backup/taking.py",
+        "            request=contra.request_of(self._kept_of(first)),\n", "",
+        (f"{STORED}test_restore.py::test_front_ends_bring_a_restored_centre_up_to_date_to_the_fen",),
+    ),
+    Guard(
+        "a settlement is told to who handed it in", TWICE, "center/outcomes/ask.py",
+        "        if each.frontend == frontend\n", "",
+        (f"{STORED}test_center_outcomes.py::test_what_another_front_end_of_the_institution_handed_in_is_not_told_nor_decided",),
+    ),
+    Guard(
+        "a claim is decided by the front-end that handed it in", TWICE, "center/outcomes/decide.py",
+        "row is not None and row.frontend != frontend and not by", "False",
+        (f"{STORED}test_center_outcomes.py::test_what_another_front_end_of_the_institution_handed_in_is_not_told_nor_decided",),
+    ),
+    Guard(
+        "what is forced stays with its front-end", TWICE, "center/outcomes/decide.py",
+        "frontend=row.frontend)", "frontend=self._frontend)",
+        (f"{STORED}test_center_outcomes.py::test_what_is_forced_stays_with_the_front_end_that_handed_it_in",),
+    ),
+    Guard(
         "one contra per settlement (uq_settlement_contra_of)", TWICE, "center/migrations/versions/r0003_refund.py",
         "        unique=True,\n", "        unique=False,\n",
         (f"{STORED}test_center_refund.py",),
@@ -935,7 +966,7 @@ GUARDS = (
     ),
     Guard(
         "a prepared claim expires by the centre's clock", TWICE, "center/outcomes/decide.py",
-        "    if row.expires_at is None or row.expires_at <= at:\n", "    if False:\n",
+        "        if row.expires_at is None or row.expires_at <= self._at:\n", "        if False:\n",
         (f"{STORED}test_center_outcomes.py::test_a_confirmation_after_the_interval_is_told_to_submit_again",),
     ),
     Guard(

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 
 RUSH_AT = 3.0
+BURSTS, BURST, BURSTS_EVERY = 8, 4, (1.0, 5.0)
+"""Of an institution that floods: so many claims at once, so many times, so many seconds apart."""
 ASKED_AT = (6.0, 10.0)
 SOLD_AT = ((45.0, 60.0), (60.0, 75.0))
 """When the counters that sell off-line ask who their persons are: what they may sell off-line is known then; and when
@@ -125,6 +127,8 @@ class Client:
             self._submit([self._new(person) for person in dice.sample(self.persons, len(self.persons))])
         if self._sells_offline:
             self._sell_offline()
+        if self.code == city.profile.floods:
+            self._flood()
         pause = city.profile.safety_seconds / (city.profile.operations + 1)
         for _ in range(city.profile.operations):
             city.loop.sleep(dice.uniform(0.0, 2.0 * pause))
@@ -177,6 +181,14 @@ class Client:
                 self._refund(dice.choice(claim.refunds))
             else:
                 self._refund(self._new_refund(claim))
+
+    def _flood(self) -> None:
+        """Burst after burst; meanwhile the operator moves the institution."""
+        city, dice = self.run.city, self.run.city.dice
+        city.loop.sleep(max(0.0, town.FLOOD_AT - city.loop.now))
+        for _ in range(BURSTS):
+            self._submit([self._new() for _ in range(BURST)])
+            city.loop.sleep(dice.uniform(*BURSTS_EVERY))
 
     def _sell_offline(self) -> None:
         """Ask who one's persons are while the link is up; serve them all when it is down, and again soon after."""

@@ -76,6 +76,16 @@ def move_institution(connection: Connection, dice: random.Random, at: datetime) 
     return code, town.other(source)
 
 
+def move_away(connection: Connection, code: str, at: datetime) -> str:
+    """Begin to move this institution to the other front-end; where it is to be then."""
+    serving = _open_at(connection, code)
+    if len(serving) > 1:
+        return merge(connection, code, serving[0], at)
+    target = town.other(next(iter(serving), "fe1"))
+    beginning.begin(connection, beginning.Wish(code, target), by=BY, reason=REASON, at=at)
+    return target
+
+
 def join_or_merge(connection: Connection, dice: random.Random, at: datetime) -> None:
     """Give the very large hospital a second front-end, or take one of its two away."""
     serving = _open_at(connection, town.VERY_LARGE)

@@ -52,6 +52,9 @@ UNDECIDED = "SELECT proposal_no FROM proposal WHERE state = 'open' AND action = 
 PARTED_AT = ((0.05, 0.2), (0.4, 0.6), (0.7, 0.9))
 """When a very large hospital gets a second front-end, loses one of two, and so on; of the safety phase."""
 
+MOVED_AFTER = (0.0, 12.0)
+"""Seconds from the beginning of a flood until who floods is moved."""
+
 
 class Operators:
     """Changes something every now and then until the heal phase; then puts everything right."""
@@ -81,6 +84,9 @@ class Operators:
             for earliest, latest in PARTED_AT:
                 moment = dice.uniform(earliest, latest) * profile.safety_seconds
                 loop.at(moment, lambda: loop.spawn(self._clerk, lambda: self._tried(self._part)))
+        if profile.floods:
+            moment = town.FLOOD_AT + dice.uniform(*MOVED_AFTER)
+            loop.at(moment, lambda: loop.spawn(self._clerk, lambda: self._tried(self._move_flooding)))
         if profile.offline_fen:
             loop.at(0.5, lambda: loop.spawn(self._clerk, lambda: self._tried(self._offline)))
         if profile.restores:
@@ -163,6 +169,10 @@ class Operators:
             engine, lambda connection: connecting.move_institution(connection, self._city.dice, at)
         )
         self._since[code] = target
+
+    def _move_flooding(self, engine: Engine, at: datetime) -> None:
+        code = self._city.profile.floods
+        self._since[code] = in_transaction(engine, lambda connection: connecting.move_away(connection, code, at))
 
     def _part(self, engine: Engine, at: datetime) -> None:
         in_transaction(engine, lambda connection: connecting.join_or_merge(connection, self._city.dice, at))

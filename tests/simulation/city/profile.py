@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from infra.clock import SHANGHAI
+from tests.simulation.city import town
 
 MORNINGS = (
     datetime(2026, 3, 2, 9, 30, tzinfo=SHANGHAI),
@@ -58,6 +59,8 @@ class Profile:
     and institutions at both settle off-line what was leased to them."""
     parts: bool = False
     """A very large hospital is served by both front-ends for a while, each with its part of the visit numbers."""
+    floods: str = ""
+    """The institution whose claims come in bursts, and which is moved in the middle of them; empty: none."""
 
     def heal(self) -> None:
         """Nothing goes wrong any more."""
@@ -66,8 +69,11 @@ class Profile:
 
 
 def of_seed(seed: int, dice: random.Random) -> Profile:
-    """The profile of a seed, from its dice; whether a hospital has two front-ends is thrown apart from them."""
+    """The profile of a seed, from its dice; whether a hospital has two front-ends, and who floods, apart from them."""
     profile = drawn(dice)
+    flood = random.Random(f"floods {seed}")
+    if profile.connects and flood.random() < 0.3:
+        profile.floods = flood.choice(town.CODES)
     profile.parts = profile.connects and not profile.restores and random.Random(f"parts {seed}").random() < 0.3
     if profile.parts:  # a front-end comes and goes, each in its own time
         profile.safety_seconds += 60.0

@@ -40,6 +40,9 @@ SELLS_OFFLINE = (LOCAL, "440100000001")
 TERMS = {LOCAL: {"way": "local", **OFFLINE}, CENTRALIZED: {"way": "centralized"}}
 """Other terms than those of every other institution."""
 
+FLOOD_AT = 10.0
+"""When an institution begins to flood, in a seed that has it."""
+
 CODES = tuple(code for codes in FRONTENDS.values() for code in codes)
 CATALOGUE = published(CODES, "catalogue-1")
 """Each front-end has the matches of all: fetching them on a move is proved by the tests of the moves."""
