@@ -1,4 +1,5 @@
-"""A tenant of a shared front-end moves in the middle of its own flood, with real processes; its neighbours go on."""
+"""A tenant of a shared front-end moves in the middle of its own flood, with real processes that are killed; its
+neighbours go on."""
 
 from __future__ import annotations
 
@@ -83,6 +84,10 @@ def test_a_tenant_moves_in_the_middle_of_its_flood_and_its_neighbours_go_on(
                 with center_engine.begin() as connection:
                     wish = beginning.Wish(HOSPITAL, OTHER_FRONTEND, "hosted")
                     beginning.begin(connection, wish, by="甲", reason="洪峰中迁移", at=NOON)
+            if turn == BEFORE + 2:
+                for role in ("desk", "link"):
+                    here.kill(role)
+                here.start("desk", "link")
             time.sleep(0.1)
         assert turned_away, "the move happened while the flood went on"
 
