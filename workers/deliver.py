@@ -48,6 +48,7 @@ _SETTLED_BY_ORDER = _RECORD.where(_MAY_BE_ORDERED)
 _REFUSED = (
     update(claim)
     .where(*_KEY, claim.c.state == ClaimState.TOTALLED, claim.c.submission <= bindparam("number"))
+    .where(claim.c.contra_of.is_(None))  # a refund is refused by its own answer: `workers.refund`
     .values(
         state=bindparam("to"),
         answer=bindparam("packed"),

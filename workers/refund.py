@@ -50,7 +50,7 @@ _STANDS = select(institution.c.standing, institution.c.moved_to, institution.c.m
     institution.c.institution_code == bindparam("code")
 )
 _KEPT = claim.alias("kept")
-_DUE = (
+_OPEN = (
     select(
         claim.c.claim_id,
         claim.c.institution_code,
@@ -74,10 +74,11 @@ _DUE = (
     )
     .outerjoin(claim_content, claim_content.c.claim_id == _KEPT.c.claim_id)
     .where(REFUND_IS_OPEN, claim.c.state == ClaimState.TOTALLED)
-    .where(or_(claim.c.attempts == 0, claim.c.rung_at < bindparam("rung_before")))
     .order_by(claim.c.claim_id)
 )
+_DUE = _OPEN.where(or_(claim.c.attempts == 0, claim.c.rung_at < bindparam("rung_before")))
 _DUE_OF = _DUE.where(claim.c.institution_code == bindparam("code"))
+_OPEN_OF = _OPEN.where(claim.c.institution_code == bindparam("code"), claim.c.visit_no == bindparam("visit"))
 _ASKED = (
     update(claim)
     .where(claim.c.claim_id == bindparam("id"))
@@ -134,6 +135,17 @@ def send_due(frontend: Asking, *, now: float, after_seconds: float, institution_
         wait = [min(after_seconds * (2 ** min(row.attempts, 10) - 1), LONGEST_WAIT_SECONDS) for row in found]
         marks = [{"id": row.claim_id, "due": now + more} for row, more in zip(found, wait, strict=True)]
         execute_many(connection, _ASKED, marks)
+    return _send(frontend, found)
+
+
+def send_now(frontend: Asking, institution_code: str, visit_no: str) -> int:
+    """Send what is asked of a visit and not answered, however lately it was sent; how many refunds."""
+    with reading(frontend.engine) as connection:
+        found = connection.execute(_OPEN_OF, {"code": institution_code, "visit": visit_no}).all()
+    return _send(frontend, found)
+
+
+def _send(frontend: Asking, found: Sequence[Any]) -> int:
     sent = 0
     for row in found:
         shown: dict[str, object] = {"institution": row.institution_code, "visit": row.visit_no}
@@ -236,7 +248,7 @@ class _Refund:
         if original.state != ClaimState.SETTLED or original.totals is None:
             return not_ready(VisitRefusal.NOT_SETTLED)
         by = next((row for row in self._claims if row.charge_batch_no == original.refunded_by), None)
-        if by is not None:
+        if by is not None and by.state not in (ClaimState.REFUSED, ClaimState.CANCELLED):
             done = by.state == ClaimState.SETTLED
             return not_ready(
                 VisitRefusal.REFUNDED_ALREADY if done else VisitRefusal.REFUND_UNDER_WAY, by.charge_batch_no

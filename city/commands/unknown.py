@@ -51,11 +51,15 @@ def resolve(  # noqa: PLR0917  # options of a command line, handed over by name
         raise Stop("--confirm 与 --cancel 只能选一个", WRONG_USAGE)
     if (confirm or cancel) and not (by.strip() and reason.strip()):
         raise Stop("确认或取消须写明经办人（--by）和原因（--reason）", WRONG_USAGE)
+    from domain.lifecycle import FINAL
+    from domain.refusals import refusal_words
     from infra.database import reading
     from workers.claims import show
     from workers.outcomes.resolving import Impossible, ask_now, decide_now
 
     frontend = _frontend()
+    with reading(frontend.engine) as connection:
+        before = show(connection, institution, claim_no)
     try:
         if confirm or cancel:
             decide_now(
@@ -76,13 +80,18 @@ def resolve(  # noqa: PLR0917  # options of a command line, handed over by name
         with reading(frontend.engine) as connection:
             view = show(connection, institution, claim_no)
         assert view is not None
-        if view.state in _KNOWN or time.monotonic() > until:
+        is_answered = bool(view.waits_for) or (not (confirm or cancel) and view.expires_at != _expiry(before))
+        if view.state in FINAL or is_answered or time.monotonic() > until:
             break
         time.sleep(0.1)
     frontend.engine.dispose()
     told = {"claim_no": claim_no, "state": str(view.state), "phase": str(view.phase), "refusal": view.refusal}
-    print(json.dumps(told, ensure_ascii=False) if as_json else f"{claim_no}  {_words(told['state'])}  {view.refusal}")
-    if view.state not in _KNOWN:
+    told["waits_for"] = view.waits_for
+    words = _words(told["state"]) + (f"：{refusal_words(view.refusal, _detail(view))}" if view.refusal else "")
+    print(json.dumps(told, ensure_ascii=False) if as_json else f"{claim_no}  {words}")
+    if view.waits_for:
+        raise Stop(f"中心已答复：{refusal_words(view.waits_for, '')}", TRY_LATER)
+    if view.state not in FINAL and not is_answered:
         raise Stop("中心还没有答复；前置机会继续询问", TRY_LATER)
 
 
@@ -168,8 +177,6 @@ def _frontend() -> Any:
 
 
 def _seen(one: Any) -> dict[str, Any]:
-    from workers.outcomes.unknown import TRIED
-
     return {
         "claim_no": one.claim_no,
         "institution_code": one.institution_code,
@@ -179,12 +186,21 @@ def _seen(one: Any) -> dict[str, Any]:
         "since": one.since.isoformat(timespec="seconds"),
         "age_seconds": round(one.age_seconds, 1),
         "attempts": one.attempts,
-        "tried": TRIED[one.phase],
+        "tried": one.tried,
         "waits_for": one.waits_for,
     }
 
 
-_KNOWN = ("prepared", "settled", "returned", "refused", "cancelled")
+def _expiry(view: Any) -> Any:
+    """When what is prepared ends, as it was told last: told again, it is told anew."""
+    return None if view is None else view.expires_at
+
+
+def _detail(view: Any) -> str:
+    return view.answer.detail if view.answer is not None else ""
+
+
+_HOLDS = {"frozen": "中心核对账目，暂停受理", "busy": "参保人另有预结算未办结"}
 
 
 def _words(state: str) -> str:
@@ -199,7 +215,7 @@ def _print(found: list[dict[str, Any]]) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for name in ("费用编号", "医药机构", "状态", "时长（秒）", "次数", "已做的处理", "等待"):
-        table.add_column(name, overflow="fold", min_width=18 if name == "费用编号" else None)
+        table.add_column(name, overflow="fold", min_width={"费用编号": 18, "等待": 10}.get(name))
     for one in found:
         table.add_row(
             one["claim_no"],
@@ -208,6 +224,6 @@ def _print(found: list[dict[str, Any]]) -> None:
             f"{one['age_seconds']:.0f}",
             str(one["attempts"]),
             one["tried"],
-            one["waits_for"],
+            _HOLDS.get(one["waits_for"], one["waits_for"]),
         )
     Console().print(table)

@@ -146,6 +146,7 @@ class Site:
             due = upload_lag.lags(connection, at=self.now(), deadline=self.detail_deadline)
             codes = connection.execute(select(institution.c.institution_code)).scalars().all()
             unknown = oldest_seconds(connection, at=self.now())
+            held_up = oldest_seconds(connection, at=self.now(), held_up=True)
             served = tenants.tenants(connection, now=self.clock.seconds())
             link, waits = standing(connection, at=self.now()), queue.waiting(connection)
         yield metrics.gauge_by(
@@ -157,6 +158,9 @@ class Site:
         yield from upload_lag.readings(due, self.now())
         yield metrics.gauge(
             "jiesuan_oldest_unknown_seconds", "Age of the oldest claim the centre has not answered.", unknown
+        )
+        yield metrics.gauge(
+            "jiesuan_oldest_held_up_seconds", "Age of the oldest claim the centre answered is held up.", held_up
         )
         yield from _link_readings(link, waits)
         for name, words, reading_of in _OF_TENANTS:

@@ -9,19 +9,23 @@ import pytest
 from sqlalchemy import select, text, update
 
 from domain.identity import synthetic_citizen_id
-from domain.outcomes import Phase
+from domain.messages import ClaimAnswer, ClaimsAnswered, OutcomeTold, ToldOutcome
+from domain.outcomes import OutcomeState, Phase
 from infra import lanes
 from tests.support.center import AT, fill_center
-from tests.support.frontend import HOSPITAL, new_frontend, submission
+from tests.support.frontend import HOSPITAL, new_frontend, shelf, submission
 from tests.support.line import SWEEP_AFTER, Line
-from workers import intake
+from workers import intake, refund
 from workers.claims import show
-from workers.outcomes import decide
+from workers.deliver import record_answers
+from workers.outcomes import decide, sending
 from workers.outcomes.decide import Against, Buried, Decided
 from workers.outcomes.resolving import Impossible, ask_now, decide_now
 from workers.outcomes.sending import ASK_ANYWAY_SECONDS, LONGEST_WAIT_SECONDS
+from workers.outcomes.told import record as record_told
 from workers.outcomes.unknown import listed, oldest_seconds
 from workers.tables import claim
+from workers.visit_steps import Refunding
 
 SERIALS = itertools.count()
 KNOWN_WITHIN = 150.0
@@ -424,3 +428,87 @@ def test_an_operator_asks_and_decides(line, center):
         decide_now(line.frontend, HOSPITAL, number, confirm=False, by="张三", reason="误", at=AT)
     with pytest.raises(Impossible, match="没有这笔费用"):
         ask_now(line.frontend, HOSPITAL, "V999999-1")
+
+
+@pytest.mark.parametrize("kept", [None, {1: 100}], ids=["all", "a part is kept"])
+@pytest.mark.parametrize("is_late", [False, True], ids=["lost", "late"])
+def test_an_operator_who_asks_about_a_refund_asks_for_it_again(line, center, kept, is_late):
+    """One request, one answer: neither half is ever sent by itself as a claim."""
+    number = hand_in(line, phase=Phase.SETTLE)
+    line.ring()
+    visit = number.partition("-")[0]
+    line.holds_back = lanes.CLAIMS_REFUND
+    asked = refund.refund(line.engine, shelf(), HOSPITAL, visit, 1, reason="误", at=line.clock.now(), kept=kept)
+    assert isinstance(asked, Refunding)
+    line.ring()
+    half = [each for each in unknown(line) if each.claim_no.startswith(visit)]
+    assert {each.tried for each in half} == {"重发退费申请（同一编号）"}
+    assert len(half) == (2 if kept else 1)
+
+    line.holds_back = ""
+    for each in half:
+        ask_now(line.frontend, HOSPITAL, each.claim_no)
+    line.carry()
+    if is_late:
+        line.carried.extend(line.held_back)
+        line.carry()
+
+    assert [state(line, each.claim_no) for each in half] == ["settled"] * len(half)
+    with center.connect() as connection:
+        held = "SELECT kind FROM settlement WHERE visit_no = :v ORDER BY settlement_no"
+        kinds = connection.execute(text(held), {"v": visit}).scalars().all()
+    assert kinds == ["normal", "contra", "normal"][: 3 if kept else 2]
+    assert unknown(line) == []
+
+
+def test_neither_half_of_a_refund_is_settled_or_refused_by_an_answer_to_a_claim(line):
+    number = hand_in(line, phase=Phase.SETTLE)
+    line.ring()
+    visit = number.partition("-")[0]
+    line.holds_back = lanes.CLAIMS_REFUND
+    refund.refund(line.engine, shelf(), HOSPITAL, visit, 1, reason="误", at=line.clock.now(), kept={1: 100})
+    line.ring()
+    halves = [f"{visit}-2", f"{visit}-3"]
+
+    with line.engine.begin() as connection:
+        told = [ToldOutcome(HOSPITAL, visit, batch, OutcomeState.UNKNOWN) for batch in (2, 3)]
+        came = record_told(connection, OutcomeTold(outcomes=tuple(told)), at=AT)
+        refused = [ClaimAnswer(visit, batch, "totals-unequal", "") for batch in (2, 3)]
+        assert record_answers(connection, ClaimsAnswered(answers=tuple(refused)), at=AT) == 0
+        ids = connection.execute(select(claim.c.claim_id).where(claim.c.contra_of.is_not(None))).scalars().all()
+    assert (came.again, sending.send_again(line.frontend, ids)) == ([], 0)
+    assert [state(line, each) for each in halves] == ["totalled", "totalled"]
+
+
+def test_a_refund_that_was_refused_by_hand_does_not_stand_in_the_way_of_another(line):
+    number = hand_in(line, phase=Phase.SETTLE)
+    line.ring()
+    visit = number.partition("-")[0]
+    line.holds_back = lanes.CLAIMS_REFUND
+    refund.refund(line.engine, shelf(), HOSPITAL, visit, 1, reason="误", at=line.clock.now())
+    with line.engine.begin() as connection:
+        ended = update(claim).where(claim.c.contra_of.is_not(None)).values(state="refused", refusal="totals-unequal")
+        connection.execute(ended)
+
+    again = refund.refund(line.engine, shelf(), HOSPITAL, visit, 1, reason="误", at=line.clock.now())
+
+    assert isinstance(again, Refunding)
+    assert again.contra_batch_no == 3
+
+
+def test_what_is_held_up_is_known(line, center):
+    """Answered with what holds it up it is no unknown outcome, and is counted apart."""
+    person = next(SERIALS)
+    hand_in(line, person=person)
+    line.ring()
+    held_up = hand_in(line, phase=Phase.SETTLE, person=person)
+    line.ring()
+    line.let_pass(60)
+    with line.engine.connect() as connection:
+        assert oldest_seconds(connection, at=line.clock.now()) == 0
+        assert oldest_seconds(connection, at=line.clock.now(), held_up=True) >= 60
+
+    ask_now(line.frontend, HOSPITAL, held_up)
+    assert seen(line, held_up).waits_for == "", "it is asked anew"
+    line.carry()
+    assert seen(line, held_up).waits_for == "busy"

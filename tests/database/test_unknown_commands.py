@@ -13,6 +13,7 @@ from city.commands import Stop
 from domain.outcomes import Phase
 from tests.support.frontend import HOSPITAL, NOON, PERSON, new_frontend, submission
 from workers import intake
+from workers.outcomes import resolving
 from workers.tables import claim
 
 run = CliRunner()
@@ -90,3 +91,36 @@ def test_what_is_not_answered_yet_ends_with_try_later(frontend):
     assert (asked.exception.code, "中心还没有答复" in str(asked.exception)) == (75, True)
     nobody = run.invoke(app, ["unknown", "resolve", HOSPITAL, "V1-1"])
     assert "没有这笔费用" in str(nobody.exception)
+
+
+def answered(frontend, monkeypatch, **told):
+    """The centre answers the question at once, with this."""
+
+    def ask(_frontend, _institution, _number):
+        with frontend.begin() as connection:
+            connection.execute(update(claim).values(**told))
+
+    monkeypatch.setattr(resolving, "ask_now", ask)
+
+
+@pytest.mark.parametrize(
+    ("told", "said", "code"),
+    [
+        ({"waits_for": "busy"}, "中心已答复：该参保人另有一笔预结算尚未确认", 75),
+        ({"state": "refused", "refusal": "person-unknown"}, "中心拒绝，待人工处理：中心无此参保人", 0),
+        ({"state": "prepared", "expires_at": NOON}, "已预结算", 0),
+    ],
+    ids=["held up", "refused", "prepared"],
+)
+def test_what_the_centre_answered_is_said_in_words(frontend, monkeypatch, told, said, code):
+    number = sent(frontend, state="totalled", attempts=1)
+    answered(frontend, monkeypatch, **told)
+    asked = run.invoke(app, ["unknown", "resolve", HOSPITAL, number, "--wait", "5"])
+    assert getattr(asked.exception, "code", 0) == code
+    assert said in asked.stdout + str(asked.exception)
+
+
+def test_a_decision_waits_for_its_result_and_not_for_what_was_prepared_before(frontend):
+    number = sent(frontend, state="prepared", expires_at=NOON)
+    decided = ["unknown", "resolve", HOSPITAL, number, "--confirm", "--by", "张三", "--reason", "已收款", "--wait", "0"]
+    assert run.invoke(app, decided).exception.code == 75

@@ -727,6 +727,26 @@ GUARDS = (
         (f"{STORED}test_center_outcomes.py::test_what_is_forced_stays_with_the_front_end_that_handed_it_in",),
     ),
     Guard(
+        "half of a refund is never sent as a claim", FEN, "workers/outcomes/told.py",
+        ").where(claim.c.contra_of.is_(None))\n", ")\n",
+        (f"{STORED}test_outcomes.py::test_neither_half_of_a_refund_is_settled_or_refused_by_an_answer_to_a_claim",),
+    ),
+    Guard(
+        "half of a refund is never sent again as a claim", FEN, "workers/outcomes/sending.py",
+        "            claim.c.contra_of.is_(None),\n", "",
+        (f"{STORED}test_outcomes.py::test_neither_half_of_a_refund_is_settled_or_refused_by_an_answer_to_a_claim",),
+    ),
+    Guard(
+        "a refund is refused by its own answer only", CONTRA, "workers/deliver.py",
+        "    .where(claim.c.contra_of.is_(None))  # a refund is refused by its own answer: `workers.refund`\n", "",
+        (f"{STORED}test_outcomes.py::test_neither_half_of_a_refund_is_settled_or_refused_by_an_answer_to_a_claim",),
+    ),
+    Guard(
+        "who asks about a refund asks for it again", FEN, "workers/outcomes/resolving.py",
+        "    if row.contra_of is None:\n", "    if True:\n",
+        (f"{STORED}test_outcomes.py::test_an_operator_who_asks_about_a_refund_asks_for_it_again",),
+    ),
+    Guard(
         "one contra per settlement (uq_settlement_contra_of)", TWICE, "center/migrations/versions/r0003_refund.py",
         "        unique=True,\n", "        unique=False,\n",
         (f"{STORED}test_center_refund.py",),

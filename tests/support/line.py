@@ -67,7 +67,8 @@ class _Post:
             raise OperationalError("away")
         self._line.sent.append(task)
         if not self._line.loses(task):
-            self._line.carried.append((task, queue, kwargs))
+            under_way = self._line.held_back if task == self._line.holds_back else self._line.carried
+            under_way.append((task, queue, kwargs))
 
     def waiting(self, queue: str) -> int:
         """Nothing is ever left lying."""
@@ -99,6 +100,8 @@ class Line:
         self.clock, self.is_down, self.loses = MovedClock(), False, _nothing
         self.sent: list[str] = []
         self.carried: deque[tuple[str, str, dict[str, Any]]] = deque()
+        self.holds_back, self.held_back = "", deque[tuple[str, str, dict[str, Any]]]()
+        """Messages of this task lie aside, until a test lets them arrive, or not."""
         self.engine = engine
         self.frontend = Frontend(given)
         self.frontend.clock = self.clock  # type: ignore[assignment]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from domain.lifecycle import FINAL
 from domain.messages import ClaimKey
 from infra.database import reading
+from workers import refund
 from workers.claims import split_claim_no
 from workers.outcomes import decide, sending
 from workers.outcomes.sending import Sending
@@ -23,21 +24,31 @@ class Impossible(Exception):
 
 
 def ask_now(frontend: Sending, institution_code: str, number: str) -> None:
-    """Ask the centre what it has under the claim's key; the answer is recorded when it comes. Raises Impossible."""
+    """Ask the centre what it has under the claim's key; the answer is recorded when it comes. A refund, or what is kept
+    of one, is asked for again: its answer is the stored one. Raises Impossible."""
     key = split_claim_no(number)
     if key is None:
         raise Impossible(f"不是费用编号：{number}")
     with reading(frontend.engine) as connection:
-        state = connection.execute(
-            select(claim.c.state).where(
+        row = connection.execute(
+            select(claim.c.claim_id, claim.c.state, claim.c.contra_of).where(
                 claim.c.institution_code == institution_code,
                 claim.c.visit_no == key[0],
                 claim.c.charge_batch_no == key[1],
             )
-        ).scalar()
-    if state is None:
+        ).first()
+    if row is None:
         raise Impossible(f"本前置机没有这笔费用：{number}")
-    if state not in FINAL and not sending.ask(frontend, [ClaimKey(institution_code, *key)]):
+    if row.state in FINAL:
+        return
+    with frontend.engine.begin() as connection:  # what held it up is asked anew
+        held_up = update(claim).where(claim.c.claim_id == row.claim_id, claim.c.state == row.state)
+        connection.execute(held_up.values(waits_for=None))
+    if row.contra_of is None:
+        sent = sending.ask(frontend, [ClaimKey(institution_code, *key)])
+    else:
+        sent = refund.send_now(frontend, institution_code, key[0])
+    if not sent:
         raise Impossible("与中心的链路不通，没有发出询问；恢复后会自动询问")
 
 
@@ -51,7 +62,7 @@ def decide_now(
         raise Impossible(f"本前置机没有这笔费用：{number}")
     if isinstance(decision, decide.Against):
         raise Impossible(WORDS[decision])
-    log.warning("decided_by_operator", extra={"claim_no": number, "confirm": confirm, "by": by})
+    log.info("decided_by_operator", extra={"claim_no": number, "confirm": confirm, "by": by})
     sending.send_due(frontend, now=0.0, after_seconds=0.0, institution_code=institution_code)
 
 

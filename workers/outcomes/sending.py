@@ -162,6 +162,7 @@ def _totals(
             claim.c.claim_id.in_(claim_ids),
             claim.c.state.in_((ClaimState.TOTALLED, ClaimState.PREPARED)),
             claim.c.phase != Phase.CANCEL,
+            claim.c.contra_of.is_(None),
         )
     )
     batches: dict[tuple[str, str, str], list[ClaimTotals]] = defaultdict(list)

@@ -36,7 +36,8 @@ _FOUND = select(
     claim.c.totals,
     claim.c.local,
     claim.c.submission,
-)
+).where(claim.c.contra_of.is_(None))
+"""Not a refund nor what is kept of one: those are one request, and one answer tells both (`workers.refund`)."""
 
 
 @dataclass(slots=True)

@@ -37,6 +37,7 @@ TRIED = {
     Phase.CANCEL: "重发取消",
 }
 """What the sweep does about a claim, by what is asked of the centre."""
+REFUND_TRIED = "重发退费申请（同一编号）"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,11 @@ class UnknownClaim:
     since: datetime
     age_seconds: float
 
+    @property
+    def tried(self) -> str:
+        """What is done about it by itself."""
+        return TRIED[self.phase] if self.kind == "normal" else REFUND_TRIED
+
 
 def listed(
     connection: Connection, *, at: datetime, institution_code: str = "", limit: int = 1000
@@ -71,10 +77,12 @@ def listed(
     return [_unknown(row, at) for row in rows[:limit]]
 
 
-def oldest_seconds(connection: Connection, *, at: datetime) -> float:
-    """How old the oldest unknown claim is, on the business clock; 0 where there is none."""
+def oldest_seconds(connection: Connection, *, at: datetime, held_up: bool = False) -> float:
+    """How old the oldest unknown claim is, on the business clock; 0 where there is none. Or the oldest of those the
+    centre answered for that something holds it up: a frozen flow, or a preparation of the same person."""
+    answered = claim.c.waits_for.is_not(None) if held_up else claim.c.waits_for.is_(None)
     first = [
-        connection.execute(select(func.min(_SINCE)).where(condition)).scalar()
+        connection.execute(select(func.min(_SINCE)).where(condition, answered)).scalar()
         for condition in (and_(IS_OPEN, claim.c.state == ClaimState.TOTALLED), _undecided(at))
     ]
     return max([(at - since).total_seconds() for since in first if since is not None], default=0.0)
