@@ -22,7 +22,12 @@ log = logging.getLogger("center")
 
 ROLE = "jiesuan_application"
 READ_AND_ADD = "SELECT, INSERT"
-ALSO_CHANGE = f"{READ_AND_ADD}, UPDATE, DELETE"
+ALSO_CHANGE = f"{READ_AND_ADD}, UPDATE"
+ALSO_DELETE = f"{ALSO_CHANGE}, DELETE"
+
+
+NEVER_DELETED = frozenset({"parked", "frozen_flow", "refund_permit", "correction"})
+"""What moves on, but is never forgotten: what was refused and told, frozen, permitted, corrected."""
 
 
 def grant(connection: Connection) -> bool:
@@ -43,7 +48,8 @@ def grant(connection: Connection) -> bool:
     _run(connection, "REVOKE ALL ON {tables} FROM {role}", [*names, *parts])
     for may, tables in (
         (READ_AND_ADD, [name for name in names if is_append_only(name)]),
-        (ALSO_CHANGE, [name for name in names if not is_append_only(name)]),
+        (ALSO_CHANGE, [name for name in names if name in NEVER_DELETED]),
+        (ALSO_DELETE, [name for name in names if not is_append_only(name) and name not in NEVER_DELETED]),
         ("SELECT", ["alembic_version"] if "alembic_version" in there else []),
     ):
         if tables:

@@ -83,6 +83,8 @@ def flow_words(row: Row[Any]) -> str:
     """A frozen flow as an operator reads it; of a person their number at the centre, never a name."""
     if row.person_no is not None:
         return f"参保人 {row.person_no} 的结算"
+    if not row.institution_code:
+        return "无单据的账目（不冻结结算）"
     place = "各机构" if row.institution_code == EVERY else row.institution_code
     of_type = row.clearing_type
     type_words = WORDS[ClearingType(of_type)] if of_type in set(ClearingType) else "各类别"

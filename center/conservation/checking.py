@@ -23,7 +23,7 @@ from center.conservation.days import DayKey
 from center.conservation.documents import Scope
 from center.conservation.findings import Finding, Level
 from center.conservation.freezing import Frozen
-from center.conservation.lines import DETAILS_AT_A_TIME, Lines, orphans
+from center.conservation.lines import DETAILS_AT_A_TIME, Lines
 from center.conservation.links import News
 from center.conservation.report import Report
 from center.conservation.running import Off, Sums
@@ -262,7 +262,8 @@ def _look_at_all(connection: Connection, shelves: Shelves, report: Report, scope
     flows = accounts.flows_summed(cursor, codes)
     report.findings += accounts.broken_accounts(cursor, sorted(codes), whole.accounts, flows)
     if scope.institution_code is None:
-        report.findings += orphans(cursor)
+        missing = {each.document_no for each in report.findings if each.code == "document-missing"}
+        report.findings += [each for each in documents.strays(cursor) if each.document_no not in missing]
         report.findings += persons.broken_persons(cursor, None)
         report.looked_at(Level.PERSON, persons.count(cursor))
     return running.off(cursor, whole, scope)

@@ -5,13 +5,14 @@ Each check is one statement over a scope of documents and gives back what does n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
 
-from center.conservation.findings import Finding, Flow, Level
+from center.conservation.findings import NOWHERE, Finding, Flow, Level
 from domain.messages import ClaimAnswer
 from domain.settlement import FUND_PREFIX
 
@@ -103,6 +104,16 @@ CROSS JOIN LATERAL (VALUES
 WHERE {{scope}} AND s.kind = 'contra' AND broken.expected <> broken.found ORDER BY s.settlement_no LIMIT %(most)s
 """
 
+STRAYS = """
+SELECT table_name, document_no, count(*) FROM (
+    SELECT 'posting' AS table_name, document_no FROM posting
+    UNION ALL SELECT 'accumulator_entry', settlement_no FROM accumulator_entry
+    UNION ALL SELECT 'detail', settlement_no FROM detail) AS kept
+WHERE NOT EXISTS (SELECT FROM settlement s WHERE s.settlement_no = document_no)
+    AND NOT EXISTS (SELECT FROM ledger_document d WHERE d.document_no = kept.document_no)
+GROUP BY table_name, document_no ORDER BY document_no, table_name LIMIT %(most)s
+"""
+
 OTHERS = """
 SELECT 'document-balance', d.institution_code, d.scheme, d.clearing_type, d.document_no, d.kind, 0,
        sum(p.amount_fen)::bigint
@@ -117,8 +128,12 @@ _PLACES = {name: ClaimAnswer._fields.index(name) for name in ("settlement_no", *
 ANSWERS = f"""
 SELECT s.institution_code, s.scheme, s.clearing_type, s.settlement_no, s.total_fen, {
     ", ".join(f"s.{name}" for name in _ANSWERED)
-}, s.answer
-FROM settlement s WHERE {{scope}} ORDER BY s.settlement_no
+}, s.answer,
+       posted.accounts, posted.fen
+FROM settlement s CROSS JOIN LATERAL (
+    SELECT array_agg(p.account) AS accounts, array_agg(p.amount_fen) AS fen FROM posting p
+    WHERE p.document_no = s.settlement_no AND starts_with(p.account, '{FUND_PREFIX}')) AS posted
+WHERE {{scope}} ORDER BY s.settlement_no
 """
 _read_answer = msgspec.msgpack.Decoder(list).decode
 
@@ -137,18 +152,37 @@ def broken_documents(cursor: psycopg.Cursor[Any], scope: Scope) -> Iterator[Find
             yield Finding(Level.DOCUMENT, code, flow, expected, found, number, subject=subject)
 
 
+def strays(cursor: psycopg.Cursor[Any]) -> Iterator[Finding]:
+    """What is kept of documents there are not: postings, movements of accumulators, detail."""
+    cursor.execute(STRAYS, {"most": MOST_FINDINGS})
+    for table, number, rows in cursor.fetchall():
+        yield Finding(Level.DOCUMENT, "document-stray", NOWHERE, 0, rows, number, subject=table)
+
+
 def broken_answers(cursor: psycopg.Cursor[Any], scope: Scope) -> Iterator[Finding]:
-    """Documents whose stored answer, the one the front-end was given, says other amounts than they do."""
+    """Documents whose stored answer, the one the front-end was given, says other amounts than they do, or others for
+    the layers of their fund than are posted."""
     cursor.execute(ANSWERS.format(scope=scope.where("s.settlement_no", "s.institution_code")), scope.values)
     while rows := cursor.fetchmany(ANSWERS_AT_A_TIME):
-        for institution_code, scheme, clearing_type, number, total_fen, *amounts, packed in rows:
-            wrong = _differs(number, total_fen, amounts, packed)
+        for institution_code, scheme, clearing_type, number, total_fen, *amounts, packed, accounts, fen in rows:
+            posted = _by_layer(zip(accounts or (), fen or (), strict=True))
+            wrong = _differs(number, total_fen, amounts, packed, posted)
             if wrong is not None:
                 flow = Flow(institution_code, scheme, clearing_type)
                 yield Finding(Level.DOCUMENT, "document-answer", flow, wrong[1], wrong[2], number, subject=wrong[0])
 
 
-def _differs(number: int, total_fen: int, amounts: list[int], packed: bytes) -> tuple[str, int, int] | None:
+def _by_layer(paid: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """By the last name of a fund's account or cell: its layer; without those that come to nothing."""
+    layers: defaultdict[str, int] = defaultdict(int)
+    for name, fen in paid:
+        layers[name.rpartition(":")[2]] += fen
+    return {layer: fen for layer, fen in layers.items() if fen}
+
+
+def _differs(
+    number: int, total_fen: int, amounts: list[int], packed: bytes, posted: dict[str, int]
+) -> tuple[str, int, int] | None:
     """The first name under which the answer says another number, with both."""
     try:
         answer = _read_answer(packed)
@@ -160,6 +194,8 @@ def _differs(number: int, total_fen: int, amounts: list[int], packed: bytes) -> 
     pairs += zip(_ANSWERED, amounts, told, strict=True)
     if cells:
         pairs.append(("cells", total_fen, sum([cell[2] for cell in cells])))
-        funds = [cell[2] for cell in cells if cell[1].startswith(FUND_PREFIX)]
-        pairs.append(("cells of funds", amounts[0], sum(funds)))
+        funds = _by_layer((cell[1], cell[2]) for cell in cells if cell[1].startswith(FUND_PREFIX))
+        pairs.append(("cells of funds", amounts[0], sum(funds.values())))
+        layers = sorted({*posted, *funds})
+        pairs += [(f"{FUND_PREFIX}{layer}", funds.get(layer, 0), posted.get(layer, 0)) for layer in layers]
     return next(((name, held, said) for name, held, said in pairs if held != said), None)

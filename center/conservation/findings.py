@@ -42,6 +42,10 @@ class Flow(NamedTuple):
     clearing_type: str = EVERY
 
 
+NOWHERE = Flow("", "", "")
+"""Of what belongs to no document, so to no flow: it is told and alarms, and nothing is frozen for it."""
+
+
 class Finding(NamedTuple):
     """One sum that does not hold. Amounts in fen; where lines or documents are counted, their number."""
 
@@ -88,6 +92,7 @@ WORDS = {
     "document-balance": "借贷不平",
     "document-contra": "冲正单与原单不符",
     "document-answer": "给前置机的答复与单据不符",
+    "document-stray": "账上没有此单据，却有它的记录",
     "document-missing": "链上有此单据而账上没有",
     "document-unlinked": "账上有此单据而链上没有",
     "document-institution": "单据在别的机构的链上",
@@ -102,7 +107,7 @@ WORDS = {
     "accumulator": "累计与累计流水不符",
     "account": "个人账户余额与期初、流水不符",
 }
-COUNTED = frozenset({"line-count", "line-digest", "document-missing", "document-unlinked", "document-institution",
-                     "link-missing", "day-sum-count",
+COUNTED = frozenset({"line-count", "line-digest", "document-stray", "document-missing", "document-unlinked",
+                     "document-institution", "link-missing", "day-sum-count",
                      "clearing-count"})  # fmt: skip
 """Where the figures are numbers of lines, documents or links, not fen."""

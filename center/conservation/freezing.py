@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from center.conservation.findings import EVERY, Finding
 from center.conservation.tables import frozen_flow
-from center.ledger import audit
+from center.ledger import audit, chain
 
 log = logging.getLogger("center")
 
@@ -80,7 +80,7 @@ def freeze(connection: Connection, findings: Sequence[Finding], *, at: datetime)
             action="flow.freeze",
             subject=":".join(flow),
             reason=of_flow[0].why,
-            institution_code=flow.institution_code,
+            institution_code=flow.institution_code or chain.CITY,
             at=at,
             details={"findings": len(of_flow)},
         )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgpack
 import msgspec
-import psycopg
 from sqlalchemy import Connection
 
 from center.catalogue.shelf import CatalogueShelf
@@ -30,11 +29,6 @@ SELECT s.institution_code, s.scheme, s.clearing_type, s.settlement_no, s.total_f
        s.policy_version, d.line_count, d.total_fen, d.lines
 FROM detail d JOIN settlement s USING (settlement_no) {due} WHERE {scope} ORDER BY settlement_no {limit}
 """
-ORPHANS = """
-SELECT settlement_no, line_count FROM detail d
-WHERE NOT EXISTS (SELECT FROM settlement s WHERE s.settlement_no = d.settlement_no) ORDER BY settlement_no
-"""
-
 _SUMS = ("total_fen", "own_expense_fen", "over_limit_fen", "pre_self_pay_fen", "in_scope_fen")
 _CODES = dict.fromkeys(_SUMS, "line-parts") | {"total_fen": "line-total"}
 
@@ -128,13 +122,6 @@ def _day_of(line: ChargeLine) -> date:
     if line.charge_date is None:
         raise ValueError("a line without its day")
     return line.charge_date
-
-
-def orphans(cursor: psycopg.Cursor[Any]) -> Iterator[Finding]:
-    """Detail of a settlement there is not."""
-    cursor.execute(ORPHANS)
-    for number, line_count in cursor.fetchall():
-        yield Finding(Level.LINE, "line-count", Flow(), 0, line_count, number)
 
 
 def _finding(code: str, uploaded: Uploaded, expected: int, found: int, subject: str = "") -> Finding:

@@ -10,6 +10,7 @@ from itertools import count
 
 import pytest
 from sqlalchemy import insert, text
+from sqlalchemy.exc import IntegrityError
 
 from center import schema
 from center.approving.decisions import CannotDecide, approve
@@ -91,6 +92,12 @@ def test_what_is_settled_and_taken_back_holds_at_every_level(books):
 DOCUMENT = "settlement_no = :number"
 POSTING = "document_no = :number"
 BREAKS = [
+    pytest.param(
+        "INSERT INTO posting VALUES (:number, 'fund:employee:basic', -3), (:number, 'fund:employee:large_amount', 3)",
+        "DELETE FROM posting WHERE document_no = :number AND abs(amount_fen) = 3",
+        (Level.DOCUMENT, "document-answer", "number"),
+        id="money moved between two layers of a fund",
+    ),
     pytest.param(
         "UPDATE settlement SET own_expense_fen = own_expense_fen + 1, in_scope_fen = in_scope_fen - 1"
         " WHERE settlement_no = :number",
@@ -216,6 +223,36 @@ def test_a_document_that_is_gone_freezes_its_flow_only_as_its_postings_say_it(bo
     missing = "SELECT institution_code, scheme, clearing_type FROM frozen_flow WHERE code = 'document-missing'"
     assert books.rows(missing) == [(HOSPITAL, "employee", "11")]
     books.mend()
+
+
+@pytest.mark.parametrize(
+    ("stray", "gone", "table"),
+    [
+        ("INSERT INTO posting VALUES (77, 'fund:employee:basic', 5), (77, 'bank:employee', -5)",
+         "DELETE FROM posting WHERE document_no = 77", "posting"),
+        ("INSERT INTO accumulator_entry VALUES (77, 1, 'inpatient', 0, 5)",
+         "DELETE FROM accumulator_entry WHERE settlement_no = 77", "accumulator_entry"),
+        ("INSERT INTO detail (settlement_no, line_count, total_fen, lines, received_at) VALUES (77, 1, 5, '', now())",
+         "DELETE FROM detail WHERE settlement_no = 77", "detail"),
+    ],
+    ids=["posting", "accumulator entry", "detail"],
+)  # fmt: skip
+def test_what_is_kept_of_no_document_is_told_and_freezes_nobody(books, stray, gone, table):
+    books.break_it(stray, gone, {})
+
+    found = [finding for finding in books.check_all().findings if finding.code == "document-stray"]
+
+    assert [(finding.document_no, finding.subject) for finding in found] == [(77, table)]
+    assert not books.settle(claim())[0].refusal, "it is of no flow, so none is frozen"
+
+
+def test_the_database_takes_nothing_for_a_document_that_stands_or_is_not_there(books):
+    (answer,) = books.settle(claim())
+    pair = "INSERT INTO posting VALUES (:number, 'fund:employee:basic', 5), (:number, 'fund:employee:large_amount', -5)"
+    stray = "INSERT INTO detail (settlement_no, line_count, total_fen, lines, received_at) VALUES (78, 1, 5, '', now())"
+    for statement, said in ((pair, "has its postings"), (stray, "which there is not")):
+        with pytest.raises(IntegrityError, match=said), books.engine.begin() as connection:
+            connection.execute(text(statement), {"number": answer.settlement_no})
 
 
 def test_a_settlement_from_before_its_scheme_was_kept_is_not_reported(books):

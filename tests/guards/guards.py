@@ -747,6 +747,33 @@ GUARDS = (
         (f"{STORED}test_outcomes.py::test_an_operator_who_asks_about_a_refund_asks_for_it_again",),
     ),
     Guard(
+        "nothing is posted to what stands", FEN, "center/migrations/versions/r0026_no_strays.py",
+        "    IF FOUND THEN\n        RAISE EXCEPTION 'settlement",
+        "    IF false THEN\n        RAISE EXCEPTION 'settlement",
+        (f"{STORED}test_conservation.py::test_the_database_takes_nothing_for_a_document_that_stands_or_is_not_there",),
+    ),
+    Guard(
+        "detail is of a settlement there is", FEN, "center/migrations/versions/r0026_no_strays.py",
+        "    IF FOUND THEN\n        RAISE EXCEPTION 'detail", "    IF false THEN\n        RAISE EXCEPTION 'detail",
+        (f"{STORED}test_conservation.py::test_the_database_takes_nothing_for_a_document_that_stands_or_is_not_there",),
+    ),
+    Guard(
+        "what is kept of no document is found", FEN, "center/conservation/checking.py",
+        "[each for each in documents.strays(cursor) if each.document_no not in missing]", "[]",
+        (f"{STORED}test_conservation.py::test_what_is_kept_of_no_document_is_told_and_freezes_nobody",),
+    ),
+    Guard(
+        "a stray freezes nobody", FEN, "center/conservation/findings.py",
+        'NOWHERE = Flow("", "", "")', "NOWHERE = Flow()",
+        (f"{STORED}test_conservation.py::test_what_is_kept_of_no_document_is_told_and_freezes_nobody",),
+    ),
+    Guard(
+        "each layer of a fund is as it was told", FEN, "center/conservation/documents.py",
+        "        pairs += [(f\"{FUND_PREFIX}{layer}\", funds.get(layer, 0), posted.get(layer, 0)) for layer in layers]\n",
+        "",
+        (f"{STORED}test_conservation.py::test_what_is_broken_is_found_named_and_freezes_its_flow_only",),
+    ),
+    Guard(
         "one contra per settlement (uq_settlement_contra_of)", TWICE, "center/migrations/versions/r0003_refund.py",
         "        unique=True,\n", "        unique=False,\n",
         (f"{STORED}test_center_refund.py",),
