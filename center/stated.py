@@ -16,11 +16,13 @@ class Booked(NamedTuple):
 
     stated: Stated
     frontend: str
+    taken_back_by: int | None = None
+    """The contra settlement that took it back."""
 
 
 def booked(connection: Connection, settlement_no: int) -> Booked | None:
     """The settlement of this number, in fen and Beijing time; None where there is none."""
-    columns = settlement.c
+    columns, contra = settlement.c, settlement.alias("contra")
     own_pay = func.coalesce(
         columns.own_pay_fen, columns.own_expense_fen + columns.over_limit_fen + columns.pre_self_pay_fen
     )
@@ -36,9 +38,13 @@ def booked(connection: Connection, settlement_no: int) -> Booked | None:
             columns.account_pay_fen,
             own_pay + columns.self_pay_fen + columns.over_cap_fen - columns.account_pay_fen,
             columns.frontend,
+            select(contra.c.settlement_no)
+            .where(contra.c.contra_of == columns.settlement_no)
+            .scalar_subquery()
+            .label("taken_back_by"),
         ).where(columns.settlement_no == settlement_no)
     ).first()
     if row is None:
         return None
     settled_at = row.settled_at.astimezone(SHANGHAI).replace(microsecond=0, tzinfo=None)
-    return Booked(Stated(*row[:4], settled_at, *row[5:9]), row.frontend)
+    return Booked(Stated(*row[:4], settled_at, *row[5:9]), row.frontend, row.taken_back_by)

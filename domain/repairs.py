@@ -115,6 +115,22 @@ def proposed(difference: Difference) -> Proposed:
     return Proposed(repair, effect)
 
 
+def chosen(repair: Repair, theirs: Figures, ours: Figures) -> Effect:
+    """What a repair would do that a person chose after comparing two amounts of one entry.
+
+    A contra takes it out of both books, to be settled anew; a note moves nothing.
+    """
+    match repair:
+        case Repair.CONTRA:
+            return Effect(institution=_taken_out(theirs), center=_taken_out(ours))
+        case Repair.REVERSE_AT_INSTITUTION:
+            return Effect(institution=_taken_out(theirs))
+        case Repair.RESEND_ANSWER:
+            return Effect(institution=ours.minus(theirs))
+        case _:
+            return Effect()
+
+
 def in_words(difference: Difference) -> str:
     """What differs, with both figures, in one sentence."""
     theirs, ours = difference.institution, difference.center
@@ -202,7 +218,8 @@ def _moved(figures: Figures) -> str:
         for what, name in AMOUNTS
         if getattr(figures, name)
     ]
-    return f"增加 {figures.documents} 笔" + "".join(f"，{part}" for part in parts)
+    added = f"增加 {figures.documents} 笔" if figures.documents else "改记一笔"
+    return added + "".join(f"，{part}" for part in parts)
 
 
 def _whole(difference: Difference) -> Figures:
@@ -212,6 +229,11 @@ def _whole(difference: Difference) -> Figures:
         for entry in entries:
             sums[side] = sums[side].plus(entry.figures())
     return sums[0].minus(sums[1])
+
+
+def _taken_out(figures: Figures) -> Figures:
+    """One more document, with the other sign."""
+    return _negated(figures)._replace(documents=abs(figures.documents))
 
 
 def _negated(figures: Figures) -> Figures:

@@ -21,10 +21,11 @@ from center.reconciling.tables import EXPLAINED, ORDERED, PROPOSED, REPAIRED
 from center.settling import records
 from center.settling.refund import refund_within
 from center.tables import reference, settlement
+from domain.day_books import Figures
 from domain.messages import ClaimAnswer, RefundAsked
 from domain.reconciliation import Class
 from domain.refusals import refusal_words
-from domain.repairs import CLASS_WORDS, REPAIR_WORDS, Repair
+from domain.repairs import CLASS_WORDS, REPAIR_WORDS, Repair, chosen, effect_in_words
 from domain.visit import LAST_BATCH
 from infra.codec import unpack
 from infra.reference import ReferenceShelf
@@ -95,10 +96,17 @@ def _predicts(allowed: tuple[Repair, ...]) -> Callable[..., str]:
         words = f"{found.day} {CLASS_WORDS[Class(found.kind)]}：{found.words}。{REPAIR_WORDS[repair]}。"
         if repair in BY_CONTRA:
             original = _original(connection, found)
-            return f"{words}对结算 {original.settlement_no} 开反向结算；{found.effect}"
-        return f"{words}{found.effect}"
+            return f"{words}对结算 {original.settlement_no} 开反向结算；{_effect(found, repair)}"
+        return f"{words}{_effect(found, repair)}"
 
     return predict
+
+
+def _effect(found: Found, repair: Repair) -> str:
+    """What the repair would do to both books; of one that was chosen after comparing, it is that one's."""
+    if repair == found.repair:
+        return found.effect
+    return effect_in_words(chosen(repair, Figures(*found.institution_figures), Figures(*found.center_figures)))
 
 
 def _executes(allowed: tuple[Repair, ...], work: Work) -> Callable[..., str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -141,13 +141,20 @@ def _keep(connection: Connection, known: Found, row: dict[str, Any], *, explaine
     state = known.state
     if explained and known.is_open:
         state = REPAIRED if known.document_no is not None else EXPLAINED
-    elif not explained and not known.is_open and not (state == EXPLAINED and known.kind in _NO_MONEY):
+    elif not explained and not known.is_open and not (state == EXPLAINED and _is_as_noted(known, values)):
         state = OPEN
         values |= {"proposal_no": None, "found_at": at}
     if state != known.state:
         values |= {"state": state, "closed_at": None if state in STILL_OPEN else at}
     if values:
         connection.execute(update(difference).where(difference.c.difference_no == known.difference_no).values(**values))
+
+
+def _is_as_noted(known: Found, changed: Mapping[str, Any]) -> bool:
+    """Whether what was explained is what it was: no money is concerned, or a note was written of these figures."""
+    if known.kind in _NO_MONEY:
+        return True
+    return known.document_no is not None and not changed.keys() & {"institution_figures", "center_figures"}
 
 
 def _as_list(value: Any) -> Any:

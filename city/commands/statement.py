@@ -15,6 +15,7 @@ from city.commands import REFUSED, WRONG_USAGE, Stop
 from city.commands.claim import asked, client_of
 from domain import check_value
 from domain.check_value import NotACode, Stated
+from domain.lifecycle import ClaimState
 from domain.money import yuan
 from infra.settings import MissingSetting, Settings
 from producers.client import StatementForm
@@ -39,6 +40,8 @@ class Books(NamedTuple):
     name: str
     held: Stated | None
     key: bytes
+    taken_back_by: int | None = None
+    """The contra settlement that took it back."""
 
 
 def print_out(claim_no: str, *, to: Path | None, url: str, api_key_file: Path | None) -> None:
@@ -69,7 +72,8 @@ def verify(line: str, *, as_json: bool) -> None:
         raise Stop(f"{books.name}没有这笔结算（结算编号 {stated.settlement_no}）", REFUSED)
     is_true, differs = check_value.is_true(stated, value, books.key), _differences(stated, books.held)
     if as_json:
-        print(json.dumps({"check_value": is_true, "differs": differs}, ensure_ascii=False, indent=2))
+        told = {"check_value": is_true, "differs": differs, "taken_back_by": books.taken_back_by}
+        print(json.dumps(told, ensure_ascii=False, indent=2))
     else:
         print("校验码正确" if is_true else "校验码不符：内容被改动，或不是由该前置机打印")
         for name, (here, there) in differs.items():
@@ -78,6 +82,8 @@ def verify(line: str, *, as_json: bool) -> None:
             print(f"与{books.name}一致")
     if differs or not is_true:
         raise Stop("结算单不实", REFUSED)
+    if books.taken_back_by is not None:
+        raise Stop(f"该笔结算已由反向结算 {books.taken_back_by} 冲销（退费），本单不能再作凭据", REFUSED)
 
 
 def _differences(stated: Stated, held: Stated) -> dict[str, list[str]]:
@@ -104,8 +110,9 @@ def _of_center(settings: Settings, stated: Stated) -> Books:
 
     with _read(settings.center_database_url) as connection:
         found = booked(connection, stated.settlement_no)
-    frontend = "" if found is None else found.frontend
-    return Books("中心账", None if found is None else found.stated, settings.key_of(frontend))
+    if found is None:
+        return Books("中心账", None, settings.key_of(""))
+    return Books("中心账", found.stated, settings.key_of(found.frontend), found.taken_back_by)
 
 
 def _of_frontend(settings: Settings, stated: Stated) -> Books:
@@ -115,11 +122,17 @@ def _of_frontend(settings: Settings, stated: Stated) -> Books:
     settings.need("frontend_database_url")
     with _read(settings.frontend_database_url) as connection:
         view = show(connection, stated.institution_code, claim_no(stated.visit_no, stated.charge_batch_no))
+        contra = None
+        if view is not None and view.refunded_by is not None:
+            contra = show(connection, stated.institution_code, claim_no(stated.visit_no, view.refunded_by))
+    taken_back_by = None
+    if contra is not None and contra.state == ClaimState.SETTLED and contra.answer is not None:
+        taken_back_by = contra.answer.settlement_no
     try:
         held = None if view is None else stated_of(view)
     except NotSettled:
         held = None
-    return Books("前置机账", held, settings.sealing_key())
+    return Books("前置机账", held, settings.sealing_key(), taken_back_by)
 
 
 @contextmanager

@@ -89,6 +89,8 @@ def statement(view: ClaimView, *, institution_name: str, key: bytes | None) -> S
     is_refund = paid.total_fen < 0
     if is_refund:
         facts.append(("结算类别", "退费冲销"))
+    if view.refunded_by is not None:
+        facts.append(("退费", f"已申请退费（费用批次 {view.refunded_by}），办结后以该批次的结算单为准"))
     if view.offline_at is not None:
         posted = "待中心入账" if view.provisional else "中心已入账"
         facts.append(("结算类别", f"脱机结算（{view.offline_at:%Y-%m-%d %H:%M:%S}），{posted}"))

@@ -455,6 +455,46 @@ def test_an_amount_is_for_a_person_who_decides_after_comparing(world):
     with pytest.raises(CannotDo, match="经办人"):
         world.repair(found)
     assert world.repair(found, repair=Repair.NOTE).state == "approved"
+    world.hand_in([line._replace(total_fen=10_100, cash_fen=line.cash_fen + 100), *rest])
+    assert world.found() == [], "the note is of these figures"
+    world.hand_in([line._replace(total_fen=10_200, cash_fen=line.cash_fen + 200), *rest])
+    assert kinds(world.found()) == [(Class.AMOUNT, 200)], "and of no others"
+
+
+@pytest.mark.parametrize(
+    ("repair", "said"),
+    [
+        (
+            Repair.CONTRA,
+            "机构账 增加 1 笔，总金额 -101.00 元，现金支付 -101.00 元；"
+            "中心账 增加 1 笔，总金额 -100.00 元，现金支付 -100.00 元",
+        ),
+        (Repair.REVERSE_AT_INSTITUTION, "机构账 增加 1 笔，总金额 -101.00 元，现金支付 -101.00 元；中心账 不变"),
+        (Repair.RESEND_ANSWER, "机构账 改记一笔，总金额 -1.00 元，现金支付 -1.00 元；中心账 不变"),
+        (Repair.NOTE, "机构账 不变；中心账 不变"),
+    ],
+    ids=["contra", "reverse", "resend", "note"],
+)
+def test_what_a_person_chose_after_comparing_is_predicted_as_what_it_will_do(world, repair, said):
+    line, *rest = world.settle(10_000, 20_000)
+    theirs = line._replace(total_fen=10_100, cash_fen=line.cash_fen + 100)
+    world.hand_in([theirs, *rest])
+    (found,) = world.found()
+    before = center_total(world, line)
+
+    world.repair(found, repair=repair)
+
+    effect = first(rows_of(world.engine, "SELECT effect FROM proposal ORDER BY proposal_no DESC LIMIT 1"))
+    assert effect.endswith(said)
+    assert center_total(world, line) == (0 if repair is Repair.CONTRA else before)
+    if repair is Repair.CONTRA:
+        world.hand_in(rest)
+        assert world.found() == [], "out of both books"
+
+
+def center_total(world, line):
+    query = "SELECT sum(total_fen)::bigint FROM settlement WHERE visit_no = :v"
+    return first(rows_of(world.engine, query, v=line.visit_no))
 
 
 def test_only_its_own_repair_is_proposed_and_once(world):

@@ -6,16 +6,22 @@ import json
 
 import pytest
 
+from center.settling.refund import refund
 from center.settling.settle import settle_submitted
 from center.stated import booked
+from center.tables import reference
 from city.commands import REFUSED, WRONG_USAGE, Stop
 from city.commands.statement import verify
 from domain import check_value
+from domain.messages import ClaimAnswer, RefundAnswered, RefundAsked
 from infra.database import reading
 from infra.envelope import frontend_key
+from infra.reference import ReferenceShelf
 from producers.statement import stated_of, statement
 from tests.support.api import HOSPITAL, Api, claim, open_sample_site
-from tests.support.center import AT, FRONTEND, fill_center, submitted, totals
+from tests.support.center import AT, CATALOGUE_VERSION, FRONTEND, POLICY_VERSION, fill_center, submitted, totals
+from tests.support.frontend import shelf
+from workers import refund as workers_refund
 from workers.claims import show
 
 SECRET = b"\x07" * 32
@@ -94,3 +100,50 @@ def test_the_front_end_knows_its_own(tmp_path, monkeypatch, capsys):
     with pytest.raises(Stop):
         verify(other, as_json=False)
     assert "社保支付金额：结算单 0.01" in capsys.readouterr().out
+
+
+def test_the_paper_of_what_was_taken_back_is_no_voucher_any_more(center_engine, office, capsys):
+    claim_of = totals(77)
+    shelf = ReferenceShelf(reference)
+    (answer,) = settle_submitted(center_engine, shelf, submitted(claim_of), frontend=FRONTEND, at=AT).answers
+    with center_engine.connect() as connection:
+        line = check_value.written(booked(connection, answer.settlement_no).stated, KEY)
+    asked = RefundAsked(
+        institution_code=claim_of.institution_code, visit_no=claim_of.visit_no, charge_batch_no=1, contra_batch_no=2,
+        reason="误", policy_version=POLICY_VERSION, catalogue_version=CATALOGUE_VERSION,
+    )  # fmt: skip
+    (back,) = refund(center_engine, shelf, asked, frontend=FRONTEND, at=AT).answers
+
+    with pytest.raises(Stop, match=f"反向结算 {back.settlement_no} 冲销") as stop:
+        verify(line, as_json=True)
+
+    assert stop.value.code == REFUSED
+    assert json.loads(capsys.readouterr().out) == {
+        "check_value": True, "differs": {}, "taken_back_by": back.settlement_no
+    }  # fmt: skip
+
+
+def test_a_front_end_knows_what_was_taken_back_and_says_so_on_the_next_print(tmp_path, monkeypatch):
+    (tmp_path / "key").write_text(KEY.hex())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JIESUAN_FRONTEND_DATABASE_URL", f"sqlite:///{tmp_path / 'frontend.db'}")
+    monkeypatch.setenv("JIESUAN_FRONTEND_KEY_FILE", str(tmp_path / "key"))
+    with open_sample_site(tmp_path) as site, Api(site) as api:
+        number = api.submit(claim(), "one").json()["claim_no"]
+        site.settle_all()
+        with reading(site.engine) as connection:
+            code = statement(show(connection, HOSPITAL, number), institution_name="试验医院", key=KEY).code
+        visit_no = number.partition("-")[0]
+        workers_refund.refund(site.engine, shelf(), HOSPITAL, visit_no, 1, reason="误", at=AT)
+        verify(code, as_json=False)  # only asked for yet
+        answered = RefundAnswered(
+            institution_code=HOSPITAL, visit_no=visit_no, charge_batch_no=1, contra_batch_no=2,
+            answers=(ClaimAnswer(visit_no, 2, settlement_no=8001, settled_at=AT),),
+        )  # fmt: skip
+        with site.engine.begin() as connection:
+            assert workers_refund.record(connection, answered, at=AT)
+        with reading(site.engine) as connection:
+            again = statement(show(connection, HOSPITAL, number), institution_name="试验医院", key=KEY)
+    assert ("退费", "已申请退费（费用批次 2），办结后以该批次的结算单为准") in again.facts
+    with pytest.raises(Stop, match="冲销"):
+        verify(code, as_json=False)

@@ -768,9 +768,13 @@ GUARDS = (
         (f"{STORED}test_conservation.py::test_what_is_kept_of_no_document_is_told_and_freezes_nobody",),
     ),
     Guard(
+        "a repair is predicted as what it will do", FEN, "center/reconciling/actions.py",
+        "    if repair == found.repair:\n        return found.effect\n", "    return found.effect\n",
+        (f"{STORED}test_reconciling.py::test_what_a_person_chose_after_comparing_is_predicted_as_what_it_will_do",),
+    ),
+    Guard(
         "each layer of a fund is as it was told", FEN, "center/conservation/documents.py",
-        "        pairs += [(f\"{FUND_PREFIX}{layer}\", funds.get(layer, 0), posted.get(layer, 0)) for layer in layers]\n",
-        "",
+        "layers = sorted({*posted, *funds})", "layers: list[str] = []",
         (f"{STORED}test_conservation.py::test_what_is_broken_is_found_named_and_freezes_its_flow_only",),
     ),
     Guard(
