@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -123,6 +124,19 @@ class CityPlan:
     def api_keys(self) -> dict[str, str]:
         """The API key of each institution."""
         return make_secrets(self.secrets_dir, FRONTENDS, self.city)
+
+    def operator_files(self) -> dict[str, Path]:
+        """Write, for the centre and each front-end, the settings of its services as a file for a shell (`. FILE`): with
+        them `jiesuan doctor`, `unknown`, `reconcile` and all others are the operator's there."""
+        sites = {CENTER: self._center_env()} | {frontend: self._frontend_env(frontend) for frontend in FRONTENDS}
+        names = sorted({key for env in sites.values() for key in env})
+        files = {}
+        for name, env in sites.items():
+            files[name] = file = self.secrets_dir / f"{name}.sh"
+            file.touch(mode=0o600)
+            lines = [f"export {key}={shlex.quote(env[key])}" if env.get(key) else f"unset {key}" for key in names]
+            file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        return files
 
     # ── What runs ─────────────────────────────────────────────────────────────────────────────────────────
 

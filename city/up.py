@@ -47,6 +47,8 @@ def print_addresses(plan: CityPlan, console: Console) -> None:
     table.add_row("shared tables", masked(plan.exchange_database_url) or "beside the front-end's database")
     table.add_row("HIS logins", str(plan.secrets_dir / LOGINS))
     table.add_row("API keys", str(plan.secrets_dir / "api_keys.json"))
+    for name, file in plan.operator_files().items():
+        table.add_row(f"operator ({name})", f". {file}")
     table.add_row("logs", str(plan.folder / "logs"))
     console.print(table)
     console.print(f"\n{try_it(plan)}\n", highlight=False)

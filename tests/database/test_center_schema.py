@@ -193,6 +193,54 @@ def test_the_application_may_read_add_to_and_otherwise_change_every_other_table(
         assert privileges.may_change_the_ledger(connection)
 
 
+GOOD = {
+    "settlement_no": 9_100, "institution_code": "H", "visit_no": "V9", "charge_batch_no": 1, "kind": "normal",
+    "frontend": "f", "person_no": 1, "visit_type": "3", "clearing_type": "11", "visit_date": "2026-03-02",
+    "settled_at": "2026-03-02T12:00:00+08:00", "settled_day": "2026-03-02", "digest": b"", "line_count": 1,
+    "total_fen": 100, "own_expense_fen": 20, "over_limit_fen": 0, "pre_self_pay_fen": 10, "in_scope_fen": 70,
+    "fund_pay_fen": 50, "account_pay_fen": 10, "deductible_fen": 5, "self_pay_fen": 20, "over_cap_fen": 0,
+    "institution_share_fen": 0, "own_pay_fen": None, "policy_version": "p", "catalogue_version": "c", "steps": b"",
+    "answer": b"", "contra_of": None,
+}  # fmt: skip
+"""A settlement of which everything holds; each identity is broken by itself below."""
+OTHER_SIGN = {name: -fen for name, fen in GOOD.items() if name.endswith("_fen") and isinstance(fen, int)}
+
+
+def written(engine, row):
+    with engine.begin() as connection:
+        postings = "INSERT INTO posting VALUES (:number, 'cash:H', 1), (:number, 'charges:H', -1)"
+        connection.execute(text(postings), {"number": row["settlement_no"]})
+        names = ", ".join(row)
+        connection.execute(text(f"INSERT INTO settlement ({names}) VALUES (:{', :'.join(row)})"), row)
+
+
+@pytest.mark.parametrize(
+    ("identity", "broken"),
+    [
+        ("kind", {"kind": "other"}),
+        ("contra", {"contra_of": 5}),
+        ("contra", {"kind": "contra"} | OTHER_SIGN),
+        ("lines", {"line_count": -1}),
+        ("split", {"own_expense_fen": 21, "own_pay_fen": 30}),
+        ("payers", {"fund_pay_fen": 49}),
+        ("total_sign", OTHER_SIGN),
+        ("fund_sign", {"fund_pay_fen": -1, "self_pay_fen": 71}),
+        ("share_sign", {"institution_share_fen": -1, "fund_pay_fen": 51}),
+        ("deductible", {"deductible_fen": 21}),
+        ("account", {"account_pay_fen": 51}),
+    ],
+)
+def test_a_result_that_does_not_add_up_is_refused_by_the_database(center_engine, identity, broken):
+    with pytest.raises(DBAPIError, match=f"ck_settlement_{identity}"):
+        written(center_engine, GOOD | broken)
+
+
+def test_a_result_that_adds_up_and_its_negative_twin_are_taken(center_engine):
+    written(center_engine, GOOD)
+    twin = OTHER_SIGN | {"kind": "contra", "contra_of": GOOD["settlement_no"], "settlement_no": 9_101}
+    written(center_engine, GOOD | twin | {"charge_batch_no": 2})
+
+
 def test_one_settlement_per_visit_batch_and_kind(center_engine):
     """The last guard: whoever settles without the lock on the visit number meets the key."""
     row = (

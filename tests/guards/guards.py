@@ -778,6 +778,21 @@ GUARDS = (
         (f"{STORED}test_conservation.py::test_what_is_broken_is_found_named_and_freezes_its_flow_only",),
     ),
     Guard(
+        "a result adds up (CHECK)", FEN, "center/migrations/versions/r0007_ledger.py",
+        '        op.create_check_constraint(f"ck_settlement_{name}", "settlement", rule)\n', "        pass\n",
+        (f"{STORED}test_center_schema.py::test_a_result_that_does_not_add_up_is_refused_by_the_database",),
+    ),
+    Guard(
+        "the side that is not rounded takes the rest", FEN, "domain/benefit/sharing.py",
+        'return part if shares.rest == "person" else whole(amount) - part', "return part",
+        (f"{UNIT}test_benefit.py", f"{UNIT}test_benefit_stays.py"),
+    ),
+    Guard(
+        "the largest remainders take the odd fen", FEN, "domain/money.py",
+        "sign * (part + (i in favoured))", "sign * part",
+        (f"{UNIT}test_money.py",),
+    ),
+    Guard(
         "one contra per settlement (uq_settlement_contra_of)", TWICE, "center/migrations/versions/r0003_refund.py",
         "        unique=True,\n", "        unique=False,\n",
         (f"{STORED}test_center_refund.py",),

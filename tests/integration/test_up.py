@@ -40,14 +40,26 @@ def test_a_city_that_is_up_takes_claims_until_it_is_stopped(tmp_path):
                 check=False,
             )
             logins, refused = at_the_broker(tmp_path / "city")
+            looked = {site: as_operator(tmp_path, printed, site) for site in ("center", *FRONTENDS)}
         finally:
             city.send_signal(signal.SIGINT)
             city.communicate(timeout=40)
 
     assert (played.returncode, '"settled"' in played.stdout) == (0, True), played
     assert city.returncode in (0, 130)
+    assert {site: done.returncode for site, done in looked.items()} == dict.fromkeys(looked, 0), looked
+    assert "账目相符" in looked["center"].stdout
     assert logins == {"center", *FRONTENDS}, "everybody by a login of its own"
     assert refused == [], "and nobody needed more than it may do"
+
+
+def as_operator(folder, printed, site):
+    """What a person does beside it, with the file that was printed: look at the books, or for what is unknown."""
+    file = re.search(rf"operator \({site}\)\s+\. (\S+)", printed)[1]
+    asked = "books check" if site == "center" else "unknown list"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("JIESUAN_")}
+    command = ["sh", "-c", f". {file} && {JIESUAN} {asked}"]
+    return subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
 def at_the_broker(folder):
