@@ -77,13 +77,8 @@ def wrong(town: Town, clients: list[Client]) -> list[str]:
     """What is not as it has to be, once all is done."""
     run = stage(town)
     found = checks.always(run) + _books(town) + checks.details(run)
-    settled = {
-        (row[0], row[1]): row
-        for row in run.stage.center.rows(
-            "SELECT visit_no, charge_batch_no, kind, answer, settlement_no, institution_code FROM settlement"
-        )
-    }
-    held = {claim_no(*key): row for key, row in settled.items()}
+    settled = checks.center_settlements(run)
+    held = {claim_no(visit_no, batch_no): row for (visit_no, batch_no, _), row in settled.items()}
     for name, database in run.stage.frontends.items():
         found += checks.agree(name, database, settled, set())
     found += [f"the centre settled {key} and no front-end knows" for key in settled]

@@ -191,7 +191,7 @@ def finally_(run: Run) -> list[str]:
         database.rows("SELECT count(*) FROM claim WHERE offline_at IS NOT NULL AND origin = ''")[0][0]
         for database in run.stage.frontends.values()
     )
-    settled = _center_settlements(run)
+    settled = center_settlements(run)
     for name, database in run.stage.frontends.items():
         wrong += agree(name, database, settled, _left_to_a_person(run))
         wrong += carried(name, database, run)
@@ -221,7 +221,8 @@ Document = tuple[str, int, bool]
 give one number to a claim and to a refund."""
 
 
-def _center_settlements(run: Run) -> dict[Document, Any]:
+def center_settlements(run: Run) -> dict[Document, Any]:
+    """What the centre settled, row for row."""
     rows = run.stage.center.rows(
         "SELECT visit_no, charge_batch_no, kind, answer, settlement_no, institution_code, frontend FROM settlement"
     )
