@@ -16,6 +16,7 @@ from center import lateness, served
 from center.backup import metrics as epoch
 from center.clearing import periods as clearing_periods
 from center.conservation import metrics as conservation
+from center.ledger import nightly
 from center.offline import trouble
 from center.offline.exposure import exposure
 from center.reconciling import books, daily
@@ -71,6 +72,7 @@ def readings(settings: Settings, engine: Engine, post: Post) -> Iterator[Metric]
         yield from _offline(connection, settings)
         yield from _institution_books(connection, settings)
         yield from conservation.readings(connection)
+        yield from nightly.readings(connection)
         yield from _clearing(connection, settings)
         yield from epoch.readings(connection)
         yield from _ticks(connection)

@@ -36,6 +36,7 @@ from center.conservation.checking import Shelves, check_new, check_nightly
 from center.correcting import proposing, telling
 from center.details import StaleSlice, receive_details
 from center.ledger.export import export, is_exported
+from center.ledger.nightly import verify_nightly
 from center.offline import leasing, trouble
 from center.outcomes.ask import tell
 from center.outcomes.decide import decide
@@ -581,6 +582,7 @@ def _audit(center: Center) -> None:
         at = center.now()
         if not is_exported(folder, at.date()):
             center.committed(lanes.AUDIT_TICK, lambda connection: export(connection, folder, at=at))
+        center.patiently(lanes.AUDIT_TICK, lambda: verify_nightly(center.engine, folder, at=center.now()))
 
 
 def _reference(center: Center) -> None:

@@ -31,6 +31,8 @@ class Settings(BaseSettings):
     """As the owner of the tables, for `jiesuan migrate center`; left out: the same as the application's."""
     audit_dir: Path | None = None
     """Where the heads of the chains are exported to, day by day; `audit` in the data folder where it is left out."""
+    four_eyes_by_login: bool = False
+    """Whether what needs a second person also needs a second login: set it where every operator has one of his own."""
     center_broker_url: str = ""
     settle_lanes: int = Field(default=1, ge=1, le=64)
     """How many settle lanes the centre has; institutions are spread over them by `jiesuan tenant lanes`."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, update
+from sqlalchemy import Connection, Engine, select, update
 
 from center.approving import proposals
 from center.approving.actions import Action, CannotDo
@@ -37,10 +37,17 @@ class Outcome(NamedTuple):
 
 
 def approve(
-    engine: Engine, proposal_no: int, *, by: str, at: datetime, actions: Mapping[str, Action] = ACTIONS
+    engine: Engine,
+    proposal_no: int,
+    *,
+    by: str,
+    at: datetime,
+    actions: Mapping[str, Action] = ACTIONS,
+    by_login: bool = False,
 ) -> Outcome:
     """Have the proposal done, if `by` is not who proposed it and it would still do what it said. Raises CannotDecide.
 
+    `by_login`: nor may it come from the login and machine it was proposed from, whatever names are given.
     Its effect is predicted again; when the books have moved, it is closed as stale and nothing is done. When it
     cannot be done, it stays open and the outcome says why. An exception of the action's own making is noted with the
     proposal and raised: that is ours to mend.
@@ -48,6 +55,8 @@ def approve(
 
     def approve_now(connection: Connection) -> Outcome:
         found = _to_decide(connection, proposal_no, by, at)
+        if by_login and connection.execute(select(audit.STATION)).scalar() == found.proposed_from:
+            raise CannotDecide(f"提请和复核是同一系统用户（{found.proposed_from}），须由另一人以自己的登录办理")
         action = actions.get(found.action)
         if action is None:
             raise CannotDecide(f"申请 {proposal_no} 的事项 {found.action} 本版本不能执行")
@@ -116,7 +125,7 @@ def _decided(connection: Connection, found: Proposal, state: str, words: str, *,
     closed = (
         update(proposal)
         .where(proposal.c.proposal_no == found.proposal_no, proposal.c.state == OPEN)
-        .values(state=state, decided_by=by.strip(), decided_at=at, outcome=words)
+        .values(state=state, decided_by=by.strip(), decided_at=at, outcome=words, decided_from=audit.STATION)
     )
     if connection.execute(closed).rowcount != 1:
         raise CannotDecide(f"申请 {found.proposal_no} 已由他人办理")

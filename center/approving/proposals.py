@@ -50,6 +50,8 @@ class Proposal(NamedTuple):
     decided_at: datetime | None
     outcome: str
     failed_at: datetime | None
+    proposed_from: str
+    decided_from: str
 
     def is_open(self, at: datetime) -> bool:
         """Whether it still waits for somebody to decide it."""
@@ -96,6 +98,7 @@ def propose(
         proposed_by=by,
         proposed_at=at,
         expires_at=at + OPEN_FOR,
+        proposed_from=audit.STATION,
     )
     number: int = connection.execute(written.returning(columns.proposal_no)).scalar_one()
     audit.note(

@@ -26,6 +26,8 @@ proposal = Table(
     Column("decided_at", DateTime(timezone=True)),
     Column("outcome", Text, nullable=False, server_default="", comment="what was done, or why not"),
     Column("failed_at", DateTime(timezone=True), comment="the last approval whose execution failed; outcome says why"),
+    Column("proposed_from", String(63), nullable=False, server_default="", comment="login@machine, infra.database"),
+    Column("decided_from", String(63), nullable=False, server_default="", comment="login@machine"),
     CheckConstraint("state IN ('open', 'approved', 'rejected', 'stale')", name="ck_proposal_state"),
     CheckConstraint("decided_by IS NULL OR decided_by <> proposed_by", name="ck_proposal_four_eyes"),
     CheckConstraint(

@@ -31,7 +31,7 @@ from center.conservation.tables import DAY_AMOUNTS, books_run, detail_due
 from center.policy.shelf import PolicyShelf
 from center.settling.records import cursor_of
 from center.tables import lease
-from center.ticks import ticked
+from center.ticks import is_for_tonight, ticked
 from center.transactions import in_transaction
 from infra.lease import guard, take
 
@@ -39,7 +39,6 @@ log = logging.getLogger("center")
 
 LEASE = "books.check"
 LEASE_SECONDS = 120.0
-NIGHT_HOURS = range(2, 5)
 NEW, ALL = "new", "all"
 LOOKED_BACK = timedelta(days=7)
 """The sums of so many days are compared whenever an institution has anything new, whatever days that is of."""
@@ -129,11 +128,9 @@ def check_nightly(engine: Engine, shelves: Shelves, *, at: datetime) -> Report |
 
     What was changed behind the books' back after it had been checked shows in no incremental run.
     """
-    if at.hour not in NIGHT_HOURS:
-        return None
     with engine.connect() as connection:
         last = connection.execute(select(books_run.c.checked_at).where(books_run.c.way == ALL)).scalar()
-    if last is not None and at - last < timedelta(hours=len(NIGHT_HOURS)):
+    if not is_for_tonight(last, at):
         return None
     return check_all(engine, shelves, at=at)
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, literal, select
+from sqlalchemy.dialects.postgresql import JSONB
 
 from center.ledger import chain
 from center.ledger.layouts import AUDIT
@@ -18,6 +19,7 @@ from center.settling.records import cursor_of
 from infra.clock import SHANGHAI
 
 LONGEST_NAME, LONGEST_SUBJECT = 40, 128
+STATION = func.current_setting("application_name")
 
 
 class NobodyNamed(Exception):
@@ -40,6 +42,7 @@ def note(
 ) -> int:
     """Note one action and link it into the chain; its number. Raises NobodyNamed.
 
+    `by` is who says he acts; under which login of which machine stands in the details (`infra.database.station`).
     It locks the head of a chain: note an action after everything that takes other locks.
     """
     if not 0 < len(by) <= LONGEST_NAME:
@@ -51,7 +54,7 @@ def note(
         subject=subject[:LONGEST_SUBJECT],
         reason=reason,
         institution_code=institution_code,
-        details=dict(details),
+        details=literal(dict(details), JSONB).concat(func.jsonb_build_object("station", STATION)),
     )
     number: int = connection.execute(written.returning(audit.c.audit_no)).scalar_one()
     chain.seal(cursor_of(connection), {institution_code: [number]}, at=at, kind=AUDIT)

@@ -11,10 +11,10 @@ is a comment with the moment; the last one is the SHA-256 of all before it.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from datetime import date, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -24,11 +24,19 @@ from center.settling.records import cursor_of
 SEAL = "sha256"
 
 
+class Exported(NamedTuple):
+    """What has left the database: heads, with whose chains they are, and the moment of the newest file."""
+
+    heads: tuple[tuple[str, Head], ...]
+    newest_at: datetime | None
+
+
 class NotAnExport(Exception):
     """A file of heads cannot be read, or is not as it was written; the message names the file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path.name} 不是导出的链头，或已被改动")
+        self.file = path.name
 
 
 def export(connection: Connection, folder: Path, *, at: datetime) -> Path:
@@ -55,22 +63,25 @@ def is_exported(folder: Path, day: date) -> bool:
     return any(folder.glob(f"heads-{day:%Y%m%d}-*.tsv"))
 
 
-def exported(place: Path) -> Iterator[tuple[str, Head]]:
-    """The heads in a file, or in all files of a folder, with whose chains they are. Raises NotAnExport."""
-    for path in sorted(place.glob("heads-*.tsv")) if place.is_dir() else [place]:
-        yield from _read(path)
+def exported(place: Path) -> Exported:
+    """The heads in a file, or in all files of a folder; nothing where there is none. Raises NotAnExport."""
+    files = sorted(place.glob("heads-*.tsv")) if not place.is_file() else [place]
+    read = [_read(path) for path in files]
+    moments = [at for at, _ in read]
+    return Exported(tuple(head for _, heads in read for head in heads), max(moments, default=None))
 
 
-def _read(path: Path) -> Iterator[tuple[str, Head]]:
+def _read(path: Path) -> tuple[datetime, list[tuple[str, Head]]]:
     try:
         text = path.read_text(encoding="utf-8")
         *lines, last = text.splitlines()
         seal = last.removeprefix(f"{SEAL}\t")
         if seal != _seal_of("".join(f"{line}\n" for line in lines)):
             raise NotAnExport(path)
-        for line in lines[1:]:
-            code, link_no, head = line.split("\t")
-            yield code, Head(int(link_no), bytes.fromhex(head))
+        first, *rows = lines
+        at = datetime.fromisoformat(first.removeprefix("# "))
+        cells = [row.split("\t") for row in rows]
+        return at, [(code, Head(int(link_no), bytes.fromhex(head))) for code, link_no, head in cells]
     except (OSError, ValueError) as error:
         raise NotAnExport(path) from error
 

@@ -11,6 +11,7 @@ from sqlalchemy import (
     DateTime,
     Identity,
     Index,
+    Integer,
     LargeBinary,
     SmallInteger,
     String,
@@ -83,4 +84,17 @@ chain_head = Table(
     Column("link_no", BigInteger, nullable=False, comment="of the newest link; 0: none yet"),
     Column("head", LargeBinary, nullable=False),
     comment="The newest link of each institution; whoever adds one holds this row's lock.",
+)
+
+chain_check = Table(
+    "chain_check",
+    metadata,
+    Column("verified_at", DateTime(timezone=True), primary_key=True),
+    Column("chains", Integer, nullable=False),
+    Column("links", BigInteger, nullable=False),
+    Column("documents", BigInteger, nullable=False),
+    Column("heads", Integer, nullable=False, comment="exported heads they were compared with"),
+    Column("newest_head_at", DateTime(timezone=True), comment="when the newest of those was exported"),
+    Column("wrong", Integer, nullable=False, comment="what was not as it was written"),
+    comment="How each night's verification of the chains ended.",
 )

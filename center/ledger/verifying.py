@@ -66,6 +66,10 @@ class Verified(NamedTuple):
     chains: int
     links: int
     documents: int
+    heads: int
+    """Exported heads the chains were compared with; without any, a chain written anew looks whole."""
+    began_at: datetime | None
+    """When the oldest of the chains began."""
     tamperings: tuple[Tampering, ...]
 
 
@@ -92,7 +96,7 @@ class _Row(NamedTuple):
 def verify(
     engine: Engine, *, institution_codes: Collection[str] = (), exported: Collection[tuple[str, Head]] = ()
 ) -> Verified:
-    """Verify these institutions' chains, or all of them, on one snapshot of the database.
+    """Verify these institutions' chains, or all of them, on one snapshot of the database; it writes nothing.
 
     `exported` are heads that left the database before, with whose chains they are.
     """
@@ -115,7 +119,14 @@ def verify_in(
     chains = [_Chain(cursor, code, held.get(code), exported) for code in codes]
     wrong = chain_of(*(chain.tamperings() for chain in chains), _unlinked(cursor, institution_codes))
     found = tuple(islice(wrong, MOST_TOLD))
-    return Verified(len(chains), sum(chain.links for chain in chains), sum(chain.documents for chain in chains), found)
+    return Verified(
+        chains=len(chains),
+        links=sum(chain.links for chain in chains),
+        documents=sum(chain.documents for chain in chains),
+        heads=sum(chain.heads for chain in chains),
+        began_at=min((chain.began_at for chain in chains if chain.began_at is not None), default=None),
+        tamperings=found,
+    )
 
 
 def _heads(cursor: psycopg.Cursor[Any]) -> dict[str, Head]:
@@ -141,6 +152,8 @@ class _Chain:
         self._cursor, self._code, self._held = cursor, code, held
         self._exported = {head.link_no: head.head for of, head in exported if of == code}
         self.links = self.documents = 0
+        self.heads = len(self._exported)
+        self.began_at: datetime | None = None
 
     def tamperings(self) -> Iterator[Tampering]:
         """Everything that is wrong with it, in the order of its links."""
@@ -152,6 +165,7 @@ class _Chain:
                     expected += 1
                 yield from self._link(row, before)
                 before, expected = row.head, row.link_no + 1
+                self.began_at = self.began_at or row.made_at
                 self.links += 1
                 self.documents += len(row.documents)
             yield from self._contents(rows)

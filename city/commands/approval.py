@@ -75,11 +75,13 @@ def show(proposal_no: Number, as_json: AsJson = False) -> None:
         print_json(_document(found, at))
         return
     print(f"申请 {found.proposal_no}　{_title(found)}　医药机构 {found.institution_code}　{_state(found, at)}")
-    print(f"提请：{found.proposed_by}　{found.proposed_at:{_TIME}}　理由：{found.reason}")
+    print(
+        f"提请：{found.proposed_by}{_station(found.proposed_from)}　{found.proposed_at:{_TIME}}　理由：{found.reason}"
+    )
     print(f"有效至：{found.expires_at:{_TIME}}")
     print(f"结果预测：\n{found.effect}")
     if found.decided_by is not None and found.decided_at is not None:
-        print(f"办理：{found.decided_by}　{found.decided_at:{_TIME}}")
+        print(f"办理：{found.decided_by}{_station(found.decided_from)}　{found.decided_at:{_TIME}}")
     if found.outcome:
         print(f"{'上次执行未成' if found.state == 'open' else '结果'}：{found.outcome}")
 
@@ -90,10 +92,11 @@ def approve(proposal_no: Number, by: By = "", as_json: AsJson = False) -> None:
     from center.approving.decisions import CannotDecide, approve
     from center.approving.tables import APPROVED
     from city.commands.catalogue_office import operator
+    from infra.settings import Settings
 
     with _centre() as (engine, at):
         try:
-            outcome = approve(engine, proposal_no, by=operator(by), at=at)
+            outcome = approve(engine, proposal_no, by=operator(by), at=at, by_login=Settings().four_eyes_by_login)
         except CannotDecide as error:
             raise Stop(str(error), REFUSED) from None
     _told(outcome, as_json=as_json)
@@ -148,6 +151,10 @@ def _title(found: Proposal) -> str:
     from center.approving.registry import ACTIONS
 
     return ACTIONS[found.action].title if found.action in ACTIONS else found.action
+
+
+def _station(name: str) -> str:
+    return f"（系统用户 {name}）" if name else ""
 
 
 def _state(found: Proposal, at: datetime) -> str:

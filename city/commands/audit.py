@@ -27,8 +27,10 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """验链 Follow every chain and compare every document with its digest; 1 when something is not as it was written."""
+    """验链 Follow every chain and compare every document with its digest; 1 when something is not as it was written,
+    and when there was no exported head to compare with that should have been."""
     from center.ledger.export import NotAnExport, exported
+    from center.ledger.nightly import is_unanchored
     from center.ledger.verifying import WORDS
     from center.ledger.verifying import verify as verified
     from city.commands.catalogue_office import print_json
@@ -42,28 +44,37 @@ def verify(
         raise Stop(f"没有 {heads}", WRONG_USAGE)
     engine = open_database(settings.center_database_url, pool_size=1)
     try:
+        left = exported(place)
         told = verified(
             engine,
             institution_codes=institution or (),
-            exported=[
-                head
-                for head in (exported(place) if place.exists() else ())
-                if not institution or head[0] in institution
-            ],
+            exported=[head for head in left.heads if not institution or head[0] in institution],
         )
     except NotAnExport as error:
         raise Stop(str(error), REFUSED) from None
     finally:
         engine.dispose()
+    unanchored = not told.heads if heads else is_unanchored(told, left.newest_at, settings.time.now())
     if as_json:
         found = [{**one._asdict(), "words": WORDS[one.what]} for one in told.tamperings]
-        print_json({**told._asdict(), "tamperings": found})
+        moments = {"began_at": told.began_at, "newest_head_at": left.newest_at}
+        print_json(
+            {
+                **told._asdict(),
+                **{name: at.isoformat() if at else None for name, at in moments.items()},
+                "tamperings": found,
+            }
+        )
     else:
         for one in told.tamperings:
             document = f"，{'留痕' if one.kind == 'audit' else '凭证'} {one.document_no}" if one.document_no else ""
             print(f"{one.institution_code or '（无机构）'} 第 {one.link_no} 环{document}：{WORDS[one.what]}")
         print(f"核对 {told.chains} 条链、{told.links} 环、{told.documents} 份凭证：{len(told.tamperings)} 处不符")
-    if told.tamperings:
+        newest = f"，最新的导出于 {left.newest_at:%Y-%m-%d %H:%M:%S}" if left.newest_at else ""
+        print(f"与已导出的 {told.heads} 个链头比对{newest}")
+        if unanchored:
+            print("没有近两日导出的链头可比对，被整条重写的链看不出来：用 --heads 指明存放处，并查明为何没有导出")
+    if told.tamperings or unanchored:
         raise typer.Exit(REFUSED)
 
 

@@ -19,6 +19,8 @@ from infra.settings import MissingSetting, Settings
 FREE_BYTES = 1 << 30
 LOOKS_WITHIN = timedelta(minutes=5)
 """Shared tables are looked at thoroughly every minute; longer silence means that nobody does."""
+VERIFIED_WITHIN = timedelta(days=2)
+"""The chains are verified every night."""
 CHECKED_WITHIN = timedelta(minutes=10)
 """The books are checked several times a minute; longer silence means that nobody does."""
 
@@ -57,6 +59,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _place("前置机数据库", settings.frontend_database_url, "frontend")
     yield from _epoch(settings)
     yield from _books(settings)
+    yield from _chains(settings)
     yield from _serving(settings)
     yield from _lanes(settings)
     yield from _uploads(settings)
@@ -252,6 +255,39 @@ def _books(settings: Settings) -> Iterator[Finding]:
     late = found.unchecked_links > 0 and settings.time.now() - newest > CHECKED_WITHIN
     words = f"{newest:%m-%d %H:%M:%S} 核对相符" + (f"，此后 {found.unchecked_links} 笔入账没有核对" if late else "")
     yield Finding("账目", not late, words)
+
+
+def _chains(settings: Settings) -> Iterator[Finding]:
+    """How the chains stood when they were last verified by night, and whether heads leave the database."""
+    if not settings.center_database_url:
+        return
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from center.ledger.nightly import newest
+    from infra.database import open_database, reading
+
+    try:
+        engine = open_database(settings.center_database_url, pool_size=1)
+        with reading(engine) as connection:
+            found = newest(connection)
+        engine.dispose()
+    except (SQLAlchemyError, OSError):
+        return  # said of the centre's database already
+    if found is None:
+        yield Finding("验链", None, "夜间还没有验过：jiesuan audit verify")
+        return
+    at = settings.time.now()
+    words = f"{found.verified_at:%m-%d %H:%M} 验 {found.chains} 条链 {found.links} 环，比对导出的链头 {found.heads} 个"
+    if found.wrong:
+        words += f"，{found.wrong} 处不符：jiesuan audit verify"
+    elif at - found.verified_at > VERIFIED_WITHIN:
+        words += "，此后夜间没有再验"
+    elif found.newest_head_at is None or at - found.newest_head_at > VERIFIED_WITHIN:
+        words += "，没有近两日的链头：查 JIESUAN_AUDIT_DIR 和 beat"
+    else:
+        yield Finding("验链", True, words)
+        return
+    yield Finding("验链", False, words)
 
 
 def _uploads(settings: Settings) -> Iterator[Finding]:

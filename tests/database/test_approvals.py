@@ -15,6 +15,8 @@ from center.approving import decisions, proposals
 from center.approving.actions import Action, CannotDo
 from center.approving.decisions import CannotDecide
 from center.approving.proposals import OPEN_FOR, AlreadyProposed, CannotPropose
+from center.ledger import audit
+from infra.database import opened, station
 from tests.support.center import AT, HOSPITAL, first, person_row, rows_of
 
 _people = count(70_000)
@@ -70,8 +72,8 @@ def propose(center_engine, who):
     return propose
 
 
-def approve(engine, number, *, by="李四", at=AT + timedelta(hours=1)):
-    return decisions.approve(engine, number, by=by, at=at, actions=ACTIONS)
+def approve(engine, number, *, by="李四", at=AT + timedelta(hours=1), by_login=False):
+    return decisions.approve(engine, number, by=by, at=at, actions=ACTIONS, by_login=by_login)
 
 
 def balance(engine, who):
@@ -104,6 +106,23 @@ def test_nobody_approves_or_rejects_their_own_or_without_a_name(center_engine, p
     assert balance(center_engine, who) == 0
     with center_engine.connect() as connection:
         assert proposals.find(connection, number).is_open(AT)
+
+
+def test_where_every_operator_has_a_login_two_names_from_one_login_are_one_person(center_engine, propose, who):
+    number = propose(100)
+    elsewhere = center_engine.url.update_query_dict({"application_name": "lisi@office-2"})
+
+    with pytest.raises(CannotDecide, match=station()):
+        approve(center_engine, number, by_login=True)
+    assert balance(center_engine, who) == 0
+    with opened(elsewhere.render_as_string(hide_password=False)) as engine:
+        assert approve(engine, number, by_login=True).state == "approved"
+
+    with center_engine.connect() as connection:
+        found = proposals.find(connection, number)
+        noted = audit.find(connection, audit.Wanted(subject=str(number)), limit=2)
+    assert (found.proposed_from, found.decided_from) == (station(), "lisi@office-2")
+    assert [row.details["station"] for row in noted] == ["lisi@office-2", station()]
 
 
 def test_the_database_itself_wants_two_persons_and_one_decision(center_engine, propose):

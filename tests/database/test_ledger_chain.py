@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +16,14 @@ from center import privileges
 from center.ledger import audit, chain, documents
 from center.ledger.export import NotAnExport, export, exported, is_exported
 from center.ledger.layouts import NEWEST, stored
+from center.ledger.nightly import readings, verify_nightly
 from center.ledger.verifying import What, verify
 from center.partitions import Place, first_number, prepare
 from center.settling.records import cursor_of
 from center.settling.settle import settle_submitted
 from city import cli
-from city.commands.doctor import _privileges
+from city.commands.doctor import _chains, _privileges
+from infra.settings import Settings
 from tests.support.center import AT, CLINIC, HOSPITAL, first, rows_of, submitted, synthetic_citizen_id, totals
 from tests.support.center import FRONTEND as OURS
 from tests.tampering import fill_ledger, missed
@@ -108,8 +111,8 @@ def test_a_chain_written_anew_is_found_by_the_head_that_left_before(books, owner
         path = export(connection, tmp_path, at=AT)
     assert is_exported(tmp_path, AT.date())
     assert not is_exported(tmp_path, AT.date() + timedelta(days=1))
-    heads = list(exported(tmp_path))
-    assert heads == list(exported(path))
+    heads = exported(tmp_path).heads
+    assert heads == exported(path).heads
     assert verify(books, exported=heads).tamperings == ()
 
     code, head = heads[0]
@@ -128,7 +131,7 @@ def test_an_export_that_was_changed_is_no_export(books, tmp_path):
     for bad in (good.replace("\t", "\t1", 1), good[:-10], "", good.replace("#", "##", 1)):
         path.write_text(bad, encoding="utf-8")
         with pytest.raises(NotAnExport, match=path.name):
-            list(exported(tmp_path))
+            exported(tmp_path)
 
 
 def test_whatever_somebody_with_all_rights_does_is_found(books, owner_engine):
@@ -243,6 +246,95 @@ def test_heads_are_exported_to_the_settings_folder_and_verified_against_it(jiesu
     path = next((tmp_path / ".data" / "audit").glob("*.tsv"))
     path.write_text("nothing", encoding="utf-8")
     assert jiesuan("verify")[0] == 1
+
+
+def test_verify_says_how_many_heads_it_compared_with_and_refuses_where_none_of_two_days_is_there(
+    jiesuan, tmp_path, monkeypatch, books
+):
+    """Whoever can write a chain anew may empty a folder, too."""
+    assert jiesuan("verify")[0] == 0, "chains of today need no head yet"
+    monkeypatch.setenv("JIESUAN_CLOCK", "2026-03-05T10:00:00+08:00@0.0x0.0")
+    ended, out = jiesuan("verify")
+    assert ended == 1
+    assert "与已导出的 0 个链头比对" in out
+    assert "没有近两日导出的链头可比对" in out
+
+    with books.begin() as connection:
+        old = export(connection, tmp_path / "kept", at=AT)
+    assert jiesuan("verify", "--heads", str(old))[0] == 0, "whoever names a file wants that one"
+    folder = tmp_path / ".data" / "audit"
+    folder.mkdir(parents=True)
+    old.rename(folder / old.name)
+    assert jiesuan("verify")[0] == 1, "it is of three days ago"
+
+    jiesuan("export")
+    ended, out = jiesuan("verify")
+    assert ended == 0
+    assert "最新的导出于 2026-03-05 10:00:00" in out
+    assert json.loads(jiesuan("verify", "--json")[1])["heads"] == 3
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert jiesuan("verify", "--heads", str(empty))[0] == 1
+
+
+NIGHT = AT.replace(hour=3)
+
+
+def _address(engine):
+    return engine.url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def by_night(books, owner_engine):
+    """Verify as the schedule does at a moment; what /metrics say then, and what doctor does."""
+    _unguarded(owner_engine, "DELETE FROM chain_check")
+
+    def run(folder, at):
+        told = verify_nightly(books, folder, at=at)
+        with books.connect() as connection:
+            said = {one.name: one.samples[0].value for one in readings(connection)}
+        return told, said
+
+    yield run
+    _unguarded(owner_engine, "DELETE FROM chain_check")
+
+
+def test_all_chains_are_verified_once_a_night_against_the_heads_that_left(by_night, books, tmp_path, caplog):
+    with books.begin() as connection:
+        export(connection, tmp_path, at=AT)
+    assert by_night(tmp_path, AT) == (None, {}), "not by day"
+
+    told, said = by_night(tmp_path, NIGHT)
+
+    assert told.tamperings == ()
+    assert told.heads == said["jiesuan_chain_heads_compared"] == 3
+    assert said["jiesuan_chain_wrong"] == 0
+    assert said["jiesuan_chain_verified_timestamp_seconds"] == NIGHT.timestamp()
+    assert said["jiesuan_chain_head_exported_timestamp_seconds"] == AT.timestamp()
+    assert by_night(tmp_path, NIGHT + timedelta(hours=1))[0] is None, "once"
+    assert by_night(tmp_path, NIGHT + timedelta(days=1))[0] is not None, "and again the next night"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_what_is_not_as_it_was_written_rings_by_night_and_doctor_says_so(by_night, books, tampered, tmp_path, caplog):
+    ((number,),) = rows_of(books, "SELECT min(audit_no) FROM audit")
+    tampered(
+        f"UPDATE audit SET reason = 'another' WHERE audit_no = {number}",
+        f"UPDATE audit SET reason = '' WHERE audit_no = {number}",
+    )
+
+    _, said = by_night(tmp_path, NIGHT)
+
+    assert said["jiesuan_chain_wrong"] == 1
+    assert "chains_verified" in [record.msg for record in caplog.records if record.levelname == "ERROR"]
+    (found,) = _chains(Settings(_env_file=None, center_database_url=_address(books), clock=f"{AT.isoformat()}@0.0x0.0"))
+    assert (found.ok, "jiesuan audit verify" in found.words) == (False, True)
+
+
+def test_a_file_of_heads_that_was_changed_rings_by_night(by_night, tmp_path):
+    (tmp_path / "heads-20260302-100000.tsv").write_text("nothing", encoding="utf-8")
+
+    assert by_night(tmp_path, NIGHT)[1]["jiesuan_chain_wrong"] == 1
 
 
 def test_what_was_done_is_found_by_who_what_where_and_when(jiesuan):

@@ -528,6 +528,16 @@ GUARDS = (
         (f"{STORED}test_ledger_chain.py",),
     ),
     Guard(
+        "chains are verified every night", CONTRA, "center/tasks.py",
+        "lambda: verify_nightly(center.engine, folder, at=center.now())", "lambda: None",
+        (f"{REAL}test_center_tasks.py::test_the_chains_are_verified_by_night",),
+    ),
+    Guard(
+        "verifying wants exported heads of two days", CONTRA, "city/commands/audit.py",
+        "if told.tamperings or unanchored:", "if told.tamperings:",
+        (f"{STORED}test_ledger_chain.py",),
+    ),
+    Guard(
         "writers of a chain follow each other (FOR UPDATE)", CONTRA, "center/ledger/chain.py",
         " ORDER BY institution_code FOR UPDATE", " ORDER BY institution_code",
         (f"{STORED}test_ledger_chain.py",),
@@ -830,6 +840,11 @@ GUARDS = (
     Guard(
         "a second person approves", FOUR_EYES, "center/approving/decisions.py",
         "if by.strip().casefold() == found.proposed_by.casefold():", "if False:",
+        (f"{STORED}test_approvals.py",),
+    ),
+    Guard(
+        "a second login approves, where that is wanted", FOUR_EYES, "center/approving/decisions.py",
+        "if by_login and ", "if False and ",
         (f"{STORED}test_approvals.py",),
     ),
     Guard(

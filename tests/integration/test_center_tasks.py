@@ -17,6 +17,7 @@ import redis
 from sqlalchemy import insert
 
 from center.ledger.export import exported
+from center.ledger.nightly import newest
 from center.tables import upload_window
 from center.tasks import SITE, Beat, Center, app_of
 from domain import messages
@@ -28,6 +29,7 @@ from infra.envelope import seal, unseal
 from infra.settings import Settings
 from infra.transport import readable
 from tests.support.center import (
+    AT,
     CATALOGUE_VERSION,
     FRONTEND,
     HOSPITAL,
@@ -291,7 +293,19 @@ def test_the_heads_of_the_chains_leave_the_database_once_a_day(center, ring, set
     ring(lanes.AUDIT_TICK)
 
     (path,) = settings.audit_folder.glob("heads-*.tsv")
-    assert HOSPITAL in {code for code, _ in exported(path)}
+    assert HOSPITAL in {code for code, _ in exported(path).heads}
+
+
+def test_the_chains_are_verified_by_night(center, ring, monkeypatch):
+    night = AT.replace(year=2036, hour=3)
+    monkeypatch.setattr(type(center), "now", lambda _: night)
+
+    ring(lanes.AUDIT_TICK)
+
+    with center.engine.connect() as connection:
+        found = newest(connection)
+    assert (found.wrong, found.verified_at) == (0, night)
+    assert found.heads > 0
 
 
 def test_books_are_asked_for_and_lines_where_they_differ(center, ring, queued):
