@@ -203,7 +203,7 @@ def _broken_sums(cursor: psycopg.Cursor[object], news: News, new: Sums, run: _Ru
     found = accounts.together(accounts.held(cursor, codes), moved)
     compared = days.together(checked, own)
     flows = accounts.flows_checked(cursor, codes, new.days, days.together(summed, days.negative(compared)))
-    findings = list(days.broken_days(compared, summed))
+    findings = list(days.broken_days(cursor, compared, summed))
     findings += accounts.broken_accounts(cursor, sorted(codes), found, flows)
     findings += clearings.broken_days(cursor, news.scope, touched)
     return findings
@@ -249,7 +249,7 @@ def _look_at_all(connection: Connection, shelves: Shelves, report: Report, scope
     report.findings += links.unlinked(cursor, scope)
     report.findings += documents.broken_documents(cursor, scope)
     report.findings += documents.broken_answers(cursor, scope)
-    report.findings += days.broken_days(whole.days, held)
+    report.findings += days.broken_days(cursor, whole.days, held)
     report.findings += clearings.broken_clearings(cursor, scope)
     report.findings += clearings.broken_layers(cursor, scope)
     report.findings += clearings.broken_days(cursor, scope)

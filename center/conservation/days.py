@@ -10,7 +10,7 @@ import psycopg
 
 from center.conservation.documents import Scope
 from center.conservation.findings import Finding, Flow, Level
-from center.conservation.sums import SUMMED_SQL
+from center.conservation.sums import AMOUNTS_SQL, SUMMED_SQL
 from center.conservation.tables import DAY_AMOUNTS, DAY_KEY
 
 Amounts = tuple[int, ...]
@@ -29,6 +29,11 @@ SELECT {_KEY}, {_AMOUNTS} FROM {{table}} JOIN
     (SELECT * FROM unnest(%(institution_code)s::text[], %(scheme)s::text[], %(clearing_type)s::text[],
         %(day)s::date[], %(kind)s::text[]) AS wanted ({_KEY})) AS wanted USING ({_KEY})
 UNION SELECT {_KEY}, {_AMOUNTS} FROM {{table}} WHERE institution_code = ANY(%(codes)s) AND day >= %(since)s
+"""
+SUSPECTS = f"""
+SELECT settlement_no FROM settlement WHERE (institution_code, scheme, clearing_type, settled_day, kind)
+    = (%s, %s, %s, %s, %s) AND ({", ".join(AMOUNTS_SQL)}) = ({", ".join(["%s"] * len(AMOUNTS_SQL))})
+ORDER BY settlement_no LIMIT 5
 """
 TAKE_UP = (
     f"INSERT INTO checked_day ({_KEY}, {_AMOUNTS}) VALUES ({', '.join(['%s'] * (len(DAY_KEY) + len(DAY_AMOUNTS)))})"
@@ -91,15 +96,28 @@ def negative(days: Days) -> dict[DayKey, Amounts]:
     return {key: tuple(-amount for amount in amounts) for key, amounts in days.items()}
 
 
-def broken_days(expected: Days, found: Days, code: str = "day-sum") -> Iterator[Finding]:
-    """The first amount of each day that is not what it should be."""
+def broken_days(cursor: psycopg.Cursor[Any], expected: Days, found: Days) -> Iterator[Finding]:
+    """The first amount of each day that is not what it should be, with the documents the whole day is off by."""
     for key in sorted({*expected, *found}):
-        pairs = zip(DAY_AMOUNTS, expected.get(key, _NOTHING), found.get(key, _NOTHING), strict=True)
-        wrong = next(((name, should, is_) for name, should, is_ in pairs if should != is_), None)
+        should, is_ = expected.get(key, _NOTHING), found.get(key, _NOTHING)
+        wrong = next((place for place in range(WIDTH) if should[place] != is_[place]), None)
         if wrong is not None:
-            name, should, is_ = wrong
-            counted = f"{code}-count" if name in ("documents", "line_count") else code
-            yield Finding(Level.DAY, counted, key.flow, should, is_, day=key.day, subject=f"{key.kind} {name}")
+            name = DAY_AMOUNTS[wrong]
+            code = "day-sum-count" if name in ("documents", "line_count") else "day-sum"
+            suspects = _suspects(cursor, key, tuple(one - other for one, other in zip(is_, should, strict=True)))
+            yield Finding(
+                Level.DAY, code, key.flow, should[wrong], is_[wrong], day=key.day, subject=f"{key.kind} {name}",
+                suspects=suspects,
+            )  # fmt: skip
+
+
+def _suspects(cursor: psycopg.Cursor[Any], key: DayKey, off: Amounts) -> tuple[int, ...]:
+    """Documents of the day of which one was left out of its sum, or is in it twice: the sum is off by just that."""
+    documents, *amounts = off
+    if abs(documents) != 1:
+        return ()
+    cursor.execute(SUSPECTS, [*key, *(documents * amount for amount in amounts)])
+    return tuple(number for (number,) in cursor.fetchall())
 
 
 def take_up(cursor: psycopg.Cursor[Any], new: Days) -> None:

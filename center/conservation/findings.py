@@ -59,6 +59,8 @@ class Finding(NamedTuple):
     person_no: int | None = None
     subject: str = ""
     """The account or accumulator, the column or the link; empty where the document says it."""
+    suspects: tuple[int, ...] = ()
+    """Of a sum over documents: those whose amounts are exactly what it is off by."""
 
     @property
     def why(self) -> str:
@@ -68,7 +70,8 @@ class Finding(NamedTuple):
         place = "" if self.document_no is None else f"单据 {self.document_no} "
         place += "" if self.day is None else f"{self.day} "
         subject = f"（{self.subject}）" if self.subject else ""
-        return f"{place}{WORDS[self.code]}{subject}：应为 {expected}，实为 {found}"
+        suspects = f"；差额与单据 {'、'.join(map(str, self.suspects))} 相同" if self.suspects else ""
+        return f"{place}{WORDS[self.code]}{subject}：应为 {expected}，实为 {found}{suspects}"
 
     @property
     def key(self) -> str:

@@ -21,8 +21,10 @@ _amounts_of = attrgetter(*_SUMMED)
 _OF_COLUMN = {"own_pay_fen": "coalesce(own_pay_fen, own_expense_fen + over_limit_fen + pre_self_pay_fen)"}
 """How a column of settlement is read that older rows leave empty."""
 
-SUMMED_SQL = ", ".join(f"coalesce(sum({_OF_COLUMN.get(name, name)}), 0)::bigint" for name in _SUMMED)
-"""The sums over rows of settlement, in the order of DAY_AMOUNTS after the count."""
+AMOUNTS_SQL = [_OF_COLUMN.get(name, name) for name in _SUMMED]
+"""The amounts of a row of settlement, in the order of DAY_AMOUNTS after the count."""
+SUMMED_SQL = ", ".join(f"coalesce(sum({amount}), 0)::bigint" for amount in AMOUNTS_SQL)
+"""The sums over rows of settlement, in the same order."""
 
 _ADD = f"INSERT INTO day_sum ({', '.join((*DAY_KEY, *DAY_AMOUNTS))})"
 _TO_WHAT_IS_THERE = f" ON CONFLICT ({', '.join(DAY_KEY)}) DO UPDATE SET " + ", ".join(

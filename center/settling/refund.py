@@ -198,8 +198,10 @@ class _Refund:
 
     def _why_no_original(self, rows: Iterable[_Row]) -> Refusal:
         asked = self._asked
-        if _find(rows, asked.charge_batch_no, CONTRA) is not None:
-            return Refusal.REFUND_OF_REFUND
+        contra_there = _find(rows, asked.charge_batch_no, CONTRA)
+        if contra_there is not None:
+            own = contra_there.institution_code == asked.institution_code
+            return Refusal.REFUND_OF_REFUND if own else Refusal.REFUND_OF_ANOTHER
         state = state_of(self._cursor, asked.institution_code, asked.visit_no, asked.charge_batch_no)
         return Refusal.NOT_CONFIRMED if state is OutcomeState.PREPARED else Refusal.NOT_SETTLED
 

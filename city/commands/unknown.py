@@ -124,7 +124,7 @@ def prepared_claims(as_json: AsJson = False) -> None:
     columns = outcome.c.institution_code, outcome.c.visit_no, outcome.c.charge_batch_no, outcome.c.frontend
     asked = select(*columns, outcome.c.prepared_at, outcome.c.expires_at).where(outcome.c.state == "prepared")
     with at_the_centre() as (connection, at):
-        rows = connection.execute(asked.order_by(outcome.c.prepared_at).limit(1000)).all()
+        rows = connection.execute(asked.order_by(outcome.c.prepared_at)).all()
     if as_json:
         print_json(
             [{**row._mapping, "prepared_at": row[4].isoformat(), "expires_at": row[5].isoformat()} for row in rows]

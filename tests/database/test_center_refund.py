@@ -298,6 +298,8 @@ def test_no_settlement_is_taken_back_twice_and_no_contra_at_all(settle, take_bac
 
     assert take_back(asking(of, contra_batch_no=3)).refusal == Refusal.REFUNDED_ALREADY
     assert take_back(asking(of, charge_batch_no=2, contra_batch_no=3)).refusal == Refusal.REFUND_OF_REFUND
+    foreign = asking(of, charge_batch_no=2, contra_batch_no=3, institution_code=CLINIC)
+    assert take_back(foreign, frontend=OTHER_FRONTEND).refusal == Refusal.REFUND_OF_ANOTHER, "it learns no more"
 
 
 def test_what_is_prepared_is_confirmed_or_cancelled_first_and_holds_up_the_person(

@@ -225,6 +225,27 @@ def test_a_document_that_is_gone_freezes_its_flow_only_as_its_postings_say_it(bo
     books.mend()
 
 
+def test_a_document_left_out_of_the_sum_of_its_day_is_named(books):
+    """Or one of those that are alike to the fen: nobody could say which of them it was."""
+    day = AT + timedelta(days=next(_serials))
+    answers = books.settle(claim(), claim(), at=day)
+    amounts = ", ".join(f"{name} = d.{name} {{sign}} s.{name}" for name in DAY_AMOUNTS[1:])
+    moved = (
+        f"UPDATE day_sum d SET documents = d.documents {{sign}} 1, {amounts} FROM settlement s"
+        " WHERE s.settlement_no = :number AND d.day = :day"
+    )
+    values = {"number": answers[0].settlement_no, "day": day.date()}
+    books.break_it(moved.format(sign="-"), moved.format(sign="+"), values)
+
+    (found,) = [finding for finding in books.check_all(at=day).findings if finding.level is Level.DAY]
+
+    assert found.suspects == tuple(answer.settlement_no for answer in answers)
+    assert all(str(number) in found.why for number in found.suspects)
+    with books.engine.connect() as connection:
+        assert found.why in connection.execute(text("SELECT why FROM frozen_flow")).scalars().all()
+    books.mend()
+
+
 @pytest.mark.parametrize(
     ("stray", "gone", "table"),
     [

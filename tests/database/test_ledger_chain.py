@@ -394,6 +394,23 @@ def test_a_settlement_comes_after_its_postings_or_not_at_all(center_engine):
         connection.execute(text(BARE_SETTLEMENTS), {"numbers": [700_001, 700_003], "fen": [100, 0]})
 
 
+def test_a_document_that_moves_money_is_not_committed_without_its_postings(center_engine):
+    """A note moves none."""
+    bare = text(
+        "INSERT INTO ledger_document (document_no, kind, institution_code, day, made_at, made_by, amount_fen)"
+        " VALUES (:number, :kind, 'H', '2026-03-02', now(), 'somebody', :fen)"
+    )
+    with pytest.raises(IntegrityError, match="document 700011 comes without its postings"), center_engine.begin() as db:
+        db.execute(bare, {"number": 700_011, "kind": "gift", "fen": 100})
+    with center_engine.connect() as db:
+        db.execute(bare, {"number": 700_012, "kind": "payment", "fen": 100})
+        db.execute(text(POSTINGS), {"number": 700_012})
+        db.execute(bare, {"number": 700_013, "kind": "note", "fen": 100})
+        db.execute(bare, {"number": 700_014, "kind": "clearing", "fen": 0})
+        db.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+        db.rollback()
+
+
 def test_the_postings_of_a_settlement_are_found_by_index_in_a_table_that_was_empty_a_moment_ago(owner_engine):
     """A plan made then is kept by every session until autovacuum has seen how large the table became."""
     read = text("SELECT sum(seq_tup_read) FROM pg_stat_xact_user_tables WHERE relname LIKE 'posting%'")

@@ -838,6 +838,13 @@ GUARDS = (
         (f"{STORED}test_center_refund.py",),
     ),
     Guard(
+        "a document that moves money has postings", CONTRA, "center/migrations/versions/r0029_documents_posted.py",
+        "        RAISE EXCEPTION 'document % comes without its postings', NEW.document_no USING ERRCODE ="
+        " 'check_violation';\n",
+        "        RETURN NULL;\n",
+        (f"{STORED}test_ledger_chain.py",),
+    ),
+    Guard(
         "a second person approves", FOUR_EYES, "center/approving/decisions.py",
         "if by.strip().casefold() == found.proposed_by.casefold():", "if False:",
         (f"{STORED}test_approvals.py",),
