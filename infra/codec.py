@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from datetime import date
 from enum import Enum
 from functools import lru_cache
@@ -214,6 +215,21 @@ def decode(packed: bytes, expected: type[T]) -> T:
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass  # the slow way finds out why, and reads what a newer release has added to
     return _decode_by_parts(packed, expected)
+
+
+_LARGE = re.compile(rb"\xcf[\x80-\xff]")
+"""How a number of 2^63 and more begins, and now and then other bytes."""
+
+
+def has_room(packed: bytes) -> bool:
+    """Whether every number of a message fits into a column of our databases (64 bits with a sign)."""
+    return _LARGE.search(packed) is None or _fits(msgpack.unpackb(packed, strict_map_key=False))
+
+
+def _fits(held: Any) -> bool:
+    if isinstance(held, dict):
+        return all(_fits(value) for value in held.values())
+    return all(map(_fits, held)) if isinstance(held, list) else not isinstance(held, int) or held < 1 << 63
 
 
 def _decode_by_parts(packed: bytes, expected: type[T]) -> T:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from domain.messages import ReferenceAsked, ReferencePart, ReferenceRow, ReferenceSent
 from domain.terms import Standing
-from infra.codec import pack, unpack
+from infra.codec import UnreadableMessage, pack, unpack
 from infra.database import reading
 from infra.publication import assembled, digest_of
 from infra.reference import CATALOGUE, POLICY, CataloguePublished, activate
@@ -85,12 +86,18 @@ def asking(connection: Connection, wants: tuple[bytes, ...] = ()) -> ReferenceAs
 def keep(engine: Engine, sent: ReferenceSent, *, at: datetime) -> Kept:
     """Keep what came; a version whose last part it was is published here now. Doing it twice changes nothing.
 
-    A catalogue is put together between two short transactions: the counters write meanwhile.
+    A catalogue is put together between two short transactions: the counters write meanwhile. Raises UnreadableMessage.
     """
-    with engine.begin() as connection:
-        _store(connection, sent.parts)
-    with reading(engine) as connection:
-        new, missing = _whole(connection, sent.rows)
+    try:
+        for row in sent.rows:
+            if row.kind == CATALOGUE and row.content:
+                unpack(row.content, CataloguePublished)
+        with engine.begin() as connection:
+            _store(connection, sent.parts)
+        with reading(engine) as connection:
+            new, missing = _whole(connection, sent.rows)
+    except msgspec.MsgspecError as error:
+        raise UnreadableMessage("what is published cannot be read") from error
     with engine.begin() as connection:
         held = _held(connection)
         for row in new:

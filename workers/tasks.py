@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 
 from celery import Celery
 from sqlalchemy import Engine, select
+from sqlalchemy.exc import IntegrityError
 
 from domain import messages
 from infra import lanes
 from infra.broker import BrokerAway, Post, build_app
-from infra.codec import decode, encode
+from infra.codec import UnreadableMessage, decode, encode, has_room
 from infra.database import open_database, reading
 from infra.envelope import SealBroken, seal, unseal
 from infra.quarantine import Quarantine, keep_with
@@ -140,7 +141,10 @@ class Frontend:
             self.hearing.broken_seal(at=self.now())
             raise
         self.hearing.heard(now=self.clock.seconds(), at=self.now())
-        return decode(content, expected)
+        message = decode(content, expected)
+        if not has_room(content):
+            raise UnreadableMessage("a number that no column holds")
+        return message
 
     def send(self, task: str, lane: str, message: messages.Message, shown: dict[str, object]) -> bool:
         """Send one sealed message to a lane of the centre; False when the broker is away."""
@@ -420,8 +424,11 @@ def _move(app: Celery, frontend: Frontend) -> None:
     @app.task(name=lanes.TERMS_KEEP, shared=False)
     def terms_keep(envelope: bytes) -> None:
         sent = frontend.opened(envelope, results, messages.TermsSent)
-        with frontend.engine.begin() as connection:
-            terms.keep(connection, sent)
+        try:
+            with frontend.engine.begin() as connection:
+                terms.keep(connection, sent)
+        except IntegrityError as error:
+            raise UnreadableMessage("terms that cannot hold together") from error
         frontend.ask_for_terms()
         with reading(frontend.engine) as connection:
             lacks = terms.lacks_matches(connection)

@@ -12,33 +12,29 @@ from center import schema
 from infra.database import open_database
 from infra.embedded import postgres
 from infra.supervisor import Supervisor
-from tests.malformed import documents, files, messages
+from tests.malformed import answers, documents, files, folders, messages
 from tests.malformed.tally import Tally
 
 
 def main() -> int:
     """Say how many were refused by which code; 0 when nothing went wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.malformed", description=__doc__)
-    parser.add_argument("--count", type=int, default=100_000, help="refused in all, in three equal parts")
+    parser.add_argument("--count", type=int, default=100_000, help="refused in all")
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
     logging.disable()
     tallies = []
-    with TemporaryDirectory() as folder:
-        for part in (_documents, _messages, _files):
-            tallies.append(part(Path(folder), asked.seed, -(-asked.count // 3)))
-            print(tallies[-1].told(), flush=True)
-            print(*(f"    {words}" for words in tallies[-1].wrong[:10]), sep="\n", end="")
+    for part, share in PARTS.items():
+        with TemporaryDirectory() as folder:
+            tallies.append(part(Path(folder), seed=asked.seed, count=-(-asked.count * share // 100)))
+        print(tallies[-1].told(), flush=True)
+        print(*(f"    {words}" for words in tallies[-1].wrong[:10]), sep="\n", end="")
     wrong = sum(len(tally.wrong) for tally in tallies)
     print(f"{sum(tally.refused.total() for tally in tallies):,} malformed, each refused with a code; {wrong} wrong")
     return 1 if wrong else 0
 
 
-def _documents(folder: Path, seed: int, count: int) -> Tally:
-    return documents.run(folder, seed=seed, count=count)
-
-
-def _messages(folder: Path, seed: int, count: int) -> Tally:
+def _messages(folder: Path, *, seed: int, count: int) -> Tally:
     with Supervisor(folder) as supervisor:
         server = postgres.prepare(folder / "database", port=0)
         supervisor.start(server.service)
@@ -50,8 +46,8 @@ def _messages(folder: Path, seed: int, count: int) -> Tally:
             engine.dispose()
 
 
-def _files(folder: Path, seed: int, count: int) -> Tally:
-    return files.run(folder, seed=seed, count=count)
+PARTS = {documents.run: 30, _messages: 25, answers.run: 20, files.run: 20, folders.run: 5}
+"""What percent of the count each part refuses."""
 
 
 if __name__ == "__main__":

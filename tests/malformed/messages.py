@@ -79,7 +79,7 @@ def run(engine: Any, folder: Path, *, seed: int, count: int) -> Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class _Good:
+class Good:
     """A good message on its way to a task."""
 
     task: str
@@ -122,13 +122,13 @@ class _Center:
                 other = chance.choice(self._good)
                 self._ask(good, self._sealed(other.lane, other.content))
             case _:
-                self._ask(good, self._sealed(good.lane, _with_a_strange_value(chance, good.content)))
+                self._ask(good, self._sealed(good.lane, with_a_strange_value(chance, good.content)))
 
     def a_good_one(self) -> None:
         """A good claim beside all the others: it is settled."""
         self._serial += 1
         claim = totals(self._serial, visit_no=f"G{self._serial:011d}", citizen_id_no=synthetic_citizen_id(1))
-        good = _Good(lanes.CLAIMS_SETTLE, lanes.SETTLE, encode(submitted(claim)))
+        good = Good(lanes.CLAIMS_SETTLE, lanes.SETTLE, encode(submitted(claim)))
         answered = self._ask(good, self._sealed(good.lane, good.content))
         if [answer.refusal for each in answered for answer in each.answers] != [""]:
             self._tally.wrong.append(f"a good claim was answered {answered}")
@@ -145,7 +145,7 @@ class _Center:
         if held != self._settled or off:
             self._tally.wrong.append(f"{len(held)} settlements, {len(self._settled)} answered, postings off by {off}")
 
-    def _ask(self, good: _Good, envelope: bytes) -> list[Any]:
+    def _ask(self, good: Good, envelope: bytes) -> list[Any]:
         self._tally.asked += 1
         self._center.post.sent.clear()  # type: ignore[attr-defined]
         try:
@@ -189,25 +189,25 @@ class _Center:
 _KINDS = m.Message.__args__  # type: ignore[attr-defined]
 
 
-def _good_messages() -> Iterator[_Good]:
+def _good_messages() -> Iterator[Good]:
     """Every kind of message the centre takes: the released bytes' values, and claims this centre settles."""
     for task, (lane, kind) in LANE_OF.items():
         for value in VALUES.values():
             if isinstance(value, kind):
-                yield _Good(task, lane, encode(value))
+                yield Good(task, lane, encode(value))
     claims = [totals(serial, citizen_id_no=synthetic_citizen_id(serial % 50)) for serial in range(3)]
     for task in (lanes.CLAIMS_SETTLE, lanes.CLAIMS_SETTLE, lanes.CLAIMS_SETTLE):
-        yield _Good(task, lanes.SETTLE, encode(submitted(*claims)))
+        yield Good(task, lanes.SETTLE, encode(submitted(*claims)))
     prepared = submitted(*[totals(serial + 9, citizen_id_no=synthetic_citizen_id(serial + 9)) for serial in range(3)])
     asked = m.PrepareAsked(
         policy_version=prepared.policy_version, catalogue_version=prepared.catalogue_version, claims=prepared.claims
     )
-    yield _Good(lanes.CLAIMS_PREPARE, lanes.SETTLE, encode(asked))
+    yield Good(lanes.CLAIMS_PREPARE, lanes.SETTLE, encode(asked))
     refund = m.RefundAsked(
         institution_code=HOSPITAL, visit_no=claims[0].visit_no, charge_batch_no=1, contra_batch_no=2, reason="退药",
         policy_version=prepared.policy_version, catalogue_version=prepared.catalogue_version,
     )  # fmt: skip
-    yield _Good(lanes.CLAIMS_REFUND, lanes.SETTLE, encode(refund))
+    yield Good(lanes.CLAIMS_REFUND, lanes.SETTLE, encode(refund))
     packed = pack_lines(list(LINES))
     sent = [
         m.with_lines(totals_of(HOSPITAL, f"M{serial:011d}"), packed)._replace(
@@ -216,13 +216,13 @@ def _good_messages() -> Iterator[_Good]:
         for serial in range(4)
     ]
     for prepare in (False, False, True):
-        yield _Good(
+        yield Good(
             lanes.CLAIMS_SETTLE_LINES, lanes.SETTLE,
             encode(m.LinesSubmitted(prepare=prepare, claims=tuple(sent[2:] if prepare else sent[:2]))),
         )  # fmt: skip
 
 
-def _with_a_strange_value(chance: Random, content: bytes) -> bytes:
+def with_a_strange_value(chance: Random, content: bytes) -> bytes:
     """The message with one value, somewhere in its fields, that is strange there; the rest as it was."""
     kind, version, body = msgpack.unpackb(content)
     broken = copy.deepcopy(body)
