@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from center.backup import epochs
 from center.catalogue.shelf import CatalogueShelf
 from center.policy.shelf import PolicyShelf
-from center.reconciling.cases import Case, Kind, open_cases
+from center.reconciling.cases import Case, Kind, close_detail_cases, open_cases
 from center.served import institutions_of
 from center.settling import inputs
 from center.settling.records import cursor_of
@@ -110,11 +110,10 @@ def receive_details(
 
     if rows:
         connection.execute(insert(detail).values([rows[number] for number in sorted(rows)]).on_conflict_do_nothing())
-    opened = open_cases(connection, cases, at)
-    log.info(
-        "detail_received",
-        extra={"frontend": frontend, "claims": len(uploaded.claims), "lines": lines, "cases_opened": opened},
-    )
+    right = [(receipt.visit_no, receipt.charge_batch_no) for receipt in receipts if receipt.accepted]
+    closed, opened = close_detail_cases(connection, right, at), open_cases(connection, cases, at)
+    shown = {"claims": len(uploaded.claims), "lines": lines, "cases_opened": opened, "cases_closed": closed}
+    log.info("detail_received", extra={"frontend": frontend, **shown})
     return DetailReceived(receipts=tuple(receipts), epoch=epoch.number, chunk=chunk)
 
 

@@ -117,3 +117,16 @@ def close_cases(
     if but:
         closing = closing.where(tuple_(columns.visit_no, columns.charge_batch_no).not_in(sorted(but)))
     return connection.execute(closing.values(closed_at=at)).rowcount
+
+
+def close_detail_cases(connection: Connection, claims: Collection[tuple[str, int]], at: datetime) -> int:
+    """Close the cases about the detail of these claims (visit and batch), whose right lines are here now; how many."""
+    if not claims:
+        return 0
+    columns = difference_case.c
+    closing = update(difference_case).where(
+        columns.kind.in_((Kind.DETAIL_MISMATCH, Kind.DETAIL_UNKNOWN)),
+        tuple_(columns.visit_no, columns.charge_batch_no).in_(sorted(claims)),
+        columns.closed_at.is_(None),
+    )
+    return connection.execute(closing.values(closed_at=at)).rowcount

@@ -14,7 +14,7 @@ from itertools import count
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert
 from typer.testing import CliRunner
 
 from center import metrics
@@ -22,6 +22,9 @@ from center.approving import decisions
 from center.approving.actions import CannotDo
 from center.approving.decisions import CannotDecide
 from center.approving.proposals import AlreadyProposed
+from center.catalogue.shelf import CatalogueShelf
+from center.details import receive_details
+from center.policy.shelf import PolicyShelf
 from center.reconciling import books as center_books
 from center.reconciling import daily, differences, entries, orders, submissions
 from center.reconciling.actions import propose_repair
@@ -30,23 +33,28 @@ from center.reconciling.cases import Case, Kind, open_cases
 from center.reconciling.entries import Book
 from center.settling.refund import refund
 from center.settling.settle import settle_submitted
-from center.tables import difference_case
+from center.tables import difference_case, upload_grant
 from city.cli import app
 from city.commands import Stop
+from domain.catalogue import Catalogue
 from domain.day_books import Result
 from domain.messages import (
     BooksAsked,
     BooksCompared,
     BooksSubmitted,
     ClaimAnswer,
+    ClaimDetail,
+    DetailUploaded,
     InstitutionLine,
     RefundAsked,
     RepairDone,
     RepairOrdered,
     ScopeTotals,
+    UploadGranted,
 )
 from domain.reconciliation import Class
 from domain.repairs import Repair
+from domain.totals import PLAIN, total_up
 from domain.visit import Visit, VisitType, pack_lines
 from infra.codec import UnreadableMessage, decode, encode, pack
 from infra.settings import Settings
@@ -64,8 +72,10 @@ from tests.support.center import (
     synthetic_citizen_id,
     totals,
 )
-from tests.support.frontend import new_frontend
+from tests.support.frontend import LINES, new_frontend, published
+from tests.support.uploading import link_to
 from workers import books as own_books
+from workers import upload
 from workers.reconciling import books as workers_books
 from workers.reconciling.orders import carry_out
 from workers.tables import claim as claim_table
@@ -150,6 +160,28 @@ class World:
                 return []
             of_day, *_ = daily.compare_all(connection, book, at=at)
             return list(answers_of(connection, of_day, at=at))
+
+    def upload(self, visit_no, lines):
+        """The receipt for these lines of a claim."""
+        packed = pack_lines(list(lines))
+        detail = ClaimDetail(HOSPITAL, visit_no, 1, len(lines), sum(each.line_amount_fen for each in lines), packed)
+        uploaded = DetailUploaded(fence=7, catalogue_version=CATALOGUE_VERSION, claims=(detail,))
+        return self.receive_chunk(uploaded).receipts[0]
+
+    def receive_chunk(self, uploaded):
+        """What the centre answers to a chunk of detail; the slice is always open."""
+        row = {
+            "frontend": FRONTEND, "window": "noon", "fence": 7, "first_fence": 5, "lines": 1000, "lines_received": 0,
+            "lines_granted": 3000, "granted_at": self.at, "cut_off": self.at + timedelta(days=2),
+            "closes_at": self.at + timedelta(days=2),
+        }  # fmt: skip
+        with self.engine.begin() as connection:
+            connection.execute(delete(upload_grant).where(upload_grant.c.frontend == FRONTEND))
+            connection.execute(insert(upload_grant).values(row))
+            return receive_details(
+                uploaded, frontend=FRONTEND, connection=connection, catalogues=CatalogueShelf(),
+                policies=PolicyShelf(), at=self.at + timedelta(hours=1),
+            )  # fmt: skip
 
     def found(self, *, day=None, still=True):
         with self.engine.connect() as connection:
@@ -316,33 +348,57 @@ def test_a_refund_the_centre_has_alone_is_sent_with_its_answer(world):
     assert [row.state for row in world.found(still=False)] == ["repaired"]
 
 
-def test_dirty_lines_left_from_an_earlier_upload(world):
-    line, *rest = world.settle(11_000, 20_000)
-    words = "明细笔数不符：中心 5 笔，上传 6 笔"
-    with world.engine.begin() as connection:
-        open_cases(
-            connection, [Case(Kind.DETAIL_MISMATCH, HOSPITAL, line.visit_no, 1, 11_000, 17_100, words)], world.at
-        )
+def test_dirty_lines_left_from_an_earlier_upload(world, tmp_path):
+    """Settled from four lines; of an earlier upload a fifth stands beside them. Told, sent again by order, even."""
+    frontend = new_frontend(f"sqlite:///{tmp_path}/frontend.db")
+    rest = world.settle(20_000)
+    claim = with_lines(totals(visit_no=f"R{next(_visits):08d}", citizen_id_no=synthetic_citizen_id(next(_persons))))
+    lines = [*world.settle_claims(claim), *rest]
+    with frontend.begin() as connection:
+        add_settled_claim(connection, claim, lines[0], world.at, lines=LINES)
 
-    (told,) = world.hand_in([line, *rest])
+    dirty = [*LINES, LINES[0]._replace(line_no=5)]
+    receipt = world.upload(claim.visit_no, dirty)
+    assert not receipt.accepted
+    (told,) = world.hand_in(lines)
     (found,) = world.found()
     assert (told.result, found.kind, found.words, found.difference_fen) == (
-        Result.DIFFERENT, Class.DETAIL_MISMATCH, words, 0,
+        Result.DIFFERENT, Class.DETAIL_MISMATCH, "明细笔数不符：中心 4 笔，上传 5 笔", 0,
     )  # fmt: skip
+
     assert world.repair(found).state == "approved"
     (order,) = world_orders(world)
     assert order.repair == Repair.UPLOAD_AGAIN
+    with frontend.begin() as connection:
+        done = carry_out(connection, decode(encode(order), RepairOrdered), at=world.at)
+    assert done.done
     with world.engine.begin() as connection:
-        done = RepairDone(order_no=order.order_no, done=True, words="明细待重新上传")
         assert orders.done(connection, done, frontend=OTHER_FRONTEND, at=world.at) is False
         assert orders.done(connection, done, frontend=FRONTEND, at=world.at) is True
         assert orders.done(connection, done, frontend=FRONTEND, at=world.at) is False
-        connection.execute(
-            update(difference_case).where(difference_case.c.visit_no == line.visit_no).values(closed_at=world.at)
-        )
 
-    (told,) = world.hand_in([line, *rest])
+    (chunk,) = uploaded_by(frontend, world.at)
+    (receipt,) = world.receive_chunk(chunk).receipts
+    assert receipt.accepted
+    (told,) = world.hand_in(lines)
     assert (told.result, [row.state for row in world.found(still=False)]) == (Result.EVEN, ["repaired"])
+    frontend.dispose()
+
+
+def with_lines(claim):
+    """The claim with the totals of LINES, matched as the centre's catalogue has them."""
+    published_ = published([HOSPITAL], CATALOGUE_VERSION)
+    catalogue = Catalogue(published_.version, published_.items, published_.matches)
+    matched = [(each, catalogue.on(HOSPITAL, each.local_item_code, each.charge_date)) for each in LINES]
+    return claim._replace(**total_up(matched, pack_lines(list(LINES)), PLAIN)._asdict())
+
+
+def uploaded_by(frontend, at):
+    """The chunks the front-end sends in a slice."""
+    sent = []
+    granted = UploadGranted(window="noon", fence=7, lines=100, cut_off=at + timedelta(hours=30))
+    upload.upload(frontend, granted, link_to(sent.append, at=at + timedelta(hours=25)))
+    return sent
 
 
 # ── Every other class ─────────────────────────────────────────────────────────────────────────────────────
@@ -693,7 +749,7 @@ class Wire:
         return True
 
 
-def add_settled_claim(connection, of, line, at):
+def add_settled_claim(connection, of, line, at, lines=()):
     """A claim of the front-end's as it is after its answer."""
     answer = ClaimAnswer(
         of.visit_no, of.charge_batch_no, settlement_no=line.settlement_no, fund_pay_fen=line.fund_pay_fen,
@@ -703,7 +759,8 @@ def add_settled_claim(connection, of, line, at):
         insert(claim_table)
         .values(
             institution_code=HOSPITAL, visit_no=of.visit_no, charge_batch_no=of.charge_batch_no, channel="api",
-            idempotency_key=f"{of.visit_no}:{of.charge_batch_no}", content_digest=b"", state="settled", line_count=0,
+            idempotency_key=f"{of.visit_no}:{of.charge_batch_no}", content_digest=b"", state="settled",
+            line_count=len(lines),
             total_fen=of.total_fen, accepted_at=at, totals=pack(of), catalogue_version="c", policy_version="p",
             answer=pack(answer), settled_at=at, settled_day=at.date(), fund_pay_fen=line.fund_pay_fen,
             account_pay_fen=line.account_pay_fen,
@@ -712,7 +769,9 @@ def add_settled_claim(connection, of, line, at):
     ).scalar_one()  # fmt: skip
     of_visit = Visit(visit_no=of.visit_no, institution_code=HOSPITAL, citizen_id_no=of.citizen_id_no,
                      visit_type=VisitType.OUTPATIENT, visit_date=of.visit_date)  # fmt: skip
-    connection.execute(insert(claim_content).values(claim_id=claim_id, visit=pack(of_visit), lines=pack_lines([])))
+    connection.execute(
+        insert(claim_content).values(claim_id=claim_id, visit=pack(of_visit), lines=pack_lines(list(lines)))
+    )
 
 
 # ── Commands ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -508,6 +508,11 @@ GUARDS = (
         (f"{STORED}test_center_details.py",),
     ),
     Guard(
+        "the right lines close the case about wrong ones", DETAIL, "center/details.py",
+        "close_detail_cases(connection, right, at), ", "0, ",
+        (f"{STORED}test_reconciling.py::test_dirty_lines_left_from_an_earlier_upload",),
+    ),
+    Guard(
         "a chain's head covers the head before", CONTRA, "center/ledger/chain.py",
         "                before,\n                pack(", "                pack(",
         (f"{STORED}test_ledger_chain.py",),
