@@ -14,7 +14,7 @@ from itertools import count
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
-from sqlalchemy import delete, insert
+from sqlalchemy import delete, insert, update
 from typer.testing import CliRunner
 
 from center import metrics
@@ -235,7 +235,7 @@ def kinds(rows):
 # ── The hospital's tracker ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_171239_20_against_171178_20_is_explained_down_to_the_line(world):
+def test_171239_20_against_171178_20_is_explained_down_to_the_line_and_put_right(world, tmp_path):
     lines = world.settle(
         *[142_000 + 37 * n for n in range(118)], 17_117_820 - sum(142_000 + 37 * n for n in range(118))
     )
@@ -261,6 +261,41 @@ def test_171239_20_against_171178_20_is_explained_down_to_the_line(world):
     assert (day.institution_total_fen, day.center_total_fen, day.open_differences, day.open_fen) == (
         17_123_920, 17_117_820, 2, 10_900,
     )  # fmt: skip
+
+    # Both are put right: the HIS reads the result once more, and what never came is submitted again.
+    frontend = new_frontend(f"sqlite:///{tmp_path}/frontend.db")
+    lost = totals(visit_no="R99999999", citizen_id_no=synthetic_citizen_id(next(_persons)), **parts(8_500))
+    with frontend.begin() as connection:
+        for claim, of in ((world.claims[7], lines[7]), (lost, never_answered)):
+            add_settled_claim(connection, claim, of, world.at)
+        of_lost = update(claim_table).where(claim_table.c.visit_no == lost.visit_no)
+        connection.execute(of_lost.values(state="totalled", answer=None, settled_at=None, settled_day=None))
+    amount, only = world.found()
+    assert only.repair == Repair.RESUBMIT
+    for row, repair in ((amount, Repair.RESEND_ANSWER), (only, None)):
+        assert world.repair(row, repair=repair).state == "approved"
+    assert carried_out(world, frontend) == {Repair.RESEND_ANSWER, Repair.RESUBMIT}
+    (come,) = world.settle_claims(lost)
+
+    (told,) = world.hand_in([*lines, come])
+
+    (day,) = status_of(world)
+    assert told.result == Result.EVEN
+    assert (day.institution_total_fen, day.center_total_fen, day.open_differences) == (17_126_320, 17_126_320, 0)
+    assert [row.state for row in world.found(still=False)] == ["repaired", "repaired"]
+    frontend.dispose()
+
+
+def carried_out(world, frontend):
+    """Have the front-end do what is ordered, and the centre hear of it; which repairs these were."""
+    ordered = world_orders(world)
+    for order in ordered:
+        with frontend.begin() as connection:
+            done = carry_out(connection, decode(encode(order), RepairOrdered), at=world.at)
+        assert done.done, done.words
+        with world.engine.begin() as connection:
+            assert orders.done(connection, done, frontend=FRONTEND, at=world.at)
+    return {order.repair for order in ordered}
 
 
 def status_of(world):
