@@ -154,7 +154,7 @@ def _submitted_twice(theirs: Entries, ours: Entries) -> str:
 
 def _one_sided_refund(theirs: Entries, ours: Entries) -> str:
     has, lacks = ("中心", "机构") if ours else ("机构", "中心")
-    return f"{has}已退费 {yuan((ours or theirs)[0].total_fen)} 元，{lacks}没有退费"
+    return f"{has}已退费 {yuan(abs((ours or theirs)[0].total_fen))} 元，{lacks}没有退费"
 
 
 def _day_boundary(theirs: Entries, ours: Entries) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
 from sqlalchemy import Connection
@@ -98,13 +100,34 @@ def print_json(document: Any) -> None:
 
 
 def print_table(title: str, headings: list[str], rows: list[list[Any]], *, most: int = 50) -> None:
-    """For people: at most so many rows, and how many more there are. What does not fit goes on below; the first column,
-    by which a row is found, is never broken."""
-    columns = [Column(heading, overflow="fold", no_wrap=not place) for place, heading in enumerate(headings)]
+    """For people: at most so many rows, and how many more there are. Words that do not fit go on below; a number, an
+    amount, a day or a code is never broken, and neither is the first column, by which a row is found."""
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows[:most]]
+    whole = [
+        not place or all(_WHOLE.fullmatch(row[place]) for row in cells if place < len(row))
+        for place in range(len(headings))
+    ]
+    columns = [
+        Column(heading, overflow="fold", no_wrap=is_whole) for heading, is_whole in zip(headings, whole, strict=True)
+    ]
     table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
-    for row in rows[:most]:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    for row in cells:
+        table.add_row(*row)
     console = Console()
-    console.print(table)
+    console.print(table, width=max(console.width, _least_width(headings, cells, whole)))
     if len(rows) > most:
         console.print(f"……另有 {len(rows) - most} 行，用 --json 可取全部")
+
+
+_WHOLE = re.compile(r"[!-~]{0,24}|[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{5,8}")
+"""What is not broken: a word without blanks in ASCII, a moment."""
+_LEAST_OF_WORDS = 12
+
+
+def _least_width(headings: list[str], cells: list[list[str]], whole: list[bool]) -> int:
+    """The width at which nothing whole is cut, two blanks between columns."""
+    width = 0
+    for place, heading in enumerate(headings):
+        widest = max(map(cell_len, (heading, *(row[place] for row in cells if place < len(row)))))
+        width += 2 + (widest if whole[place] else min(widest, _LEAST_OF_WORDS))
+    return width

@@ -46,7 +46,8 @@ def as_text(view: ClaimView, *, institution_name: str, key: bytes | None) -> str
         lines += _table([("", *page.sheet.columns), *((name, *cells) for name, cells in page.sheet.rows)], words=(0,))
         lines.append("")
     lines += [f"{_left(name, label)}  {_right(value, amount)} 元" for name, value in page.amounts]
-    lines.append(f"{_left(page.cash_name, label)}  {_right(page.cash, amount)} 元（{page.cash_in_capitals}）")
+    lines.append(f"{_left(page.cash_name, label)}  {_right(page.cash, amount)} 元")
+    lines += ["", f"总金额（大写）：{page.total_in_capitals}", f"{page.cash_name}（大写）：{page.cash_in_capitals}"]
     lines += ["", *([f"校验码  {page.check}", page.code] if page.code else [page.unchecked])]
     return "\n".join(lines) + "\n"
 

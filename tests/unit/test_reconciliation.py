@@ -66,11 +66,11 @@ BACK = contra(ONE, 9)
             id="booked twice by the institution",
         ),
         pytest.param(
-            [ONE, BACK], [ONE], Class.ONE_SIDED_REFUND, Repair.CONTRA, "机构已退费 -110.00 元，中心没有退费",
+            [ONE, BACK], [ONE], Class.ONE_SIDED_REFUND, Repair.CONTRA, "机构已退费 110.00 元，中心没有退费",
             id="refunded at the institution only",
         ),
         pytest.param(
-            [ONE], [ONE, BACK], Class.ONE_SIDED_REFUND, Repair.SEND_CONTRA, "中心已退费 -110.00 元，机构没有退费",
+            [ONE], [ONE, BACK], Class.ONE_SIDED_REFUND, Repair.SEND_CONTRA, "中心已退费 110.00 元，机构没有退费",
             id="refunded at the centre only",
         ),
         pytest.param(
