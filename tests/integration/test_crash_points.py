@@ -78,7 +78,7 @@ def refund_asked(serial, contra_batch_no=2):
     )
 
 
-@pytest.mark.parametrize("operation", [OPERATIONS["prepare"], OPERATIONS["confirm"]], ids=["prepare", "confirm"])
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_c0_nothing_is_stored_and_the_hospital_asks_again(city, operation):
     serial = city.new(operation.name)
     before = city.state(serial)
@@ -172,6 +172,27 @@ def test_c12_a_confirmation_after_the_expiry_settles_nothing_and_says_so(city):
         held = connection.execute(text("SELECT held_until FROM person p JOIN outcome o USING (person_no)"
                                        " WHERE o.visit_no = :v"), {"v": visit_no(serial)}).scalar()  # fmt: skip
     assert held is None, "the person is free"
+
+
+def test_c12_the_schedule_dies_while_it_expires_and_a_confirmation_comes(city):
+    city.everybody()
+    city.arm("center-settle", "", "", JIESUAN_PREPARE_SECONDS="2.0")
+    serial = city.new("prepare")
+    city.ask("prepare", serial)
+    city.becomes(serial, OPERATIONS["prepare"].after)
+    time.sleep(2.0)
+    city.nursery.start("center-detail", how="expiring")
+    city.site.post.send(lanes.OUTCOMES_TICK, queue=lanes.ADMIN, shown={})
+    dies(city, "center-detail")
+    assert city.state(serial) == State("prepared", "prepared"), "what it had begun is not done"
+
+    city.ask("confirm", serial)
+    eventually(lambda: city.state(serial).frontend == "cancelled")
+    city.nursery.start("center-detail")
+    city.site.post.send(lanes.OUTCOMES_TICK, queue=lanes.ADMIN, shown={})
+
+    city.becomes(serial, State("cancelled", "expired"))
+    city.nursery.stop("center-detail")
 
 
 def test_c13_what_is_not_confirmed_is_not_refunded(city, center_shelf):

@@ -77,6 +77,20 @@ def _when_sent(task: str) -> None:
     Post.send = watched  # type: ignore[method-assign, assignment]
 
 
+def _in_the_middle_of_expiring() -> None:
+    """Die when what has expired is written and not committed."""
+    from center import tasks
+
+    expire = tasks.expire
+
+    def dying(*args: Any, **rest: Any) -> int:
+        expire(*args, **rest)
+        _die()
+        raise AssertionError
+
+    tasks.expire = dying
+
+
 def _arm(how: str, what: str) -> None:
     match how:
         case "":
@@ -89,6 +103,8 @@ def _arm(how: str, what: str) -> None:
             _when_opened(what, lambda: _at_the_next_commit(committed=True))
         case "send":
             _when_sent(what)
+        case "expiring":
+            _in_the_middle_of_expiring()
         case "own-commit":
             _at_the_next_commit(committed=False)
         case _:
