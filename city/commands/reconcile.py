@@ -155,6 +155,8 @@ def show(difference_no: Number, as_json: AsJson = False) -> None:
     print(found.words)
     print(f"处理：{REPAIR_WORDS[Repair(found.repair)]}")
     print(f"预测：{found.effect}")
+    if found.proposal_no:
+        print(f"申请：{found.proposal_no}（jiesuan approval show {found.proposal_no}）")
     if found.outcome:
         print(f"结果：{found.outcome}")
     print_table(

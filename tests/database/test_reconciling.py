@@ -853,6 +853,7 @@ def test_an_operator_sees_the_day_the_difference_and_proposes_its_repair(world, 
     proposed = json.loads(
         command("propose", found.difference_no, "--by", "张经办", "--reason", "医院重复记账", "--json")
     )
+    assert f"申请：{proposed['proposal_no']}" in command("show", found.difference_no)
     assert decisions.approve(world.engine, proposed["proposal_no"], by="李复核", at=world.at).state == "approved"
     assert "已处理" in command("propose", found.difference_no, "--by", "张", "--reason", "再", code=1)
     assert "没有差异" in command("show", 10**9, code=1)
