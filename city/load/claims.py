@@ -31,7 +31,7 @@ DEFECTIVE_SHARE = 0.015
 REFUSED_SHARE = 0.003
 """Assumption: so many are of persons the centre does not know or does not pay for."""
 
-PEOPLE = 100_000
+PEOPLE = 2_750_000
 """Insured persons that are written, of the millions in the model."""
 
 HOSPITAL_CODE, WARD_CODE = "9902", "9903"
