@@ -30,7 +30,8 @@ def run(  # noqa: PLR0917  # options of a command line, handed over by name
         float, typer.Option(min=0.001, max=10, help="Of the city's business; below 0.2 of its sites, too.")
     ] = 1.0,
     people: Annotated[
-        int, typer.Option(min=0, max=3_000_000, help="Insured persons that are written; 2.75 million × scale when left out.")
+        int,
+        typer.Option(min=0, max=3_000_000, help="Insured persons that are written; left out: 2.75 million × scale."),
     ] = 0,
     one_server: Annotated[
         bool, typer.Option("--one-server", help="One front-end server with every door for the whole city.")

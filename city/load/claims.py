@@ -32,7 +32,7 @@ REFUSED_SHARE = 0.003
 """Assumption: so many are of persons the centre does not know or does not pay for."""
 
 PEOPLE = 2_750_000
-"""Insured persons that are written, of the millions in the model."""
+"""Insured persons that are written: the middle of 2.5 to 3 million."""
 
 HOSPITAL_CODE, WARD_CODE = "9902", "9903"
 
