@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from center import schema
 from center.ledger import audit, documents
 from center.ledger.chain import Head
+from center.ledger.export import ExportedHead
 from center.ledger.verifying import verify_in
 from center.settling.records import cursor_of
 from center.settling.settle import settle_submitted
@@ -68,10 +69,10 @@ def _others(connection: Connection, code: str, round_: int) -> None:
         )
 
 
-def heads_of(connection: Connection) -> list[tuple[str, Head]]:
+def heads_of(connection: Connection) -> list[ExportedHead]:
     """The heads as an export would have them."""
     found = connection.exec_driver_sql("SELECT institution_code, link_no, head FROM chain_head")
-    return [(code, Head(link_no, bytes(head))) for code, link_no, head in found]
+    return [ExportedHead(code, Head(link_no, bytes(head)), AT) for code, link_no, head in found]
 
 
 def missed(engine: Engine, tamperings: int, *, seed: int) -> tuple[list[str], Counter[str]]:

@@ -24,10 +24,18 @@ from center.settling.records import cursor_of
 SEAL = "sha256"
 
 
-class Exported(NamedTuple):
-    """What has left the database: heads, with whose chains they are, and the moment of the newest file."""
+class ExportedHead(NamedTuple):
+    """Where an institution's chain stood at a moment."""
 
-    heads: tuple[tuple[str, Head], ...]
+    institution_code: str
+    head: Head
+    at: datetime
+
+
+class Exported(NamedTuple):
+    """What has left the database: heads, and the moment of the newest file."""
+
+    heads: tuple[ExportedHead, ...]
     newest_at: datetime | None
 
 
@@ -67,11 +75,11 @@ def exported(place: Path) -> Exported:
     """The heads in a file, or in all files of a folder; nothing where there is none. Raises NotAnExport."""
     files = sorted(place.glob("heads-*.tsv")) if not place.is_file() else [place]
     read = [_read(path) for path in files]
-    moments = [at for at, _ in read]
-    return Exported(tuple(head for _, heads in read for head in heads), max(moments, default=None))
+    heads = tuple(head for _, of_file in read for head in of_file)
+    return Exported(heads, max((at for at, _ in read), default=None))
 
 
-def _read(path: Path) -> tuple[datetime, list[tuple[str, Head]]]:
+def _read(path: Path) -> tuple[datetime, list[ExportedHead]]:
     try:
         text = path.read_text(encoding="utf-8")
         *lines, last = text.splitlines()
@@ -81,7 +89,8 @@ def _read(path: Path) -> tuple[datetime, list[tuple[str, Head]]]:
         first, *rows = lines
         at = datetime.fromisoformat(first.removeprefix("# "))
         cells = [row.split("\t") for row in rows]
-        return at, [(code, Head(int(link_no), bytes.fromhex(head))) for code, link_no, head in cells]
+        heads = [ExportedHead(code, Head(int(link_no), bytes.fromhex(head)), at) for code, link_no, head in cells]
+        return at, heads
     except (OSError, ValueError) as error:
         raise NotAnExport(path) from error
 

@@ -7,6 +7,7 @@ only a head that left the database before shows it (`center.ledger.export`).
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -18,6 +19,7 @@ import psycopg
 from sqlalchemy import Engine
 
 from center.ledger.chain import GENESIS, Head, Link, head_after
+from center.ledger.export import ExportedHead
 from center.ledger.layouts import AUDIT, DIGEST_BYTES, HEADED, LAYOUTS, LEDGER, stored
 from center.settling.records import cursor_of
 
@@ -68,6 +70,8 @@ class Verified(NamedTuple):
     documents: int
     heads: int
     """Exported heads the chains were compared with; without any, a chain written anew looks whole."""
+    lost: int
+    """Heads beside these, of what a restored database had lost when they were exported: they match nothing any more."""
     began_at: datetime | None
     """When the oldest of the chains began."""
     tamperings: tuple[Tampering, ...]
@@ -94,11 +98,11 @@ class _Row(NamedTuple):
 
 
 def verify(
-    engine: Engine, *, institution_codes: Collection[str] = (), exported: Collection[tuple[str, Head]] = ()
+    engine: Engine, *, institution_codes: Collection[str] = (), exported: Collection[ExportedHead] = ()
 ) -> Verified:
     """Verify these institutions' chains, or all of them, on one snapshot of the database; it writes nothing.
 
-    `exported` are heads that left the database before, with whose chains they are.
+    `exported` are heads that left the database before.
     """
     with engine.connect() as connection:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -111,12 +115,15 @@ def verify_in(
     cursor: psycopg.Cursor[Any],
     *,
     institution_codes: Collection[str] = (),
-    exported: Collection[tuple[str, Head]] = (),
+    exported: Collection[ExportedHead] = (),
 ) -> Verified:
     """As `verify`, of what this transaction sees; it should be one that sees one snapshot."""
     held = _heads(cursor)
-    codes = sorted(set(institution_codes) or {*held, *_codes_of_links(cursor), *(code for code, _ in exported)})
-    chains = [_Chain(cursor, code, held.get(code), exported) for code in codes]
+    lives = _lost_lives(cursor)
+    codes = sorted(
+        set(institution_codes) or {*held, *_codes_of_links(cursor), *(one.institution_code for one in exported)}
+    )
+    chains = [_Chain(cursor, code, held.get(code), exported, lives) for code in codes]
     wrong = chain_of(*(chain.tamperings() for chain in chains), _unlinked(cursor, institution_codes))
     found = tuple(islice(wrong, MOST_TOLD))
     return Verified(
@@ -124,6 +131,7 @@ def verify_in(
         links=sum(chain.links for chain in chains),
         documents=sum(chain.documents for chain in chains),
         heads=sum(chain.heads for chain in chains),
+        lost=sum(chain.lost for chain in chains),
         began_at=min((chain.began_at for chain in chains if chain.began_at is not None), default=None),
         tamperings=found,
     )
@@ -139,6 +147,19 @@ def _codes_of_links(cursor: psycopg.Cursor[Any]) -> set[str]:
     return {code for (code,) in cursor.fetchall()}
 
 
+class _Lost(NamedTuple):
+    """What a restored database may have lost: made from `since` on, before its new life `began`."""
+
+    since: datetime
+    began: datetime
+
+
+def _lost_lives(cursor: psycopg.Cursor[Any]) -> list[_Lost]:
+    """Of every restore there was; each stands in the audit, with who began the new life and why."""
+    cursor.execute("SELECT since, began_at FROM epoch ORDER BY epoch")
+    return [_Lost._make(row) for row in cursor.fetchall()]
+
+
 class _Chain:
     """One institution's chain, followed once."""
 
@@ -147,12 +168,15 @@ class _Chain:
         cursor: psycopg.Cursor[Any],
         code: str,
         held: Head | None,
-        exported: Collection[tuple[str, Head]],
+        exported: Collection[ExportedHead],
+        lives: Sequence[_Lost],
     ) -> None:
-        self._cursor, self._code, self._held = cursor, code, held
-        self._exported = {head.link_no: head.head for of, head in exported if of == code}
-        self.links = self.documents = 0
-        self.heads = len(self._exported)
+        self._cursor, self._code, self._held, self._lives = cursor, code, held, lives
+        self._exported: defaultdict[int, list[ExportedHead]] = defaultdict(list)
+        for one in exported:
+            if one.institution_code == code:
+                self._exported[one.head.link_no].append(one)
+        self.links = self.documents = self.heads = self.lost = 0
         self.began_at: datetime | None = None
 
     def tamperings(self) -> Iterator[Tampering]:
@@ -175,7 +199,7 @@ class _Chain:
         elif held != (newest, before):
             yield self._at(What.LINK_ALTERED, newest)
         for link_no in sorted(self._exported):
-            if link_no > newest:
+            if link_no > newest and not self._agrees(link_no, b"", made_at=None):
                 yield self._at(What.REWRITTEN, link_no)
 
     def _link(self, row: _Row, before: bytes) -> Iterator[Tampering]:
@@ -187,8 +211,21 @@ class _Chain:
         )
         if not whole:
             yield self._at(What.LINK_ALTERED, row.link_no, kind=row.kind)
-        if self._exported.get(row.link_no, row.head) != row.head:
+        if not self._agrees(row.link_no, row.head, made_at=row.made_at):
             yield self._at(What.REWRITTEN, row.link_no, kind=row.kind)
+
+    def _agrees(self, link_no: int, head: bytes, *, made_at: datetime | None) -> bool:
+        """Whether every head exported of this link is the link's, or of a life of the database that was lost. `made_at`
+        is when the link was made; None where it is not there."""
+        wrong = [one for one in self._exported.get(link_no, ()) if one.head.head != head]
+        lost = [
+            one
+            for one in wrong
+            if any(life.since <= one.at < life.began and (made_at or life.since) >= life.since for life in self._lives)
+        ]
+        self.lost += len(lost)
+        self.heads += len(self._exported.get(link_no, ())) - len(lost)
+        return len(wrong) == len(lost)
 
     def _contents(self, rows: Sequence[_Row]) -> Iterator[Tampering]:
         """The documents of some links against their digests."""

@@ -48,7 +48,7 @@ def verify(
         told = verified(
             engine,
             institution_codes=institution or (),
-            exported=[head for head in left.heads if not institution or head[0] in institution],
+            exported=[head for head in left.heads if not institution or head.institution_code in institution],
         )
     except NotAnExport as error:
         raise Stop(str(error), REFUSED) from None
@@ -71,7 +71,8 @@ def verify(
             print(f"{one.institution_code or '（无机构）'} 第 {one.link_no} 环{document}：{WORDS[one.what]}")
         print(f"核对 {told.chains} 条链、{told.links} 环、{told.documents} 份凭证：{len(told.tamperings)} 处不符")
         newest = f"，最新的导出于 {left.newest_at:%Y-%m-%d %H:%M:%S}" if left.newest_at else ""
-        print(f"与已导出的 {told.heads} 个链头比对{newest}")
+        lost = f"；另有 {told.lost} 个属于恢复时丢失的时段，无从比对" if told.lost else ""
+        print(f"与已导出的 {told.heads} 个链头比对{newest}{lost}")
         if unanchored:
             print("没有近两日导出的链头可比对，被整条重写的链看不出来：用 --heads 指明存放处，并查明为何没有导出")
     if told.tamperings or unanchored:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from center import privileges
 from center.ledger import audit, chain, documents
-from center.ledger.export import NotAnExport, export, exported, is_exported
+from center.ledger.export import ExportedHead, NotAnExport, export, exported, is_exported
 from center.ledger.layouts import NEWEST, stored
 from center.ledger.nightly import readings, verify_nightly
 from center.ledger.verifying import What, verify
@@ -115,13 +115,42 @@ def test_a_chain_written_anew_is_found_by_the_head_that_left_before(books, owner
     assert heads == exported(path).heads
     assert verify(books, exported=heads).tamperings == ()
 
-    code, head = heads[0]
-    forged = [(code, chain.Head(head.link_no, bytes(32))), (CLINIC, chain.Head(10_000, bytes(32)))]
+    code, head, _ = heads[0]
+    forged = [
+        ExportedHead(code, chain.Head(head.link_no, bytes(32)), AT),
+        ExportedHead(CLINIC, chain.Head(10_000, bytes(32)), AT),
+    ]
     found = verify(books, exported=forged).tamperings
     assert found == (
         (What.REWRITTEN, code, head.link_no, 0, "audit"),
         (What.REWRITTEN, CLINIC, 10_000, 0, "ledger"),
     )
+
+
+def test_heads_of_what_a_restore_had_lost_are_told_and_are_no_forgery(books, owner_engine):
+    """Exported between the backup and the loss. The life that was lost excuses those heads only."""
+    ((code, link_no, made_at),) = rows_of(
+        books, "SELECT institution_code, link_no, made_at FROM chain_link WHERE kind = 'ledger' LIMIT 1"
+    )
+    since, began = made_at + timedelta(hours=1), made_at + timedelta(hours=9)
+    _unguarded(
+        owner_engine,
+        "INSERT INTO epoch (epoch, began_at, since, high_water_no, first_no, archive, begun_by, reason)"
+        f" VALUES (2, '{began.isoformat()}', '{since.isoformat()}', 1, 2, '', 'office', 'test')",
+    )
+
+    def verified(link, at):
+        told = verify(books, exported=[ExportedHead(code, chain.Head(link, bytes(32)), at)])
+        return [one.what for one in told.tamperings], told.heads, told.lost
+
+    lost = since + timedelta(hours=1)
+    try:
+        assert verified(10_000, lost) == ([], 0, 1), "it is of the life that was lost"
+        assert verified(10_000, since - timedelta(hours=1)) == ([What.REWRITTEN], 1, 0), "before the backup"
+        assert verified(10_000, began) == ([What.REWRITTEN], 1, 0), "after the restore"
+        assert verified(link_no, lost) == ([What.REWRITTEN], 1, 0), "a link that was never lost"
+    finally:
+        _unguarded(owner_engine, "DELETE FROM epoch WHERE epoch = 2")
 
 
 def test_an_export_that_was_changed_is_no_export(books, tmp_path):

@@ -293,7 +293,7 @@ def test_the_heads_of_the_chains_leave_the_database_once_a_day(center, ring, set
     ring(lanes.AUDIT_TICK)
 
     (path,) = settings.audit_folder.glob("heads-*.tsv")
-    assert HOSPITAL in {code for code, _ in exported(path).heads}
+    assert HOSPITAL in {one.institution_code for one in exported(path).heads}
 
 
 def test_the_chains_are_verified_by_night(center, ring, monkeypatch):
