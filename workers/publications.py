@@ -89,9 +89,9 @@ def keep(engine: Engine, sent: ReferenceSent, *, at: datetime) -> Kept:
     A catalogue is put together between two short transactions: the counters write meanwhile. Raises UnreadableMessage.
     """
     try:
-        for row in sent.rows:
-            if row.kind == CATALOGUE and row.content:
-                unpack(row.content, CataloguePublished)
+        for published in sent.rows:
+            if published.kind == CATALOGUE and published.content:
+                unpack(published.content, CataloguePublished)
         with engine.begin() as connection:
             _store(connection, sent.parts)
         with reading(engine) as connection:

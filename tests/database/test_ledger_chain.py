@@ -300,7 +300,7 @@ def test_verify_says_how_many_heads_it_compared_with_and_refuses_where_none_of_t
     ended, out = jiesuan("verify")
     assert ended == 0
     assert "最新的导出于 2026-03-05 10:00:00" in out
-    assert json.loads(jiesuan("verify", "--json")[1])["heads"] == 3
+    assert json.loads(jiesuan("verify", "--json")[1])["heads"] == 6, "of both files"
     empty = tmp_path / "empty"
     empty.mkdir()
     assert jiesuan("verify", "--heads", str(empty))[0] == 1

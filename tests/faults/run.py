@@ -8,7 +8,7 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from infra.supervisor import ServiceFailed
 from tests.faults import checks
 from tests.faults.clients import Client
+from tests.faults.files import Files
 from tests.faults.history import Book
 from tests.faults.kinds import Kind, Struck, Undo, plan
 from tests.faults.leases import Watch
@@ -113,16 +114,17 @@ def run(
             for site in town.sites
             for letter in "abc"[:CLIENTS_EACH]
         ]
+        files = Files(town.sites[0], random.Random(f"{seed} files"))
         watch = Watch({"the centre": town.lookers} | {site.frontend: site.engine for site in town.sites}, book.surprise)
         nemesis = Nemesis(town, dice, 60 * minutes / len(chosen), say)
         try:
             watch.start()
-            for client in clients:
+            for client in (*clients, files):
                 client.start()
             nemesis.play(chosen)
             nemesis.heal()
-            healed_in = _heal(town, clients, say)
-            wrong = book.surprises + town.office.surprises + checks.wrong(town, clients)
+            healed_in = _heal(town, clients, files, say)
+            wrong = book.surprises + town.office.surprises + checks.wrong(town, clients) + list(files.wrong())
         except (AssertionError, ServiceFailed, DBAPIError) as error:
             wrong = [f"{type(error).__name__}: {error}", *book.surprises, *town.office.surprises]
         finally:
@@ -135,12 +137,13 @@ def run(
             "faults": len(chosen),
             "by_kind": dict(sorted(Counter(kind.name for kind in chosen).items())),
             **_figures(town, clients, book, watch),
+            "visits_by_files": len(files.charged),
             "at_rest_after_seconds": round(healed_in, 1),
             "seconds": round(time.monotonic() - began, 1),
         }
 
 
-def _heal(town: Town, clients: list[Client], say: Callable[[str], None]) -> float:
+def _heal(town: Town, clients: list[Client], files: Files, say: Callable[[str], None]) -> float:
     """Let everything come to rest; the seconds it took. Raises Failed when the bound is over."""
     began = time.monotonic()
     say(f"the last fault is over; everything has {HEAL_WITHIN:.0f} s to come to rest")
@@ -149,9 +152,9 @@ def _heal(town: Town, clients: list[Client], say: Callable[[str], None]) -> floa
     say("everybody is ready")
     town.center.dispose()  # its connections are of a server that may have died since
     town.office.wait(within=30)
-    for client in clients:
+    for client in (*clients, files):
         client.leave(within=30)
-    left = [words for client in clients for words in client.learn(until=until)]
+    left = [words for client in (*clients, files) for words in client.learn(until=until)]
     say("every client knows what became of what it asked")
     while not left and (open_still := checks.unfinished(town)):
         if time.monotonic() > until:
@@ -191,7 +194,7 @@ def _figures(town: Town, clients: list[Client], book: Book, watch: Watch) -> dic
         "operations": dict(sorted(book.counts.items())),
         "claims": dict(sorted(by_end.items())),
         "settlements": dict(sorted(settled)),
-        "ended_on_purpose": sum(town.ended[name] for name in town.workers),
+        "ended_on_purpose": _by_kind({name: town.ended[name] for name in town.workers}),
         "ended_by_themselves": {
             name: ended for name in town.workers if (ended := town.supervisor.starts(name) - 1 - town.ended[name]) > 0
         },
@@ -205,6 +208,14 @@ def _figures(town: Town, clients: list[Client], book: Book, watch: Watch) -> dic
         "lost": 0,
         "twice": 0,
     }
+
+
+def _by_kind(ended: Mapping[str, int]) -> dict[str, int]:
+    """How often, by kind of process."""
+    found: Counter[str] = Counter()
+    for name, times in ended.items():
+        found[name.partition("-")[0]] += times
+    return dict(sorted(found.items()))
 
 
 def as_json(figures: dict[str, Any]) -> str:

@@ -77,11 +77,14 @@ class Site:
     engine: Engine
     api_port: int
     api_key: str
+    exchange: Path | None
+    """The folder of its HIS, where that speaks in files, too."""
 
     @property
     def services(self) -> tuple[str, ...]:
         """The names of its processes."""
-        return tuple(f"{role}-{self.number}" for role in ("desk", "link", "api"))
+        roles = ("desk", "link", "api") if self.exchange is None else ("desk", "link", "api", "his")
+        return tuple(f"{role}-{self.number}" for role in roles)
 
 
 class Town:
@@ -140,8 +143,9 @@ class Town:
 
     @property
     def can_be_doubled(self) -> tuple[str, ...]:
-        """The names of the processes of which there may be two; two of one API would want the same port."""
-        return tuple(name for name in self.workers if not name.startswith("api-"))
+        """The names of the processes of which there may be two; two of one API would want the same port, and a second
+        watcher of a folder refuses to begin."""
+        return tuple(name for name in self.workers if not name.startswith(("api-", "his-")))
 
     def double(self, name: str) -> Double:
         """Run a process a second time, beside the first."""
@@ -216,7 +220,10 @@ class Town:
         api_key = f"key of {frontend}"
         with engine.begin() as connection:
             connection.execute(update(institution).values(api_key_hash=hash_of(api_key)))
-        return Site(number, frontend, code, folder, engine, free_port(0, "API", _silent), api_key)
+        exchange = self.folder / "exchange" / code if number == 1 else None
+        if exchange is not None:
+            exchange.mkdir(parents=True)
+        return Site(number, frontend, code, folder, engine, free_port(0, "API", _silent), api_key, exchange)
 
     def _for_lookers(self, url: str) -> Engine:
         """The centre's database for the watch and the operator, whose connections are no targets."""
@@ -258,6 +265,7 @@ class Town:
                 "JIESUAN_FRONTEND_KEY_FILE": str(self.folder / f"{site.frontend}.key"),
                 "JIESUAN_API_HOST": "127.0.0.1",
                 "JIESUAN_API_PORT": str(site.api_port),
+                "JIESUAN_EXCHANGE_DIR": str(self.folder / "exchange"),
             }
             for name in site.services:
                 yield self._service(name, name.partition("-")[0], env)
