@@ -114,7 +114,8 @@ def print_table(title: str, headings: list[str], rows: list[list[Any]], *, most:
     for row in cells:
         table.add_row(*row)
     console = Console()
-    console.print(table, width=max(console.width, _least_width(headings, cells, whole)))
+    console.width = max(console.width, _least_width(headings, cells, whole))
+    console.print(table)
     if len(rows) > most:
         console.print(f"……另有 {len(rows) - most} 行，用 --json 可取全部")
 
