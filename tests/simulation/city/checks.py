@@ -183,6 +183,27 @@ def unclosed(run: Run) -> list[str]:
     return missing and [*missing, *(f"period {name} of {code} is {state}" for code, name, state in rows)]
 
 
+def unpaid(run: Run) -> list[str]:
+    """What the accountants have left undone: a clearing that is not paid, a settlement in none, money still owed."""
+    settled, cleared = run.stage.center.rows(
+        "SELECT (SELECT count(*) FROM settlement WHERE total_fen <> 0),"
+        " (SELECT coalesce(sum(documents), 0) FROM clearing JOIN clearing_period USING (clearing_no))"
+    )[0]
+    missing = [] if cleared == settled else [f"{settled} settlements, {cleared} of them in clearings that stand"]
+    waiting = run.stage.center.rows(
+        "SELECT institution_code, name, state FROM clearing_period WHERE state IN ('closed', 'confirmed')"
+    )
+    owed = run.stage.center.rows(
+        "SELECT account, sum(amount_fen) FROM posting WHERE account LIKE 'cleared:%' GROUP BY 1"
+        " HAVING sum(amount_fen) < 0"
+    )
+    run.history.counts["clearings paid"] += run.stage.center.rows(
+        "SELECT count(*) FROM clearing_period WHERE state = 'paid'"
+    )[0][0]
+    return [*missing, *(f"period {name} of {code} is {state}" for code, name, state in waiting),
+            *(f"{account} is owed {-fen} fen" for account, fen in owed)]  # fmt: skip
+
+
 def finally_(run: Run) -> list[str]:
     """What is wrong when everything is said to be done."""
     run.city.is_healing = True

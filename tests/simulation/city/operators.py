@@ -19,6 +19,7 @@ from center.approving import decisions, proposals
 from center.approving.actions import CannotDo
 from center.approving.decisions import CannotDecide
 from center.backup import epochs
+from center.clearing.periods import CannotStep
 from center.conservation import actions, freezing
 from center.conservation.findings import Finding, Flow, Level
 from center.policy.publications import CannotPublish
@@ -35,7 +36,7 @@ BACKUP = "backup"
 AGAIN_EVERY = 10.0
 GIVEN_UP = (
     OperationalError, psycopg.OperationalError, TimeoutError, CannotDo, CannotDecide, proposals.CannotPropose,
-    CannotPublish, TermsRefused,
+    CannotPublish, CannotStep, TermsRefused,
 )  # fmt: skip
 """What an act may end with: the clerk tries something else."""
 
@@ -83,18 +84,18 @@ class Operators:
         if profile.parts:
             for earliest, latest in PARTED_AT:
                 moment = dice.uniform(earliest, latest) * profile.safety_seconds
-                loop.at(moment, lambda: loop.spawn(self._clerk, lambda: self._tried(self._part)))
+                loop.at(moment, lambda: loop.spawn(self._clerk, lambda: self.tried(self._part)))
         if profile.floods:
             moment = town.FLOOD_AT + dice.uniform(*MOVED_AFTER)
-            loop.at(moment, lambda: loop.spawn(self._clerk, lambda: self._tried(self._move_flooding)))
+            loop.at(moment, lambda: loop.spawn(self._clerk, lambda: self.tried(self._move_flooding)))
         if profile.offline_fen:
-            loop.at(0.5, lambda: loop.spawn(self._clerk, lambda: self._tried(self._offline)))
+            loop.at(0.5, lambda: loop.spawn(self._clerk, lambda: self.tried(self._offline)))
         if profile.restores:
             kept_at = dice.uniform(0.1, 0.6) * profile.safety_seconds
             loop.at(kept_at, self._keep)
             if profile.connects:  # a move that is lost, or half of it
                 loop.at(
-                    kept_at + dice.uniform(-8.0, 2.0), lambda: loop.spawn(self._clerk, lambda: self._tried(self._move))
+                    kept_at + dice.uniform(-8.0, 2.0), lambda: loop.spawn(self._clerk, lambda: self.tried(self._move))
                 )
             loop.at(kept_at + dice.uniform(0.1, 0.4) * profile.safety_seconds, self._restore)
 
@@ -102,7 +103,7 @@ class Operators:
         """Everybody entitled, every institution in service, the window wide, every flow released; tried until it is."""
 
         def mend() -> None:
-            while self._tried(self._mended):
+            while self.tried(self._mended):
                 self._city.loop.sleep(AGAIN_EVERY)
 
         self._city.loop.spawn(None, lambda: self._as_clerk(mend))
@@ -122,7 +123,7 @@ class Operators:
         act = self._city.dice.choice(self._acts)
         if self._clerk.alive:
             self._city.note("operator", act.__name__)
-            self._city.loop.spawn(self._clerk, lambda: self._tried(act))
+            self._city.loop.spawn(self._clerk, lambda: self.tried(act))
         self._next()
 
     def _as_clerk(self, work: Callable[[], None]) -> None:
@@ -133,7 +134,8 @@ class Operators:
                 loop.spawn(self._clerk, work)
             loop.sleep(AGAIN_EVERY)
 
-    def _tried(self, act: Callable[[Engine, datetime], Any]) -> Any:
+    def tried(self, act: Callable[[Engine, datetime], Any]) -> Any:
+        """What an act comes to, in the clerk's life; True when it could not be done."""
         being = self._clerk.being
         try:
             return act(being.engine(self._clerk.name), being.clock.now())

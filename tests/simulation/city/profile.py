@@ -59,6 +59,9 @@ class Profile:
     and institutions at both settle off-line what was leased to them."""
     parts: bool = False
     """A very large hospital is served by both front-ends for a while, each with its part of the visit numbers."""
+    accounts: bool = False
+    """Prepared claims are decided in the place of their institutions, settlements deducted from, clearings paid and
+    taken back."""
     floods: str = ""
     """The institution whose claims come in bursts, and which is moved in the middle of them; empty: none."""
 
@@ -69,12 +72,14 @@ class Profile:
 
 
 def of_seed(seed: int, dice: random.Random) -> Profile:
-    """The profile of a seed, from its dice; whether a hospital has two front-ends, and who floods, apart from them."""
+    """The profile of a seed, from its dice; whether a hospital has two front-ends, who floods, and whether there are
+    accountants, apart from them."""
     profile = drawn(dice)
     flood = random.Random(f"floods {seed}")
     if profile.connects and flood.random() < 0.3:
         profile.floods = flood.choice(town.CODES)
     profile.parts = profile.connects and not profile.restores and random.Random(f"parts {seed}").random() < 0.3
+    profile.accounts = random.Random(f"accountants {seed}").random() < 0.4
     if profile.parts:  # a front-end comes and goes, each in its own time
         profile.safety_seconds += 60.0
         profile.operations = max(profile.operations, 4)

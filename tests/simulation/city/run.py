@@ -22,6 +22,7 @@ from center.policy.shelf import PolicyShelf
 from infra.envelope import frontend_key
 from infra.settings import Settings
 from tests.simulation.city import checks, town
+from tests.simulation.city.accountants import Accountants
 from tests.simulation.city.city import City, HostClock
 from tests.simulation.city.clients import Client
 from tests.simulation.city.connections import World
@@ -165,6 +166,7 @@ class Run:
         settings = self._with_clock(self._center_settings(), center_host)
         self.roles.append(CalledRole(city, clerk, settings, self.stage.center.engine))
         self.operators = Operators(self, clerk)
+        self.accountants = Accountants(self, clerk, self.operators)
         for name, codes in town.FRONTENDS.items():
             self._add_frontend(name, codes)
 
@@ -293,6 +295,7 @@ class Run:
             loop.spawn(None, client.live)
         Nemesis(self).begin()
         self.operators.begin()
+        self.accountants.begin()
         while loop.now < city.profile.safety_seconds:
             loop.run(min(loop.now + CHECK_EVERY, city.profile.safety_seconds))
             is_recovering = bool(city.faults["centre restored"])
@@ -329,7 +332,17 @@ class Run:
             wrong = checks.unfinished(self) or checks.unclosed(self)
             if not wrong:
                 break
-        return self._surprises() or wrong
+        return self._surprises() or wrong or self._surprises_of_paying()
+
+    def _surprises_of_paying(self) -> list[str]:
+        """Have the accountants confirm and pay what has closed, and let close again what they take back."""
+        self.accountants.settle_up()
+        until = self.city.loop.now + CLOSING_SECONDS
+        while self.city.loop.now < until and not self._surprises():
+            self.city.loop.run(self.city.loop.now + 2 * LOOK_EVERY)
+            if self.accountants.is_done:
+                return self._surprises() or checks.unpaid(self)
+        return self._surprises() or ["the accountants do not end"]
 
     def _open(self) -> list[str]:
         waiting = [

@@ -45,6 +45,8 @@ def test_whatever_goes_wrong_nothing_is_lost_nothing_is_double_and_every_fen_is_
     assert tally.faults["crash"] and tally.faults["connection lost"] and tally.faults["wipe"] and tally.faults["cut"]
     assert tally.operations["submit unknown"] and tally.operations["refund ok"] and tally.operations["confirm ok"]
     assert tally.operations["sold off-line"]
+    assert tally.operations["outcome.force approved"] and tally.operations["deduction.make approved"]
+    assert tally.operations["clearings paid"]
 
 
 @pytest.mark.parametrize("seed", [7, 12, 31])
