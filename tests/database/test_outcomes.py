@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -24,7 +25,7 @@ from workers.outcomes.resolving import Impossible, ask_now, decide_now
 from workers.outcomes.sending import ASK_ANYWAY_SECONDS, LONGEST_WAIT_SECONDS
 from workers.outcomes.told import record as record_told
 from workers.outcomes.unknown import listed, oldest_seconds
-from workers.tables import claim
+from workers.tables import claim, institution
 from workers.visit_steps import Refunding
 
 SERIALS = itertools.count()
@@ -34,7 +35,7 @@ KNOWN_WITHIN = 150.0
 
 @pytest.fixture(scope="module")
 def center(center_engine):
-    fill_center(center_engine, persons=400, balance_fen=3000)
+    fill_center(center_engine, persons=4_000, balance_fen=3000)
     return center_engine
 
 
@@ -377,18 +378,23 @@ def test_a_claim_that_is_held_up_says_so_and_goes_on_by_itself(line, center):
 # ── The link is down, and up again ────────────────────────────────────────────────────────────────────────
 
 
-def test_nothing_stays_unknown_longer_than_stated_once_the_link_is_up(line, center):
+@pytest.mark.parametrize("some", [40, 1_200], ids=["in one sweep", "in several sweeps"])
+def test_nothing_stays_unknown_longer_than_stated_once_the_link_is_up(line, center, some):
     """Claims in every position an outage may find them in; an hour of it; then time runs until all are known."""
+    with line.engine.begin() as connection:
+        connection.execute(update(institution).values(backlog_cap=4 * some))
     prepared = [hand_in(line) for _ in range(3)]
+    taken_back = [hand_in(line, phase=Phase.SETTLE) for _ in range(10)]
     line.ring()
     for number in prepared[:2]:
         (confirmed if number == prepared[0] else cancelled)(line, number)
     line.is_down = True
-    waiting = [hand_in(line, phase=phase) for phase in (Phase.SETTLE, Phase.PREPARE) for _ in range(40)]
+    waiting = [hand_in(line, phase=phase) for phase in (Phase.SETTLE, Phase.PREPARE) for _ in range(some)]
+    halves = [half for place, number in enumerate(taken_back) for half in refunded(line, number, in_part=place % 2)]
     line.ring()
     cancelled(line, waiting[0])
     line.let_pass(3600, every=30)
-    assert {state(line, number) for number in waiting} == {"totalled"}
+    assert {state(line, number) for number in waiting} <= {"accepted", "totalled"}
     with line.engine.connect() as connection:
         assert oldest_seconds(connection, at=line.clock.now()) >= 3600
 
@@ -400,8 +406,20 @@ def test_nothing_stays_unknown_longer_than_stated_once_the_link_is_up(line, cent
         assert oldest_seconds(connection, at=line.clock.now()) == 0
     assert [state(line, number) for number in prepared] == ["cancelled", "cancelled", "cancelled"]
     assert {seen(line, number).refusal for number in prepared} == {"prepare-expired"}
-    assert [state(line, number) for number in waiting] == ["cancelled"] + ["settled"] * 39 + ["prepared"] * 40
-    assert all(booked(center, number)[0] == 1 for number in waiting[1:40])
+    assert Counter(state(line, number) for number in waiting) == {"cancelled": 1, "settled": some - 1, "prepared": some}
+    assert state(line, waiting[0]) == "cancelled"
+    assert all(booked(center, number)[0] == 1 for number in waiting[1:some])
+    assert [state(line, half) for half in halves] == ["settled"] * 15
+    assert [booked(center, number)[0] for number in taken_back] == [2, 3] * 5
+
+
+def refunded(line, number, *, in_part):
+    """The numbers of a refund's halves: what takes the claim back, and what is kept of it."""
+    visit, kept = number.partition("-")[0], {1: 100} if in_part else None
+    asked = refund.refund(line.engine, shelf(), HOSPITAL, visit, 1, reason="误", at=line.clock.now(), kept=kept)
+    assert isinstance(asked, Refunding)
+    batches = [asked.contra_batch_no, *([asked.resettled_batch_no] if in_part else [])]
+    return [f"{visit}-{batch}" for batch in batches]
 
 
 # ── An operator ───────────────────────────────────────────────────────────────────────────────────────────
