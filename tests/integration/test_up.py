@@ -14,13 +14,16 @@ import redis
 
 from city.sample.institutions import FRONTENDS
 
+AT_A_TERMINAL = ("env", "--default-signal=INT")
+"""Ctrl-C is heard, whatever the tests were started from: a shell's background jobs ignore it."""
 JIESUAN = str(Path(sys.executable).with_name("jiesuan"))
 
 
 @pytest.mark.timeout(180)
 def test_a_city_that_is_up_takes_claims_until_it_is_stopped(tmp_path):
     env = {**os.environ, "JIESUAN_DATA_DIR": str(tmp_path), "NO_COLOR": "1", "COLUMNS": "200"}
-    with subprocess.Popen([JIESUAN, "up"], env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as city:
+    up = [*AT_A_TERMINAL, JIESUAN, "up"]
+    with subprocess.Popen(up, env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as city:
         printed = ""
         try:
             for line in city.stdout:
