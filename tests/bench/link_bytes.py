@@ -45,7 +45,7 @@ def run(site: Site, broker_url: str, count: int, *, first: int) -> dict[str, Any
         idle = _idle(client)
         up, down = _weigh_lanes(site, client, count, first)
         alone = _weigh_alone(site.frontend, scales)
-        lines = {number: _weigh_lines(scales, number) for number in (LINES, OUTPATIENT_LINES)}
+        lines = {str(number): _weigh_lines(scales, number) for number in (LINES, OUTPATIENT_LINES)}
     both = up["bytes_per_claim"] + down["bytes_per_claim"]
     return {
         "idle_bytes_per_second": idle,

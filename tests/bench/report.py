@@ -375,4 +375,4 @@ def _as_markdown(sheet: Sheet) -> str:
     rows = [[f"**{cell}**" if cell else "" for cell in (row[0][1:], *row[1:])] if row[0][0] == "=" else row
             for row in sheet.rows]  # fmt: skip
     lines = [f"| {' | '.join(cells)} |" for cells in (sheet.columns, rule, *rows)]
-    return "\n".join([f"### {sheet.title}\n", *lines, *([f"\n{sheet.note}."] if sheet.note else []), ""])
+    return "\n".join([f"### {sheet.title}\n", *lines, *([f"\n{sheet.note.rstrip('.')}."] if sheet.note else []), ""])
