@@ -297,6 +297,8 @@ def test_the_heads_of_the_chains_leave_the_database_once_a_day(center, ring, set
 
 
 def test_the_chains_are_verified_by_night(center, ring, monkeypatch):
+    ring(lanes.CLAIMS_SETTLE, envelope=sealed(center, submitted(claim(41)), lanes.SETTLE))
+    ring(lanes.AUDIT_TICK)
     night = AT.replace(year=2036, hour=3)
     monkeypatch.setattr(type(center), "now", lambda _: night)
 

@@ -58,7 +58,7 @@ class Accountants:
         self._counts = run.history.counts
         self._dice = random.Random(f"accounts {run.seed}")
         self._taken_back: set[int] = set()
-        self.is_done = not run.city.profile.accounts
+        self.is_done = False
 
     def begin(self) -> None:
         """Have the first act come, in a seed that has accountants."""
@@ -73,8 +73,7 @@ class Accountants:
                 self._city.loop.sleep(BETWEEN_STEPS)
             self.is_done = True
 
-        if not self.is_done:
-            self._city.loop.spawn(self._clerk, work)
+        self._city.loop.spawn(self._clerk, work)
 
     def _act(self) -> None:
         if self._city.is_healing:

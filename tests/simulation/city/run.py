@@ -335,7 +335,10 @@ class Run:
         return self._surprises() or wrong or self._surprises_of_paying()
 
     def _surprises_of_paying(self) -> list[str]:
-        """Have the accountants confirm and pay what has closed, and let close again what they take back."""
+        """Have the accountants, if there are any, confirm and pay what has closed, and let close again what they take
+        back."""
+        if not self.city.profile.accounts:
+            return []
         self.accountants.settle_up()
         until = self.city.loop.now + CLOSING_SECONDS
         while self.city.loop.now < until and not self._surprises():
