@@ -21,7 +21,7 @@ import psycopg
 
 from center.conservation.days import Amounts, Days
 from center.conservation.documents import Scope
-from center.conservation.findings import EVERY, Finding, Flow, Level
+from center.conservation.findings import EVERY, Finding, Flow, Level, flow_of
 from center.conservation.tables import DAY_AMOUNTS
 from domain import ledger
 
@@ -178,7 +178,7 @@ def broken_accounts(
     for key in sorted({*expected, *found}):
         should, is_ = expected.get(key, 0), found.get(key, 0)
         if should != is_:
-            flow = Flow(key.institution_code, key.scheme or EVERY, key.clearing_type or EVERY)
+            flow = flow_of(key.institution_code, key.scheme or EVERY, key.clearing_type or EVERY)
             yield Finding(Level.FUND, "fund-account", flow, should, is_, subject=key.account)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import psycopg
 
-from center.conservation.findings import NOWHERE, Finding, Flow, Level
+from center.conservation.findings import NOWHERE, Finding, Flow, Level, flow_of
 from domain.messages import ClaimAnswer
 from domain.settlement import FUND_PREFIX
 
@@ -148,7 +148,7 @@ def broken_documents(cursor: psycopg.Cursor[Any], scope: Scope) -> Iterator[Find
     ):
         cursor.execute(statement.format(scope=condition), scope.values)
         for code, institution_code, scheme, clearing_type, number, subject, expected, found in cursor.fetchall():
-            flow = Flow(institution_code, scheme, clearing_type)
+            flow = flow_of(institution_code, scheme, clearing_type)
             yield Finding(Level.DOCUMENT, code, flow, expected, found, number, subject=subject)
 
 

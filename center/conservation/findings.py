@@ -7,6 +7,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import NamedTuple
 
+from center.ledger import chain
 from domain.money import yuan
 
 EVERY = "*"
@@ -43,7 +44,14 @@ class Flow(NamedTuple):
 
 
 NOWHERE = Flow("", "", "")
-"""Of what belongs to no document, so to no flow: it is told and alarms, and nothing is frozen for it."""
+"""Of what belongs to no document or is the city's own, so of no flow: it is told and alarms, and nothing is frozen for
+it."""
+
+
+def flow_of(institution_code: str, scheme: str = EVERY, clearing_type: str = EVERY) -> Flow:
+    """The flow of a document or an account; of the city's own chain, as payments into personal accounts are, none.
+    Whose account is wrong is held by itself (Level.PERSON)."""
+    return NOWHERE if institution_code == chain.CITY else Flow(institution_code, scheme, clearing_type)
 
 
 class Finding(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import psycopg
 
 from center.conservation.documents import MOST_FINDINGS, Scope
-from center.conservation.findings import Finding, Flow, Level
+from center.conservation.findings import Finding, Level, flow_of
 
 LINKS_AT_A_TIME = 1000
 """So many links are looked at in one snapshot; each is one transaction of an institution."""
@@ -105,7 +105,7 @@ def misplaced(cursor: psycopg.Cursor[Any], found: News) -> Iterator[Finding]:
     for code, scheme, clearing_type, number, owner in rows:
         what = "document-missing" if owner is None else "document-institution"
         flow = posted.get(number, ()) if scheme is None else (scheme, clearing_type)
-        yield Finding(Level.DOCUMENT, what, Flow(code, *flow), 1, 0, number, subject=owner or "")
+        yield Finding(Level.DOCUMENT, what, flow_of(code, *flow), 1, 0, number, subject=owner or "")
 
 
 def unlinked(cursor: psycopg.Cursor[Any], scope: Scope) -> Iterator[Finding]:
@@ -122,7 +122,7 @@ def unlinked(cursor: psycopg.Cursor[Any], scope: Scope) -> Iterator[Finding]:
     for code, scheme, clearing_type, number, is_linked, is_written in rows:
         what = "document-unlinked" if is_written else "document-missing"
         flow = posted.get(number, ()) if scheme is None else (scheme, clearing_type)
-        yield Finding(Level.DOCUMENT, what, Flow(code, *flow), is_written, is_linked, number)
+        yield Finding(Level.DOCUMENT, what, flow_of(code, *flow), is_written, is_linked, number)
     cursor.execute(GAPS.format(**where), {**scope.values, "most": MOST_FINDINGS})
     for code, head, count, last in cursor.fetchall():
         yield _gap(code, head, count if count != head else last)
@@ -137,4 +137,4 @@ def _posted(cursor: psycopg.Cursor[Any], numbers: list[int]) -> dict[int, tuple[
 
 
 def _gap(code: str, expected: int, found: int) -> Finding:
-    return Finding(Level.DOCUMENT, "link-missing", Flow(code), expected, found)
+    return Finding(Level.DOCUMENT, "link-missing", flow_of(code), expected, found)

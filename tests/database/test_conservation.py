@@ -17,6 +17,7 @@ from center.approving.decisions import CannotDecide, approve
 from center.conservation import accounts, checking
 from center.conservation.actions import propose_release
 from center.conservation.checking import check_new, check_nightly, examine
+from center.conservation.credits import credit
 from center.conservation.findings import Level
 from center.conservation.tables import DAY_AMOUNTS, DAY_KEY
 from center.settling.records import cursor_of
@@ -265,6 +266,27 @@ def test_what_is_kept_of_no_document_is_told_and_freezes_nobody(books, stray, go
 
     assert [(finding.document_no, finding.subject) for finding in found] == [(77, table)]
     assert not books.settle(claim())[0].refusal, "it is of no flow, so none is frozen"
+
+
+@pytest.mark.parametrize(
+    ("breaks", "mends", "code"),
+    [
+        ("UPDATE posting SET amount_fen = amount_fen + 7 WHERE document_no = :number AND account = 'premium:employee'",
+         "UPDATE posting SET amount_fen = amount_fen - 7 WHERE document_no = :number AND account = 'premium:employee'",
+         "fund-account"),
+        ("UPDATE chain_link SET institution_code = 'gone' WHERE institution_code = '*' AND link_no = 1",
+         "UPDATE chain_link SET institution_code = '*' WHERE institution_code = 'gone'",
+         "link-missing"),
+    ],
+    ids=["a premium", "a link"],
+)  # fmt: skip
+def test_what_is_wrong_with_the_citys_own_documents_is_told_and_freezes_no_institution(books, breaks, mends, code):
+    with books.engine.begin() as connection:
+        number = credit(connection, "employee", {1: 500}, by="甲", reason="三月划入", at=AT)
+    books.break_it(breaks, mends, {"number": number})
+
+    assert code in {finding.code for finding in books.check_all().findings}
+    assert not books.settle(claim())[0].refusal
 
 
 def test_the_database_takes_nothing_for_a_document_that_stands_or_is_not_there(books):
