@@ -212,7 +212,7 @@ def _bytes(found: Found) -> Sheet:
             rows.append([f"{number} lines: {way}", f"{weight:,.0f}", *percents])
     rows = [row + [""] * (len(columns) - len(row)) for row in rows]
     idle = weighed["idle_bytes_per_second"]
-    note = f"While nothing happens a front-end's connections to the centre's broker carry {idle} bytes a second."
+    note = f"While nothing happens a front-end's connections to the centre's broker carry {idle} bytes a second"
     return Sheet("Bytes per claim between front-end and centre, as the broker holds them", columns, rows, note)
 
 
@@ -249,7 +249,7 @@ def _ways(found: Found) -> Sheet:
     columns = ["what, by claims in a message", *map(str, ways.FILLS)]
     if "ways" not in found:
         return Sheet("", columns, [])
-    note = "Centralized sends every line in the same packing, deflated and sealed; answers are counted in both."
+    note = "Centralized sends every line in the same packing, deflated and sealed; answers are counted in both"
     return Sheet(
         "The ways to settle: bytes a claim on the link, CPU of the centre", columns, ways.rows(found["ways"]), note
     )
@@ -375,4 +375,4 @@ def _as_markdown(sheet: Sheet) -> str:
     rows = [[f"**{cell}**" if cell else "" for cell in (row[0][1:], *row[1:])] if row[0][0] == "=" else row
             for row in sheet.rows]  # fmt: skip
     lines = [f"| {' | '.join(cells)} |" for cells in (sheet.columns, rule, *rows)]
-    return "\n".join([f"### {sheet.title}\n", *lines, *([f"\n{sheet.note.rstrip('.')}."] if sheet.note else []), ""])
+    return "\n".join([f"### {sheet.title}\n", *lines, *([f"\n{sheet.note}."] if sheet.note else []), ""])

@@ -39,11 +39,7 @@ PAID_BY_FUNDS = (
     " JOIN settlement ON settlement_no = document_no"
     " WHERE starts_with(account, 'fund:employee:') AND amount_fen > 0 AND kind = 'normal' ORDER BY 1, 2"
 )
-WAITING = (
-    "SELECT proposal_no, action FROM proposal"
-    " WHERE state = 'open' AND action = ANY(:some) AND expires_at > :at ORDER BY 1"
-)
-OURS = [FORCE, clearings.DEDUCT, clearings.PAY, clearings.REOPEN]
+OURS = {FORCE, clearings.DEDUCT, clearings.PAY, clearings.REOPEN}
 STEPS = (
     "SELECT period_no, state FROM clearing_period WHERE state IN ('closed', 'confirmed')"
     " OR (state = 'open' AND period_no = ANY(:taken_back)) ORDER BY 1"
@@ -151,12 +147,14 @@ class Accountants:
             return
 
     def _approve(self, engine: Engine, at: datetime) -> None:
-        for number, action in _rows(engine, WAITING, some=OURS, at=at):
-            outcome = decisions.approve(engine, number, by="丁", at=at)
-            self._city.note("approved", number, outcome.state)
-            self._counts[f"{action} {outcome.state}"] += 1
+        with engine.connect() as connection:
+            waiting = [each for each in proposals.listed(connection, at=at) if each.action in OURS]
+        for each in waiting:
+            outcome = decisions.approve(engine, each.proposal_no, by="丁", at=at)
+            self._city.note("approved", each.proposal_no, outcome.state)
+            self._counts[f"{each.action} {outcome.state}"] += 1
             if outcome.state == "open":
-                decisions.reject(engine, number, by="丁", reason=outcome.words, at=at)
+                decisions.reject(engine, each.proposal_no, by="丁", reason=outcome.words, at=at)
 
 
 def _rows(engine: Engine, query: str, **values: Any) -> list[Any]:

@@ -177,19 +177,12 @@ def _left_to_a_person(run: Run) -> set[tuple[str, int]]:
 def unclosed(run: Run) -> list[str]:
     """Periods whose day has come, and which no clearing has taken up."""
     rows = run.stage.center.rows("SELECT institution_code, name, state FROM clearing_period WHERE state = 'open'")
-    settled = run.stage.center.rows("SELECT count(*) FROM settlement WHERE total_fen <> 0")[0][0]
-    cleared = run.stage.center.rows("SELECT coalesce(sum(documents), 0) FROM clearing")[0][0]
-    missing = [] if cleared == settled else [f"{settled} settlements, {cleared} of them cleared"]
+    missing = _uncleared(run)
     return missing and [*missing, *(f"period {name} of {code} is {state}" for code, name, state in rows)]
 
 
 def unpaid(run: Run) -> list[str]:
     """What the accountants have left undone: a clearing that is not paid, a settlement in none, money still owed."""
-    settled, cleared = run.stage.center.rows(
-        "SELECT (SELECT count(*) FROM settlement WHERE total_fen <> 0),"
-        " (SELECT coalesce(sum(documents), 0) FROM clearing JOIN clearing_period USING (clearing_no))"
-    )[0]
-    missing = [] if cleared == settled else [f"{settled} settlements, {cleared} of them in clearings that stand"]
     waiting = run.stage.center.rows(
         "SELECT institution_code, name, state FROM clearing_period WHERE state IN ('closed', 'confirmed')"
     )
@@ -197,11 +190,17 @@ def unpaid(run: Run) -> list[str]:
         "SELECT account, sum(amount_fen) FROM posting WHERE account LIKE 'cleared:%' GROUP BY 1"
         " HAVING sum(amount_fen) < 0"
     )
-    run.history.counts["clearings paid"] += run.stage.center.rows(
-        "SELECT count(*) FROM clearing_period WHERE state = 'paid'"
-    )[0][0]
-    return [*missing, *(f"period {name} of {code} is {state}" for code, name, state in waiting),
+    return [*_uncleared(run), *(f"period {name} of {code} is {state}" for code, name, state in waiting),
             *(f"{account} is owed {-fen} fen" for account, fen in owed)]  # fmt: skip
+
+
+def _uncleared(run: Run) -> list[str]:
+    """Whether a settlement is in no clearing that stands."""
+    ((settled, cleared),) = run.stage.center.rows(
+        "SELECT (SELECT count(*) FROM settlement WHERE total_fen <> 0),"
+        " (SELECT coalesce(sum(documents), 0) FROM clearing JOIN clearing_period USING (clearing_no))"
+    )
+    return [] if cleared == settled else [f"{settled} settlements, {cleared} of them in clearings that stand"]
 
 
 def finally_(run: Run) -> list[str]:

@@ -46,7 +46,7 @@ def test_whatever_goes_wrong_nothing_is_lost_nothing_is_double_and_every_fen_is_
     assert tally.operations["submit unknown"] and tally.operations["refund ok"] and tally.operations["confirm ok"]
     assert tally.operations["sold off-line"]
     assert tally.operations["outcome.force approved"] and tally.operations["deduction.make approved"]
-    assert tally.operations["clearings paid"]
+    assert tally.operations["payment.make approved"] and tally.operations["clearing.reopen approved"]
 
 
 @pytest.mark.parametrize("seed", [7, 12, 31])
